@@ -10,6 +10,7 @@ import click
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
 from p2pool.cli.shared.process import run_unless_interrupted
+from p2pool.cli.shared.types import FilePath
 
 if TYPE_CHECKING:
     from p2pool.dev.pool import DevPool
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 dir_option = click.option(
     "--dir",
     "directory",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FilePath(file_okay=False),
     envvar="P2POOL_DEV_DIR",
     metavar="DIR",
     help="Directory of the pool. Default: P2POOL_DEV_DIR, else one of this user's own.",
@@ -32,7 +33,7 @@ def dev() -> None:
 def _directory(given: Path | None) -> Path:
     from p2pool.dev.places import user_pool
 
-    return given.expanduser().resolve() if given is not None else user_pool()
+    return given or user_pool()
 
 
 @dev.command("up")
@@ -143,11 +144,9 @@ def down(directory: Path | None, as_json: bool) -> None:
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     """Show a pool, a task, its logs, the master's death and the next master, in 30 seconds."""
-    where = directory.expanduser().resolve() if directory is not None else None
-
     from p2pool.dev.demo import Demo
     from p2pool.dev.narrator import Narrator
 
-    told = run_unless_interrupted(Demo(where, nodes, keep, Narrator(quiet=as_json)).run)
+    told = run_unless_interrupted(Demo(directory, nodes, keep, Narrator(quiet=as_json)).run)
     if as_json:
         write_json(told)

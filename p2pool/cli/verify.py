@@ -15,7 +15,7 @@ import click
 from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import clean, write_json
-from p2pool.cli.shared.types import AddressType
+from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.hex import address_text, unhex
@@ -189,7 +189,7 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
 
 
 @verify.command("evidence")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FilePath())
 @json_option
 def evidence(file: Path, as_json: bool) -> None:
     """Check the proof that a voter lied.
@@ -267,7 +267,7 @@ def _proven(pool: PoolRef, found: LieProof) -> dict[str, Any]:
 
 def _read_json(file: Path) -> Any:
     try:
-        with file.expanduser().open("rb") as opened:
+        with file.open("rb") as opened:
             data = opened.read(limits.PROOF_FILE_MAX_BYTES + 1)
     except OSError as error:
         raise Misconfigured(f"Cannot read {file}: {error.strerror}.") from error

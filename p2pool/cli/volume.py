@@ -13,6 +13,7 @@ import click
 
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, size, write_json, write_table
+from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured
 
@@ -63,12 +64,18 @@ def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
 
 @volume.command("export")
 @click.argument("name", metavar="VOLUME")
-@click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
+@click.option(
+    "-o",
+    "--output",
+    type=FilePath(dir_okay=False),
+    metavar="FILE",
+    help="Default, and -: standard output.",
+)
 @agent_option
 @json_option
-def export(name: str, output: str | None, client: AgentClient, as_json: bool) -> None:
+def export(name: str, output: Path | None, client: AgentClient, as_json: bool) -> None:
     """Write a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
-    if output is None:
+    if output is None or output == Path("-"):
         if sys.stdout.isatty():
             raise click.UsageError(
                 "A terminal cannot show an archive: use -o FILE, or | tar -xf -."
@@ -86,7 +93,7 @@ def export(name: str, output: str | None, client: AgentClient, as_json: bool) ->
     finally:
         aside.unlink(missing_ok=True)
     if as_json:
-        write_json({"volume": name, "file": output, "bytes": written})
+        write_json({"volume": name, "file": str(output), "bytes": written})
     else:
         click.echo(f"{output}: {size(written)} in {time.monotonic() - began:.1f} s.", err=True)
 

@@ -8,17 +8,18 @@ import click
 
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.shared.types import FilePath
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import BadKey
 
 passphrase_option = click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File whose first line is the passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
     " P2POOL_PASSPHRASE, then a prompt.",
 )
-file_argument = click.argument("file", type=click.Path(path_type=Path))
+file_argument = click.argument("file", type=FilePath())
 
 
 @click.group(name="wallet", help="Make and show key files.")
@@ -30,7 +31,7 @@ def wallet() -> None:
 @file_argument
 @click.option(
     "--from-private-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Import the private key (hex) in this file instead of making one; - reads standard input.",
 )

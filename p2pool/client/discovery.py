@@ -43,7 +43,7 @@ class FoundAgent:
 def default_directory(environment: Mapping[str, str]) -> Path:
     """The data directory of this user's agent."""
     if given := environment.get(DIRECTORY_VARIABLE):
-        return Path(given)
+        return _absolute(given)
     import platformdirs  # Costs a little, and is seldom needed.
 
     found = platformdirs.user_data_path("p2pool")
@@ -61,7 +61,18 @@ def agent_directory(given: str | None, environment: Mapping[str, str]) -> Path:
     text = given or environment.get(AGENT_VARIABLE) or ""
     if not text or "://" in text:
         return default_directory(environment)
-    return Path(text).expanduser()
+    return _absolute(text)
+
+
+def _absolute(given: str) -> Path:
+    """As `drivers.paths.absolute_path`, which a client does not have."""
+    try:
+        path = Path(given).expanduser()
+    except RuntimeError as error:
+        raise Misconfigured(
+            f"{given[:200]!r} is no path here: that user has no home directory."
+        ) from error
+    return path.resolve() if ".." in path.parts else path.absolute()
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
@@ -124,7 +135,7 @@ def _holder(directory: Path) -> str | None:
 def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
     """The agent at a URL, with the token that belongs to it."""
     if path := environment.get(TOKEN_FILE_VARIABLE):
-        if token := _read(Path(path).expanduser()):
+        if token := _read(_absolute(path)):
             return FoundAgent(url, token)
         raise Misconfigured(
             f"There is no token in {path}.",

@@ -232,6 +232,10 @@ class RuntimeUnavailable(Unavailable):
     code = "runtime-unavailable"
 
 
+class DirectoryUnseen(RuntimeUnavailable):
+    """The container engine does not see a directory that the agent sees."""
+
+
 class RegistryUnavailable(Unavailable):
     """The registry of an image does not answer."""
 

@@ -24,8 +24,9 @@ async def test_they_are_listed_removed_and_exported(
     assert "293" in listed.stdout
     found = json.loads((await commands(volume, "ls", "--json")).stdout)
     assert [(one["id"], one["in_use"]) for one in found] == [("pool/a", False), ("pool/b", True)]
-    piped = await commands(volume, "export", "pool/a")
-    assert piped.stdout_bytes == b"".join(BYTES)
+    for words in ((), ("-o", "-")):
+        piped = await commands(volume, "export", "pool/a", *words)
+        assert piped.stdout_bytes == b"".join(BYTES)
     out = tmp_path / "a.tar"
     result = await commands(volume, "export", "pool/a", "-o", str(out), "--json")
     assert json.loads(result.stdout)["bytes"] == out.stat().st_size == 300_006

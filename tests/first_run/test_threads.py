@@ -187,7 +187,11 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
     settings = Settings(disk_reserve_bytes=0)
     runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
     mount = Mount(MountKind.TASK, "/data", "data", size_bytes=MIB)
+    before = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)
+    if await before.helper.loaded():  # By an agent of another test.
+        before.client().remove_image(await before.helper.reference(), force=True)
     with exercised("containers"):
+        await runtime.probe_directories()
         await live(runtime)
         async with trio.open_nursery() as nursery:
             watched = aclosing(runtime.watch())

@@ -245,6 +245,7 @@ class ContainerExecutor:
                     with self._metrics.timed("list"):
                         statuses = await self.runtime.list()
             except (P2poolError, trio.TooSlowError) as error:
+                self._engine_restarts.went_away(read_clock().wall_ms)
                 await self._observed(RuntimeObserved(False, str(error) or "it does not answer"))
             else:
                 await self._listed(statuses, began_ms)
@@ -275,25 +276,34 @@ class ContainerExecutor:
             try:
                 with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
                     await self.runtime.probe()
-                found = RuntimeObserved(True)
             except P2poolError as error:
+                self._engine_restarts.went_away(read_clock().wall_ms)
                 found = RuntimeObserved(False, str(error))
             except trio.TooSlowError:
+                self._engine_restarts.went_away(read_clock().wall_ms)
                 found = RuntimeObserved(False, "The container engine does not answer.")
+            else:
+                found = await self._mounts()
             await self._observed(found)
             await trio.sleep(limits.RUNTIME_PROBE_INTERVAL_MS / 1000)
+
+    async def _mounts(self) -> RuntimeObserved:
+        """An engine that answers and gives containers nothing of this agent's is not away."""
+        try:
+            await self.runtime.probe_directories()
+        except P2poolError as error:
+            return RuntimeObserved(False, str(error))
+        return RuntimeObserved(True)
 
     async def _observed(self, found: RuntimeObserved) -> None:
         """The latest call to the engine decides whether it answers; the core hears of changes."""
         said, self._said = self._said, found
-        if not found.well:
-            self._engine_restarts.went_away(read_clock().wall_ms)
         if found == said:
             return
         if not found.well and (said is None or said.well):
-            log.warning("the container engine is away", reason=found.reason)
+            log.warning("the container engine cannot run tasks", reason=found.reason)
         elif found.well and said is not None:
-            log.info("the container engine is back")
+            log.info("the container engine can run tasks again")
         await self._loop.put(found)
 
     async def _watch(self) -> None:

@@ -11,7 +11,7 @@ from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import clean, write_json
 from p2pool.cli.shared.process import data_directory, directory_option
-from p2pool.cli.shared.types import AddressType
+from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
@@ -30,7 +30,7 @@ MARKS = {
 @config_option
 @click.option(
     "--node-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Key file of the node, read for its address only. Default: node.json in the data"
     " directory, if there is one.",

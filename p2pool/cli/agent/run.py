@@ -18,7 +18,7 @@ from p2pool.cli.shared.process import (
     log_options,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash
+from p2pool.cli.shared.types import CommitteeHash, FilePath
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 from p2pool.model.ids import Digest
@@ -36,26 +36,26 @@ if TYPE_CHECKING:
 @config_option
 @click.option(
     "--node-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help=f"Key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
 )
 @click.option(
     "--passphrase-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File with the node key's passphrase. Default: P2POOL_PASSPHRASE_FILE, then"
     " P2POOL_PASSPHRASE, then a prompt.",
 )
 @click.option(
     "--provider-key",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="Key file of the provider. With it the agent stakes, registers and joins by itself.",
 )
 @click.option(
     "--provider-passphrase-file",
-    type=click.Path(path_type=Path),
+    type=FilePath(),
     metavar="FILE",
     help="File with the provider key's passphrase. Default: as for the node key.",
 )

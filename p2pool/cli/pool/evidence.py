@@ -9,6 +9,7 @@ import click
 
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_table
+from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured, NotFound
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
@@ -20,7 +21,7 @@ _NAMED_MAX = 5
 @click.command("evidence")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=FilePath(dir_okay=False),
     metavar="FILE",
     help="Write one proof to FILE, for `p2pool verify evidence`: the one of the latest term.",
 )
@@ -75,7 +76,7 @@ def _write(out: Path, found: Sequence[Answer]) -> None:
         )
     text = json.dumps(found[-1]["proof"], indent=2) + "\n"
     try:
-        out.expanduser().write_text(text, encoding="utf-8")
+        out.write_text(text, encoding="utf-8")
     except OSError as error:
         raise Misconfigured(f"Cannot write {out}: {error.strerror}.") from error
 

@@ -17,7 +17,7 @@ import click
 from p2pool.cli.shared.options import json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signing import account_of
-from p2pool.cli.shared.types import UINT256
+from p2pool.cli.shared.types import UINT256, FilePath
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory, find_agent
 from p2pool.codec.json.hex import address_text
@@ -43,7 +43,7 @@ def config_option(command: F) -> F:
     """`--config`."""
     return click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=FilePath(),
         envvar=CONFIG_VARIABLE,
         metavar="FILE",
         help="The configuration with [chain]. Default: P2POOL_CONFIG, else the one that the agent"
@@ -63,7 +63,7 @@ def config_file(given: Path | None, agent: str | None) -> ConfigFile:
     """The given configuration, else that of the agent which the command means (`--agent`, else
     P2POOL_AGENT, else this user's own)."""
     if given is not None:
-        return ConfigFile(given.expanduser(), os.environ)
+        return ConfigFile(given, os.environ)
     from p2pool.drivers.config.schema import CONFIG_NAME
     from p2pool.drivers.config.start_record import read_start
 
@@ -82,13 +82,14 @@ def writer_maker(
 
     if dry_run:
         from p2pool.drivers.keys.keystore import key_file_address
+        from p2pool.drivers.paths import absolute_path
 
         if not key:
             raise Misconfigured(
                 "No key is given, so the sender is unknown.",
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
-        address = key_file_address(Path(key).expanduser())
+        address = key_file_address(absolute_path(key))
         return lambda _: DryWriter(address)
     account = account_of(key, passphrase_file)
     return lambda chain: KeyWriter(chain.rpc, account)

@@ -9,6 +9,7 @@ import attrs
 import click
 
 from p2pool.cli.errors import say
+from p2pool.cli.shared.types import FilePath
 
 if TYPE_CHECKING:
     from p2pool.drivers.config.schema import AgentConfig
@@ -23,7 +24,7 @@ def directory_option(command: F) -> F:
     """`--data-dir`."""
     return click.option(
         "--data-dir",
-        type=click.Path(path_type=Path, file_okay=False),
+        type=FilePath(file_okay=False),
         envvar="P2POOL_DATA_DIR",
         metavar="DIR",
         help="Directory of its keys and state. Default: P2POOL_DATA_DIR, else"
@@ -44,10 +45,11 @@ def log_options(command: F) -> F:
 
 
 def data_directory(given: Path | None) -> Path:
-    """The given data directory, else the default."""
+    """The given data directory, else the default; absolute."""
     from p2pool.drivers.config.schema import default_directory
+    from p2pool.drivers.paths import absolute_path
 
-    return given.expanduser() if given else default_directory()
+    return absolute_path(given) if given else default_directory()
 
 
 def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, AgentConfig]":
@@ -55,7 +57,7 @@ def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, Ag
     from p2pool.drivers.config.schema import CONFIG_NAME, load_config
 
     directory = data_directory(data_dir)
-    return directory, load_config(config.expanduser() if config else directory / CONFIG_NAME)
+    return directory, load_config(config or directory / CONFIG_NAME)
 
 
 def begin_logs(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":

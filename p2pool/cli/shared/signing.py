@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -90,9 +89,10 @@ def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
     from p2pool.drivers.keys.keystore import load_account, read_passphrase
+    from p2pool.drivers.paths import absolute_path
 
-    path = Path(key).expanduser()
-    file = Path(passphrase_file).expanduser() if passphrase_file else None
+    path = absolute_path(key)
+    file = absolute_path(passphrase_file) if passphrase_file else None
     return load_account(path, read_passphrase(f"the key {path.name}", file=file))
 
 

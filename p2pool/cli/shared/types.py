@@ -6,6 +6,7 @@ A size has a unit: a bare number would mean bytes, and whoever writes 80 means s
 
 import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import click
@@ -28,6 +29,20 @@ class AddressType(click.ParamType[Address]):
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
         return Address(found)
+
+
+class FilePath(click.Path):
+    """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is."""
+
+    def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
+        """Which of the two it may be, if it exists."""
+        super().__init__(path_type=Path, file_okay=file_okay, dir_okay=dir_okay)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The absolute path."""
+        from p2pool.drivers.paths import absolute_path
+
+        return super().convert(value if str(value) == "-" else absolute_path(value), param, ctx)
 
 
 class CommitteeHash(click.ParamType[Digest]):

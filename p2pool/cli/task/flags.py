@@ -5,7 +5,6 @@ bytes, thousandths of a processor, and seconds.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -33,7 +32,7 @@ OPTIONS = (
         "-f",
         "--file",
         "path",
-        type=click.Path(path_type=Path),
+        type=types.FilePath(),
         help="A specification in JSON or TOML.",
     ),
     click.option("--image", help="Container image."),
@@ -89,7 +88,7 @@ OPTIONS = (
         "--env-file",
         "env_files",
         multiple=True,
-        type=click.Path(path_type=Path),
+        type=types.FilePath(),
         help="File with a variable a line, as for --env, and # comments. Repeatable.",
     ),
     click.option(

@@ -1,8 +1,9 @@
 """Whether the container engine is there, new enough, and gives containers the GPUs.
 
-First the engine's own report (version, API, cgroups, storage driver), then a probe inside a
-container (`docker.probe`). A probe that fails because the image is missing is only a warning: tasks
-bring images of their own.
+First the engine's own report (version, API, cgroups, storage driver), then a container of our own
+image, which needs no registry and must see the agent's directories. Where there are GPUs, or the
+configuration names an image, a probe inside another one (`docker.probe`) follows. If that image is
+missing it is only a warning: tasks bring images of their own.
 """
 
 from p2pool.drivers.containers.docker.probe import Probed, probe_container
@@ -13,7 +14,7 @@ from p2pool.model.ports.runtime import RuntimeInfo
 
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)
-PLAIN_IMAGE, GPU_IMAGE = "busybox:latest", "ubuntu:24.04"
+GPU_IMAGE = "ubuntu:24.04"
 # Without quotas in the driver we measure what is written; CDI is one of two ways to give GPUs.
 OPTIONAL = frozenset({"disk-quota", "cdi"})
 SLOW_STORAGE = frozenset({"vfs", "devicemapper", "aufs"})
@@ -42,12 +43,27 @@ async def software_checks(
             )
         ]
     checks = engine_checks(info)
+    checks.append(await directory_check(runtime))
     if gpus:
         checks.append(toolkit_check(info))
-    image = probe_image or (GPU_IMAGE if gpus else PLAIN_IMAGE)
+    if not gpus and not probe_image:
+        return checks
+    image = probe_image or GPU_IMAGE
     # Even if the engine announces no GPU support: the toolkit's hook alone is enough.
     checks.append(container_check(await probe_container(runtime, image, gpus), image, gpus))
     return checks
+
+
+async def directory_check(runtime: DockerRuntime) -> Check:
+    """Whether a container of our own image starts, and gets the agent's directories."""
+    name, needed = "a container", "one starts, and sees the data directory"
+    try:
+        await runtime.probe_directories(fresh=True)
+    except P2poolError as error:
+        todo = error.hint or "Look at Docker's log: journalctl -u docker."
+        return Check(Group.SOFTWARE, name, Verdict.FAIL, error.message, needed=needed, todo=todo)
+    found = "started, saw the data directory, and ended"
+    return Check(Group.SOFTWARE, name, Verdict.PASS, found, needed=needed)
 
 
 def engine_checks(info: RuntimeInfo) -> list[Check]:
@@ -104,7 +120,7 @@ def toolkit_check(info: RuntimeInfo) -> Check:
 
 def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
     """The outcome of the probe inside a container."""
-    name = "gpus in a container" if gpus else "a container"
+    name = "gpus in a container" if gpus else "a container of the probe image"
     needed = f"{len(gpus)} GPUs are seen inside" if gpus else "one starts and ends"
     if NO_DRIVER in (probed.reason or ""):
         found = "the engine hands out no GPUs"

@@ -18,6 +18,8 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from p2pool.drivers.paths import absolute_path
+from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
 Size = NewType("Size", int)
@@ -53,7 +55,7 @@ def _converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
     for exact, name in ((str, "text"), (int, "a whole number"), (bool, "true or false")):
         converter.register_structure_hook(exact, _exactly(exact, name))
-    converter.register_structure_hook_func(lambda t: t is Path, _path)
+    converter.register_structure_hook(Path, _path)
     converter.register_structure_hook_func(lambda t: t is Address, _address)
     converter.register_structure_hook_func(lambda t: t is Size, _size)
     converter.register_structure_hook_factory(
@@ -80,7 +82,10 @@ def _exactly(exact: type, name: str) -> Any:
 def _path(value: Any, _: Any) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"must be a path, not {_shown(value)}")
-    return Path(value).expanduser()
+    try:
+        return absolute_path(value)
+    except Misconfigured as error:
+        raise ValueError(error.message) from error
 
 
 def _address(value: Any, _: Any) -> Address:

@@ -30,6 +30,7 @@ from p2pool.drivers.config.validators import (
     resolver_addresses,
     subnet_ranges,
 )
+from p2pool.drivers.paths import absolute_path
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -157,8 +158,8 @@ class RuntimeConfig:
     """Registries, or parts of them, that images may come from; none named: any. Names of images
     are compared in their normal form: busybox is docker.io/library/busybox."""
     probe_image: str = ""
-    """The image that checks run once, in place of the usual one; where there are GPUs it needs the
-    C library that nvidia-smi wants."""
+    """An image that checks run once, beside p2pool's own; where there are GPUs, in place of the
+    usual one: it needs the C library that nvidia-smi wants."""
     ended_keep_s: int = attrs.field(
         default=limits.ENDED_KEEP_DEFAULT_S, validator=Between(0, limits.TASK_TIME_MAX_S)
     )
@@ -239,7 +240,7 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
     """The agent's data directory: P2POOL_DATA_DIR, else the platform's place for user data."""
     env = os.environ if environ is None else environ
     if env.get("P2POOL_DATA_DIR"):
-        return Path(env["P2POOL_DATA_DIR"])
+        return absolute_path(env["P2POOL_DATA_DIR"])
     found = Path(platformdirs.user_data_dir("p2pool", appauthor=False))
     if not found.is_absolute():  # Without a home it would be a directory named ~, right here.
         raise Misconfigured(

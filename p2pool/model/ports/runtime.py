@@ -177,6 +177,11 @@ class ContainerRuntime(Protocol):
         """Probe the runtime. RuntimeUnavailable, with a hint: it does not answer."""
         ...
 
+    async def probe_directories(self) -> None:
+        """Whether containers get the agent's directories; cheap, except now and then.
+        RuntimeUnavailable, Misconfigured: they do not, and why."""
+        ...
+
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope, ended ones too, sorted by (allocation, attempt)."""
         ...

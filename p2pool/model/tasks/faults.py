@@ -47,6 +47,7 @@ FAULTS: Mapping[type[e.P2poolError], Fault] = {
     e.Conflict: Fault.NODE_NOW,
     e.DiskFull: Fault.NODE_NOW,
     e.StoreFailed: Fault.NODE_NOW,
+    e.DirectoryUnseen: Fault.NODE_NOW,
     # A container that somebody removed is created anew; an engine or a registry comes back.
     e.NotFound: Fault.WORLD,
     e.Unavailable: Fault.WORLD,

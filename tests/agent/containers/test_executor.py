@@ -53,6 +53,9 @@ class SlowLister:
     async def probe(self) -> None:
         """It is there."""
 
+    async def probe_directories(self) -> None:
+        """They are seen."""
+
     async def watch(self) -> Any:
         """Nothing happens."""
         await trio.Event().wait()

@@ -30,6 +30,7 @@ from p2pool.drivers.containers.docker.container.labels import (
 from p2pool.drivers.containers.docker.container.mounts import mount_sources
 from p2pool.drivers.containers.docker.container.plan import BRIDGE, Prepared, container_config
 from p2pool.drivers.containers.docker.container.state import status_of
+from p2pool.drivers.containers.docker.directories import probe_directories, unseen
 from p2pool.drivers.containers.docker.disk_usage import Keeper
 from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
 from p2pool.drivers.containers.docker.engine.client import DockerClient
@@ -44,6 +45,8 @@ from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
 from p2pool.model.errors import (
     Conflict,
+    DirectoryUnseen,
+    Misconfigured,
     NotFound,
     P2poolError,
     RuntimeUnavailable,
@@ -71,6 +74,7 @@ NOT_ISOLATED = Unsupported(
     "network-isolation",
     "[network] isolation is off: tasks reach each other, this machine and its network",
 )
+NOT_SEEN = "bind source path does not exist: "
 
 
 class DockerRuntime:
@@ -96,8 +100,9 @@ class DockerRuntime:
         self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
-        self.helper = Helper(scope, self._engine)
         self._isolation = Isolation(scope, self._engine, self.helper, self._settings)
+        self._directories_due_s, self._seen = 0.0, False
+        self._unseen: RuntimeUnavailable | Misconfigured | None = None
 
     @property
     def scope(self) -> RuntimeScope:
@@ -126,13 +131,49 @@ class DockerRuntime:
 
     async def probe(self) -> RuntimeInfo:
         """Probe the engine. RuntimeUnavailable: it does not answer, or it is too old."""
-        support = await self._engine.support(fresh=True)
+        try:
+            support = await self._engine.support(fresh=True)
+        except RuntimeUnavailable:
+            self._directories_due_s = 0.0  # It may come back as another one.
+            raise
         info = support.info()
         support.check_runtime(self._settings.oci_runtime)
         if self._settings.isolation:
             await self._isolation.check()
             return info
         return attrs.evolve(info, unsupported=(*info.unsupported, NOT_ISOLATED))
+
+    async def probe_directories(self, *, fresh: bool = False) -> None:
+        """Whether the engine sees the agent's directories. See the port; `fresh`: look now."""
+        now_s = trio.current_time()
+        if fresh or now_s >= self._directories_due_s:
+            places = dict.fromkeys((self._settings.agent_directory, self._directory))
+            try:
+                await probe_directories(
+                    self.helper,
+                    [one for one in places if one is not None],
+                    self._settings.bind_directories,
+                )
+            except (RuntimeUnavailable, Misconfigured) as error:
+                # Once seen, they are not lost because an engine was too busy to look again.
+                if fresh or not self._seen or isinstance(error, DirectoryUnseen):
+                    self._seen, self._unseen = False, error
+                wait_ms = limits.DIRECTORIES_RETRY_MS
+            else:
+                self._seen, self._unseen = True, None
+                wait_ms = limits.DIRECTORIES_SEEN_MS
+            self._directories_due_s = trio.current_time() + wait_ms / 1000
+        if self._unseen is not None:
+            raise self._unseen
+
+    def _start_error(self, error: APIError) -> P2poolError:
+        """Why a container could not be created or started. That the engine does not see a place
+        that is here is this node's fault, not the task's."""
+        text, _, path = explanation(error).partition(NOT_SEEN)
+        if path:
+            self._directories_due_s = 0.0
+            return unseen(Path(path), f"{text}{NOT_SEEN}{path}")
+        return start_error(error)
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope. Only those that changed are inspected."""
@@ -264,7 +305,7 @@ class DockerRuntime:
                     del _host(wanted)["StorageOpt"]
                     continue
                 if error.status_code != 409:
-                    raise start_error(error) from error
+                    raise self._start_error(error) from error
             # A taken name belongs to a start of the same attempt, now or before; the engine
             # reserves the name slightly before it knows the container.
             record = await self._inspect(plan.allocation, plan.attempt)
@@ -285,7 +326,7 @@ class DockerRuntime:
             async with self._gpus_free(of):
                 await self._ask(lambda c: c.start(name))
         except (APIError, P2poolError) as error:
-            refused = start_error(error) if isinstance(error, APIError) else error
+            refused = self._start_error(error) if isinstance(error, APIError) else error
             if created and not isinstance(refused, RuntimeUnavailable):
                 with suppress(APIError):
                     await self._ask(lambda c: c.remove_container(name, v=True, force=True))

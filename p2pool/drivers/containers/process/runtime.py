@@ -101,6 +101,9 @@ class ProcessRuntime:
         """Local processes."""
         return RuntimeKind.PROCESS
 
+    async def probe_directories(self) -> None:
+        """Processes see what their agent sees."""
+
     async def probe(self) -> RuntimeInfo:
         """The runtime, with its limitations as warnings. Raises Misconfigured on a real chain."""
         self._require_development()
