@@ -97,7 +97,6 @@ class DockerRuntime:
         self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
-        self.helper = Helper(scope, self._engine)
         self._isolation = Isolation(scope, self._engine, self.helper, self._settings)
 
     @property

@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +272,7 @@ async def test_subnets_are_out_of_the_machines_way(
     """What it routes is left out, and so is what others hold; no room left is said."""
     vpn = ("10.213.0.0/25", "dev", "out0")
     inside(engine.namespaces, "ip", "route", "add", *vpn)
-    settings = Settings(subnets=(ip_network("10.213.0.0/24"),))
+    settings = Settings(subnets=(IPv4Network("10.213.0.0/24"),))
     runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
     foreign = client.create_network(
         "foreign",

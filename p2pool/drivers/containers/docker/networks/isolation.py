@@ -11,7 +11,7 @@ attempt follow one another.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from ipaddress import IPv4Interface, IPv4Network
 from typing import Any
 
@@ -170,7 +170,9 @@ class Isolation:
 
     async def _start(self, name: str) -> None:
         try:
-            await self._ask(lambda c: c.start(name))
+            # An answer that got lost tells nothing: whether it runs is read afterwards.
+            with suppress(RuntimeUnavailable):
+                await self._ask(lambda c: c.start(name))
         except APIError as error:
             said = explanation(error)
             if "network" in said and "not found" in said:
@@ -179,6 +181,8 @@ class Isolation:
 
     async def _filter(self, box: Mapping[str, Any]) -> None:
         """Write the rules into a running sandbox's namespace, in place of earlier ones."""
+        if box["State"]["Status"] not in ALIVE:
+            raise RuntimeUnavailable("The sandbox of a copy does not run.")
         held = [one for one in box["NetworkSettings"]["Networks"].values() if one["IPAddress"]]
         if len(held) != 1:
             raise RuntimeUnavailable("The sandbox of a copy has no address.")
@@ -189,7 +193,8 @@ class Isolation:
         name = str(box["Id"])
         try:
             made = await self._ask(lambda c: c.exec_create(name, [NFT, rules], user="0:0"))
-            await self._ask(lambda c: c.exec_start(made["Id"], detach=True))
+            with suppress(RuntimeUnavailable):
+                await self._ask(lambda c: c.exec_start(made["Id"], detach=True))
             wait_ms = limits.NETWORK_POLL_MIN_MS
             while (ended := await self._ask(lambda c: c.exec_inspect(made["Id"])))["Running"]:
                 await trio.sleep(wait_ms / 1000)
