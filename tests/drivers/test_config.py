@@ -131,6 +131,17 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         (GOOD.replace('["http://127.0.0.1:8545"]', '"http://x"'), "must be a list"),
         (GOOD.replace("id = 3\n", "id = -1\n"), "is not between"),
         (GOOD.replace("id = 3\n", "id = true\n"), "must be a whole number"),
+        (GOOD + "[network]\nsubnets = []\n", "at least one is needed"),
+        (GOOD + '[network]\nsubnets = ["10.213.0.1/16"]\n', "has host bits set"),
+        (GOOD + '[network]\nsubnets = ["10.213.0.0/30"]\n', "cannot be divided"),
+        (GOOD + '[network]\nsubnets = ["127.0.0.0/8"]\n', "cannot be divided"),
+        (GOOD + '[network]\nsubnets = ["fd00::/64"]\n', "network.subnets"),
+        (GOOD + '[network]\negress_allow = ["hosts"]\n', "network.egress_allow"),
+        (GOOD + '[network]\negress_allow = ["10.0.0.1/8"]\n', "has host bits set"),
+        (GOOD + '[network]\nresolvers = ["127.0.0.53"]\n', "copies cannot ask there"),
+        (GOOD + '[network]\nresolvers = ["dns.example"]\n', "network.resolvers"),
+        (GOOD + '[runtime]\noci_runtime = "nvidia"\n', "would give GPUs"),
+        (GOOD + '[runtime]\noci_runtime = ""\n', "would give GPUs"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, part: str) -> None:

@@ -32,6 +32,8 @@ async def open_runtime(options: AgentOptions) -> ContainerRuntime:
     docker = docker_runtime(options.config, options.directory, node_id)
     if await runs_processes(options.config, docker):
         return ProcessRuntime(docker.scope, options.directory / "containers")
+    if not options.config.network.isolation:
+        log.warning("[network] isolation is off: tasks reach this machine and its network")
     await _sweep_helpers(docker)
     return docker
 

@@ -164,13 +164,18 @@ async def _image(directory: Path, say: Say) -> Image:
     url = os.environ.get("DOCKER_HOST", "")
     engine = url if url.startswith(LOCAL) else ""  # TCP needs the environment's keys too.
     runtime = DockerRuntime(NOBODY, directory / "engine", base_url=engine)
-    found = None
+    found, helper = None, ""
     with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
-        await runtime.probe()
+        helper = await _missing_helper(runtime)
+        try:
+            await runtime.probe()  # Which tries whether tasks can be isolated, with the helper.
+        except P2poolError:
+            brought = Image(WANTED, engine=engine, helper=helper)
+            await trio.to_thread.run_sync(remove_image, brought)
+            raise
         found = await runtime.images.find(WANTED)
     if scope.cancelled_caught:
         raise _silent_engine()
-    helper = await _missing_helper(runtime)
     if found is not None:
         await _try(runtime, WANTED, CONTAINER_DEADLINE_MS)
         return Image(WANTED, engine=engine, helper=helper)

@@ -442,8 +442,10 @@ class DockerRuntime:
     async def tidy(self, over: TaskEnded, keep: Retention) -> tuple[str, ...]:
         """Delete whatever has outlived its keep time. See the port."""
         await self.helper.sweep()
-        gone = await self._keeper.sweep(over, keep)
-        return (*gone, *await self.images.collect())
+        gone = (*await self._keeper.sweep(over, keep), *await self.images.collect())
+        if self._settings.isolation:
+            await self._isolation.refresh()
+        return gone
 
     # --- streams ----------------------------------------------------------------------------------
 

@@ -33,7 +33,8 @@ async def helper(engine: Engine, client: Any) -> Helper:
 async def test_the_image_is_loaded_from_the_package(helper: Helper, client: Any) -> None:
     """An engine without the image gets ours, under our name; one that lost it gets it again."""
     wanted = helper_image("linux/amd64")
-    assert not client.images(wanted.reference)
+    for row in client.images(wanted.reference):
+        client.remove_image(row["Id"], force=True)
     assert await helper.ready() in wanted.ids
     (row,) = client.images(wanted.reference)
     assert wanted.is_it(client.inspect_image(row["Id"]))
@@ -78,7 +79,7 @@ async def test_rules_are_set_in_a_copys_network(
 ) -> None:
     """nft reads rules from standard input and sets them in the network of a running container."""
     await docker_runtime.start(plan(FOREVER))
-    (row,) = client.containers()
+    (row,) = client.containers(filters={"label": ["p2pool.task"]})
     rules = (
         b"table inet p2pool {\nchain out {\ntype filter hook output priority 0; policy drop\n}\n}\n"
     )

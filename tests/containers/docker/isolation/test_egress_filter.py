@@ -43,8 +43,8 @@ NEAR = (
     *("64:ff9b::a00:1", "::ffff:10.0.0.1", "::a00:1", "2001:200::1", "2606:4700::1111"),
 )
 
-REFUSED = (errno.EPERM, errno.EACCES, errno.EHOSTUNREACH, errno.ECONNREFUSED)
-REFUSED += (errno.EINVAL, errno.ENETUNREACH)  # By the kernel itself, before any rule.
+BY_RULES = (errno.EPERM, errno.EACCES, errno.EHOSTUNREACH, errno.ECONNREFUSED)
+REFUSED = (*BY_RULES, errno.EINVAL, errno.ENETUNREACH)  # The last two by the kernel itself.
 
 
 @pytest.fixture(scope="module")

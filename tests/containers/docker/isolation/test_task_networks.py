@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from ipaddress import ip_network
+from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.ports.runtime import ContainerPlan
+from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import PublishedPort
 from tests.containers.docker.isolation.world import (
     DNS,
@@ -186,6 +187,32 @@ async def test_a_copy_that_starts_again_has_its_rules_again(
     assert await rounds(3) == 3 * one
 
 
+async def test_a_machine_that_gets_another_address_is_shut_there_too(
+    runtime: DockerRuntime, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for copies that run already."""
+    monkeypatch.setattr(limits, "HOST_VIEW_INTERVAL_MS", 0)
+    new = ("8.8.7.7/32", "dev", "lo")
+    wanted = of_task(1, f"while :; do {scan([('8.8.7.7', PORT)])} || echo shut; sleep 0.1; done")
+    await runtime.start(wanted)
+    inside(engine.namespaces, "ip", "addr", "add", *new)
+
+    async def last_is(word: str) -> None:
+        with trio.fail_after(DEADLINE_S):
+            while True:
+                said = await lines(runtime, wanted)
+                if said and said[-1] == word:
+                    return
+                await trio.sleep(0.1)
+
+    try:
+        await last_is(f"8.8.7.7 {PORT}")
+        await runtime.tidy(lambda task, at_ms: False, Retention(0, 0))
+        await last_is("shut")
+    finally:
+        inside(engine.namespaces, "ip", "addr", "del", *new)
+
+
 async def test_a_copy_does_not_outlive_its_sandbox(runtime: DockerRuntime, client: Any) -> None:
     """Its network would be gone; killed from outside, or removed, or both while nobody looked."""
     for replica, end in enumerate((client.kill, lambda i: client.remove_container(i, force=True))):
@@ -272,7 +299,7 @@ async def test_subnets_are_out_of_the_machines_way(
     """What it routes is left out, and so is what others hold; no room left is said."""
     vpn = ("10.213.0.0/25", "dev", "out0")
     inside(engine.namespaces, "ip", "route", "add", *vpn)
-    settings = Settings(subnets=(ip_network("10.213.0.0/24"),))
+    settings = Settings(subnets=(IPv4Network("10.213.0.0/24"),))
     runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
     foreign = client.create_network(
         "foreign",

@@ -61,8 +61,8 @@ def outside_of(engine: Engine, outside: Namespaces) -> Iterator[None]:
     try:
         yield
     finally:
-        for one in opened:
-            one.close()
+        for server in opened:
+            server.close()
         inside(here, "ip", "link", "del", "out0")
         inside(here, "ip", "addr", "del", f"{PUBLIC_OF_HOST}/32", "dev", "lo")
 

@@ -25,8 +25,8 @@ ROUTE_FIELDS = 8
 
 @attrs.frozen
 class HostView:
-    """Routes without the default one, addresses without loopback's, and the resolvers' that others
-    than the machine itself can ask."""
+    """Routes without the default one, addresses without those of loopback and of links (which come
+    and go with each container), and the resolvers that others than the machine itself can ask."""
 
     routes: tuple[IPv4Network, ...]
     addresses: frozenset[Address]
@@ -65,7 +65,7 @@ def _addresses(text: str) -> frozenset[Address]:
             continue
         # A point-to-point interface names its peer behind: `inet 10.8.0.1 peer 10.8.0.2/32`.
         address = ip_address(fields[place + 1].partition("/")[0])
-        if not address.is_loopback:
+        if not address.is_loopback and not address.is_link_local:
             found.add(address)
     return frozenset(found)
 

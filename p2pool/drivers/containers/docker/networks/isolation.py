@@ -11,23 +11,34 @@ attempt follow one another.
 """
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from ipaddress import IPv4Interface, IPv4Network
+from contextlib import asynccontextmanager, contextmanager, suppress
+from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import Any
 
+import attrs
 import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.containers.docker.container.labels import name_of, read_labels
+from p2pool.drivers.containers.docker.container.labels import (
+    name_of,
+    read_labels,
+    scope_labels,
+)
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
 from p2pool.drivers.containers.docker.helper import Helper
 from p2pool.drivers.containers.docker.networks.egress_filter import Reach, ruleset
-from p2pool.drivers.containers.docker.networks.host_view import LOOK, HostView, read_view
+from p2pool.drivers.containers.docker.networks.host_view import (
+    LOOK,
+    Address,
+    HostView,
+    read_view,
+)
 from p2pool.drivers.containers.docker.networks.sandbox import (
     NFT,
+    SANDBOX,
     Key,
     sandbox_body,
     sandbox_name,
@@ -57,6 +68,7 @@ class Isolation:
         self._networks = TaskNetworks(scope, engine, settings.subnets)
         self._locks: dict[Key, trio.Lock] = {}
         self._checked = self._swept = False
+        self._written: dict[str, frozenset[Address]] = {}
         self._view: HostView | None = None
         self._view_due_s = 0.0
 
@@ -98,16 +110,20 @@ class Isolation:
             self._view_due_s = trio.current_time() + limits.HOST_VIEW_INTERVAL_MS / 1000
         return self._view
 
+    def _told(self, host: HostView) -> frozenset[Address]:
+        """The machine's addresses without those on tasks' networks, which no rule names singly."""
+        many = self._settings.subnets
+        return frozenset(one for one in host.addresses if not any(one in each for each in many))
+
     def _reach(
         self, subnet: IPv4Network, published: Sequence[tuple[int, str]], host: HostView
     ) -> Reach:
         settings = self._settings
-        within = [one for one in host.addresses if any(one in many for many in settings.subnets)]
         return Reach(
             subnet=subnet,
             gateway=subnet[1],
             ranges=settings.subnets,
-            host=host.addresses.difference(within),
+            host=self._told(host),
             resolvers=settings.resolvers or host.resolvers,
             opened=settings.egress_opened,
             host_opened=settings.egress_host,
@@ -170,7 +186,9 @@ class Isolation:
 
     async def _start(self, name: str) -> None:
         try:
-            await self._ask(lambda c: c.start(name))
+            # An answer that got lost tells nothing: whether it runs is read afterwards.
+            with suppress(RuntimeUnavailable):
+                await self._ask(lambda c: c.start(name))
         except APIError as error:
             said = explanation(error)
             if "network" in said and "not found" in said:
@@ -179,17 +197,21 @@ class Isolation:
 
     async def _filter(self, box: Mapping[str, Any]) -> None:
         """Write the rules into a running sandbox's namespace, in place of earlier ones."""
+        if box["State"]["Status"] not in ALIVE:
+            raise RuntimeUnavailable("The sandbox of a copy does not run.")
         held = [one for one in box["NetworkSettings"]["Networks"].values() if one["IPAddress"]]
         if len(held) != 1:
             raise RuntimeUnavailable("The sandbox of a copy has no address.")
         subnet = IPv4Interface(f"{held[0]['IPAddress']}/{held[0]['IPPrefixLen']}").network
         pairs = [port.split("/") for port in box["HostConfig"].get("PortBindings") or {}]
         published = [(int(number), protocol) for number, protocol in pairs]
-        rules = ruleset(self._reach(subnet, published, await self._host()))
-        name = str(box["Id"])
+        host, name = await self._host(), str(box["Id"])
+        asked = tuple(ip_address(one) for one in box["HostConfig"].get("Dns") or ())
+        rules = ruleset(attrs.evolve(self._reach(subnet, published, host), resolvers=asked))
         try:
             made = await self._ask(lambda c: c.exec_create(name, [NFT, rules], user="0:0"))
-            await self._ask(lambda c: c.exec_start(made["Id"], detach=True))
+            with suppress(RuntimeUnavailable):
+                await self._ask(lambda c: c.exec_start(made["Id"], detach=True))
             wait_ms = limits.NETWORK_POLL_MIN_MS
             while (ended := await self._ask(lambda c: c.exec_inspect(made["Id"])))["Running"]:
                 await trio.sleep(wait_ms / 1000)
@@ -202,6 +224,7 @@ class Isolation:
             raise RuntimeUnavailable(
                 f"The rules of a copy's network are refused: nft ended with {ended['ExitCode']}."
             )
+        self._written[name] = self._told(host)
 
     async def left(self, key: Key) -> None:
         """Remove an attempt's sandbox, and its task's network if that was the last one on it."""
@@ -248,8 +271,32 @@ class Isolation:
             for key in uneven:
                 nursery.start_soon(self._try_settle, key)
         if not self._swept:
-            await self._networks.sweep()
-            self._swept = True
+            try:
+                await self._networks.sweep()
+            except P2poolError as error:
+                log.info("networks without copies stay for now", reason=str(error))
+            else:
+                self._swept = True
+
+    async def refresh(self) -> None:
+        """Write the rules of running copies anew if the machine has other addresses by now."""
+        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
+        filters = {"label": [*labels, SANDBOX]}
+        try:
+            rows = await self._ask(lambda c: c.containers(filters=filters))
+        except APIError as error:
+            raise other_error(error) from error
+        told = self._told(await self._host()) if rows else frozenset()
+        for row in rows:
+            key = sandbox_of(self._scope, row.get("Labels"))
+            if key is None or self._written.get(str(row["Id"])) == told:
+                continue
+            async with self.held(key):
+                box = await self._inspect(str(row["Id"]))
+                if box is not None and box["State"]["Status"] in ALIVE:
+                    await self._filter(box)
+        here = {str(row["Id"]) for row in rows}
+        self._written = {name: host for name, host in self._written.items() if name in here}
 
     async def _try_settle(self, key: Key) -> None:
         try:

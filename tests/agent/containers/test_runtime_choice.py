@@ -1,0 +1,33 @@
+"""What the owner writes into the configuration is what the runtime keeps to."""
+
+from ipaddress import IPv4Network, ip_address, ip_network
+from pathlib import Path
+
+from p2pool.agent.containers.runtime_choice import settings_of
+from p2pool.drivers.config.schema import NetworkConfig, RuntimeConfig
+from p2pool.drivers.containers.settings import Settings
+
+
+def test_the_networks_of_tasks_are_as_the_owner_says(tmp_path: Path) -> None:
+    """Ranges, resolvers and what is opened, with the words for the machine and for its site."""
+    network = NetworkConfig(
+        subnets=("10.50.0.0/16",),
+        resolvers=("10.0.0.2",),
+        egress_allow=("192.168.5.0/24", "8.8.8.8", "host", "private"),
+    )
+    made = settings_of(RuntimeConfig(oci_runtime="runsc"), network, tmp_path)
+    assert made.subnets == (IPv4Network("10.50.0.0/16"),)
+    assert made.resolvers == (ip_address("10.0.0.2"),)
+    assert made.egress_host
+    assert made.egress_opened[:2] == (ip_network("192.168.5.0/24"), ip_network("8.8.8.8/32"))
+    assert {ip_network("10.0.0.0/8"), ip_network("fc00::/7")} < set(made.egress_opened)
+    assert ip_network("169.254.0.0/16") not in made.egress_opened
+    assert made.oci_runtime == "runsc"
+
+
+def test_isolation_is_on_unless_the_owner_turns_it_off(tmp_path: Path) -> None:
+    """And then nothing is opened; the defaults of both sides are the same."""
+    usual = settings_of(RuntimeConfig(), NetworkConfig(), tmp_path)
+    assert (usual.isolation, usual.egress_opened, usual.egress_host) == (True, (), False)
+    assert usual.subnets == Settings().subnets
+    assert not settings_of(RuntimeConfig(), NetworkConfig(isolation=False), tmp_path).isolation
