@@ -14,6 +14,7 @@ import attrs
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import parse_spec, spec_hash
+from p2pool.codec.text.clip import clipped
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
@@ -138,7 +139,7 @@ class Attempt:
         """Its state as reported. Only an end carries all details, and a failing start its reason:
         progress does not belong in the log."""
         if not self.ended:
-            reason = self.reason[: limits.NAME_MAX_BYTES] if self.failures else ""
+            reason = clipped(self.reason, limits.NAME_MAX_BYTES) if self.failures else ""
             return Outcome(
                 self.allocation, self.attempt, self.state, reason, image_digest=self.image_digest
             )
@@ -146,7 +147,7 @@ class Attempt:
             allocation=self.allocation,
             attempt=self.attempt,
             state=self.state,
-            reason=self.reason[: limits.NAME_MAX_BYTES],
+            reason=clipped(self.reason, limits.NAME_MAX_BYTES),
             exit_code=self.exit_code,
             oom_killed=self.oom_killed,
             image_digest=self.image_digest,
@@ -223,7 +224,7 @@ class Attempt:
             state=self.state,
             stop_wanted=self.stop_wanted,
             restarts=self.restarts,
-            reason=self.reason[: limits.NAME_MAX_BYTES],
+            reason=clipped(self.reason, limits.NAME_MAX_BYTES),
             exit_code=self.exit_code,
             oom_killed=self.oom_killed,
             image_digest=self.image_digest,
