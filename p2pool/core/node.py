@@ -14,6 +14,7 @@ from typing import Any
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.fit import fitted
 from p2pool.core import inputs
 from p2pool.core.context import Context, NodeConfig
 from p2pool.core.dispatch import Dispatch
@@ -84,6 +85,14 @@ from p2pool.model.timing import Now
 
 AnyInput = inputs.Input | WorkerInput
 NEVER_MS = 2**53
+FROM_OUTSIDE = (
+    inputs.HardwareObserved,
+    inputs.RuntimeObserved,
+    inputs.AddressesObserved,
+    inputs.ChainUnreachable,
+    inputs.PersistFailed,
+)
+"""What a machine's own tools say, like all that the engine does: cut to the bounds of messages."""
 
 
 class Node:
@@ -179,6 +188,8 @@ class Node:
         self.revision += 1
         for event in events if isinstance(events, Iterable) else (events,):
             handler = self._handlers.get(type(event))
+            if handler is None or isinstance(event, FROM_OUTSIDE):
+                event = fitted(event)
             if handler is not None:
                 handler(event, now)
             else:

@@ -1,4 +1,8 @@
-"""Several agents on one machine: each gets an equal share, and whole GPUs."""
+"""Several agents on one machine: each gets an equal share, and whole GPUs.
+
+Processors are offered by each of them in full: what nobody needs right now anybody may use, and an
+equal share of a small machine would be filled by one copy that asks for the usual one.
+"""
 
 import psutil
 
@@ -7,12 +11,11 @@ from p2pool.drivers.config.schema import ResourcesConfig
 from p2pool.drivers.hardware.nvml import read_gpus
 
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
-CPU_MIN_MILLI = 1000
 
 
 async def shares(agents: int) -> list[ResourcesConfig]:
     """One `[resources]` for each of this many agents."""
-    cpu_milli = max(CPU_MIN_MILLI, (psutil.cpu_count() or 1) * 1000 // agents)
+    cpu_milli = (psutil.cpu_count() or 1) * 1000
     memory_bytes = psutil.virtual_memory().total // agents
     gpus = [gpu.uuid for gpu in (await read_gpus()).gpus]
     out = []

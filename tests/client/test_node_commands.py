@@ -151,6 +151,20 @@ async def test_versions_are_shown_and_who_keeps_the_pool_back(
     }  # fmt: skip
 
 
+async def test_what_is_free_is_shown(served: Served, commands: Commands) -> None:
+    """For want of a processor tasks wait more often than for memory; of a node that is not heard
+    nobody knows what is free."""
+    listed = (await commands(node, "ls")).stdout
+    assert "CPUS FREE" in listed
+    assert "4/8" in listed
+    shown = (await commands(node, "show", "0x" + NODE_ID.hex())).stdout
+    for said in ("8 CPUs, 4 free", "8 GiB, 4 GiB free", "64 GiB, 32 GiB free"):
+        assert said in shown
+    evolve(served, NODE_ID, reachability=Reachability.UNREACHABLE)
+    assert "4/8" not in (await commands(node, "ls")).stdout
+    assert "4 free" not in (await commands(node, "show", "0x" + NODE_ID.hex())).stdout
+
+
 async def test_the_list_of_nodes_fits_a_terminal(
     served: Served, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,9 +11,10 @@ Metrics are as public within the pool as task specifications: any member, and no
 Source: docs/design/api.md, "Log lines and metrics".
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 
+import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
@@ -41,6 +42,7 @@ from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.messages.task_streams import (
     FullReason,
+    LogChunk,
     LogChunks,
     LogsClosed,
     LogsOpened,
@@ -146,7 +148,8 @@ class LogStreams:
         )
         async with aclosing(batches):  # type: ignore[type-var]
             async for chunks in batches:
-                yield chunks
+                for batch in in_messages(chunks):
+                    yield batch
 
     # --- from another node ------------------------------------------------------------------------
 
@@ -328,6 +331,26 @@ class LogStreams:
         if verified.header.peer_key != key:
             raise BadSignature("Another peer sealed this frame of log lines.")
         return verified.message
+
+
+def in_messages(chunks: Iterable[LogChunk]) -> Iterator[LogChunks]:
+    """A runtime's chunks as messages take them: what a container writes is cut, not refused.
+
+    An engine cuts a long line itself, but where that cuts a character in two it puts others in its
+    place, so that a part of 16 KiB gets longer.
+    """
+    most, batch, size = limits.LOG_LINE_MAX_BYTES, list[LogChunk](), 0
+    for chunk in chunks:
+        for at in range(0, max(1, len(chunk.data)), most):
+            whole = len(chunk.data) <= most
+            piece = chunk if whole else attrs.evolve(chunk, data=chunk.data[at : at + most])
+            size += len(piece.data)
+            if len(batch) >= limits.LOG_BATCH_MAX_CHUNKS or size > limits.LOG_BATCH_MAX_BYTES:
+                yield tuple(batch)
+                batch, size = [], len(piece.data)
+            batch.append(piece)
+    if batch:
+        yield tuple(batch)
 
 
 async def _next(receive: trio.MemoryReceiveChannel[LogsRead]) -> LogsRead | None:

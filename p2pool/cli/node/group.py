@@ -35,7 +35,7 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         return
     columns = (
         *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "VERSION", "TASKS"),
-        *("GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
+        *("CPUS FREE", "GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
     )
     write_table(
         columns,
@@ -61,6 +61,9 @@ def _row(one: Answer) -> tuple[str, ...]:
         "leader" if one["leader"] else role,
         one["agent_version"] or "-",
         str(one["allocations"]),
+        f"{free['cpu_milli'] / 1000:g}/{hardware['cpu_milli'] / 1000:g}"
+        if free and hardware
+        else "-",
         f"{free['gpus']}/{len(hardware['gpus'])}" if free and hardware else "-",
         f"{size(free['memory_bytes'])}/{size(hardware['memory_bytes'])}"
         if free and hardware
@@ -136,9 +139,12 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
     if one["reason"]:
         pairs.append(("why", one["reason"]))
     if (machine := one["hardware"]) is not None:
-        pairs.append(("processor", f"{machine['cpu_model']}, {machine['cpu_milli'] / 1000:g} CPUs"))
-        pairs.append(("memory", size(machine["memory_bytes"])))
-        pairs.append(("disk", size(machine["disk_bytes"])))
+        free = one["free"] if _tells(one) else None
+        cpus = f"{machine['cpu_model']}, {machine['cpu_milli'] / 1000:g} CPUs"
+        pairs.append(("processor", cpus + (f", {free['cpu_milli'] / 1000:g} free" if free else "")))
+        for name in ("memory", "disk"):
+            left = f", {size(free[f'{name}_bytes'])} free" if free else ""
+            pairs.append((name, size(machine[f"{name}_bytes"]) + left))
         if machine["driver_version"]:
             versions = f"NVIDIA {machine['driver_version']}, CUDA {machine['cuda_version'] or '?'}"
             pairs.append(("driver", versions))

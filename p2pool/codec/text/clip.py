@@ -7,9 +7,10 @@ ELLIPSIS = "\u2026"
 
 
 def clipped(text: str, most_bytes: int) -> str:
-    """The text, or its beginning and an ellipsis if its UTF-8 takes more than `most_bytes`."""
-    data = text.encode("utf-8", "replace")
+    """The text, or its beginning and an ellipsis if its UTF-8 takes more than `most_bytes`. Half of
+    a pair of surrogates, which UTF-8 lacks, becomes a question mark."""
+    data = text.encode(errors="replace")
     if len(data) <= most_bytes:
-        return data.decode()
+        return text if data.isascii() else data.decode()
     kept_bytes = most_bytes - len(ELLIPSIS.encode())
     return data[: max(0, kept_bytes)].decode(errors="ignore") + ELLIPSIS

@@ -64,7 +64,7 @@ def judge_claim(
         waits = used or _finds_no_room(state, node_id, name, signed, gpus)
         return ClaimVerdict.LEAVE if waits else ClaimVerdict.ADOPT
     copy = state.allocation(name)
-    if task.finished or task.stop_requested or (copy is not None and copy.attempt >= attempt):
+    if task.finished or task.stop_requested or (copy is not None and copy.next_attempt > attempt):
         return ClaimVerdict.KNOWN
     if (name, attempt) in state.strays:
         return ClaimVerdict.KNOWN

@@ -135,7 +135,7 @@ def _fits(state: PoolState, placed: entries.Placed) -> bool:
     if task is None or not tasks.wants_copy(state, task, placed.allocation.replica):
         return False
     copy = state.allocation(placed.allocation)
-    if placed.attempt != (copy.attempt if copy else 0) + 1:
+    if placed.attempt != (copy.next_attempt if copy else 1):
         return False
     node = state.node(placed.node_id)
     if (node.reachability, node.intent) != (Reachability.HEALTHY, Intent.ELIGIBLE):
@@ -172,6 +172,12 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
         if stray.node_id == record.node_id and o.state in GONE:
             del state.strays[(o.allocation, o.attempt)]
             changes.tell("allocation", str(o.allocation), "an older copy of it is gone")
+        elif (
+            stray.node_id == record.node_id
+            and o.state is AllocationState.RUNNING
+            and tasks.may_take_back(state, stray)
+        ):
+            tasks.take_back(changes, stray, o.reason)
         return
     copy = state.allocation(o.allocation)
     if copy is None or copy.attempt != o.attempt:

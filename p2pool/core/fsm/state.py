@@ -105,7 +105,8 @@ class Allocation:
     """One copy of a task. `attempt` 0 and no node: not placed yet.
 
     `token` is (epoch, term, index) of the entry that placed it. `failing`: it has to stop because
-    of a deadline or its gang, so its end counts as a failure.
+    of a deadline or its gang, so its end counts as a failure. `given_up`: the latest attempt that
+    was begun to replace this one and was taken back; no later one has its number.
     """
 
     allocation: AllocationId
@@ -121,6 +122,12 @@ class Allocation:
     placed_at_ms: int = 0
     changed_at_ms: int = 0
     failing: bool = False
+    given_up: int = since(DISTRUST_LEVEL, default=0)
+
+    @property
+    def next_attempt(self) -> int:
+        """The number of the attempt after this one."""
+        return max(self.attempt, self.given_up) + 1
 
     @property
     def terminal(self) -> bool:
@@ -144,6 +151,8 @@ class Stray:
     node_id: NodeId
     gpus: GpuIds
     resources: Resources
+    placed_at_ms: int = since(DISTRUST_LEVEL, default=0)
+    image_digest: str = since(DISTRUST_LEVEL, default="")
 
 
 @attrs.frozen
@@ -355,6 +364,10 @@ class PoolState:
             gpus=copy.gpus,
             resources=resources,
         )
+        if self.level >= DISTRUST_LEVEL:
+            stray = attrs.evolve(
+                stray, placed_at_ms=copy.placed_at_ms, image_digest=copy.image_digest
+            )
         self.strays[(copy.allocation, copy.attempt)] = stray
 
     def note_applied(self, request: AppliedRequest) -> None:

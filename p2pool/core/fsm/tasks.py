@@ -9,7 +9,7 @@ import attrs
 from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.sizes import TaskSize, task_size
-from p2pool.core.fsm.state import Allocation, PoolState, Task, TaskRecord
+from p2pool.core.fsm.state import Allocation, PoolState, Stray, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.features import DISTRUST_LEVEL
@@ -115,6 +115,38 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
         gpus=placed.gpus,
     )
     changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
+
+
+def may_take_back(state: PoolState, stray: Stray) -> bool:
+    """Whether a copy that was left behind may be the current one again: what is to replace it, on
+    another node, has not begun."""
+    task, copy = state.tasks.get(stray.allocation.task_id), state.allocation(stray.allocation)
+    if state.level < DISTRUST_LEVEL or task is None or copy is None or task.spec.gang:
+        return False
+    waits = copy.state in (S.ASSIGNED, S.PULLING) and copy.attempt > stray.attempt
+    ends = task.stop_requested or task.finished or task.spec.system
+    return waits and not ends and copy.node_id != stray.node_id
+
+
+def take_back(changes: Changes, stray: Stray, reason: str) -> None:
+    """Give up the attempt that was to replace a copy which still runs: that is the copy again."""
+    state = changes.state
+    copy = state.allocation(stray.allocation)
+    assert copy is not None
+    del state.strays[(stray.allocation, stray.attempt)]
+    state.leave_behind(copy, stray.resources)
+    old = Allocation(
+        allocation=stray.allocation,
+        state=S.RUNNING,
+        attempt=stray.attempt,
+        node_id=stray.node_id,
+        gpus=stray.gpus,
+        token=copy.token,
+        reason=reason,
+        image_digest=stray.image_digest,
+        placed_at_ms=stray.placed_at_ms or state.log_time_ms,
+    )
+    changes.set(attrs.evolve(old, given_up=copy.next_attempt - 1))
 
 
 def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
-from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState
-from p2pool.core.fsm.tasks import follows, past_deadline, should_run
+from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Stray
+from p2pool.core.fsm.tasks import follows, may_take_back, past_deadline, should_run
 from p2pool.core.scheduler.capacity import NodeOffer
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainMember
@@ -68,7 +68,7 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
         left = context.roster.out_finally(node_id)
         gone = node.reachability in GONE and not held and not _heard_since(context, node, now)
         outcomes: list[Outcome] = []
-        missing: list[Allocation] = []
+        missing: list[Allocation | Stray] = []
         for copy in state.on_node(node_id):
             if copy.state is AllocationState.LOST:
                 missing.append(copy)
@@ -80,6 +80,8 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
             elif gone and at_ms >= replaced_at_ms(node, spec):
                 reason = f"its node is unreachable: {node.reason}"
                 outcomes.append(_becomes(copy, AllocationState.LOST, reason))
+        if state.strays and back_of_late(node, at_ms):
+            missing += [stray for stray in state.strays_on(node_id) if may_take_back(state, stray)]
         if missing and not left:
             outcomes += _found(context, state, node, missing, now)
         out += _records(node_id, outcomes)
@@ -87,10 +89,15 @@ def lost(context: Context, state: PoolState, now: Now, judges: bool = True) -> l
 
 
 def _found(
-    context: Context, state: PoolState, node: NodeRecord, missing: list[Allocation], now: Now
+    context: Context,
+    state: PoolState,
+    node: NodeRecord,
+    missing: list[Allocation | Stray],
+    now: Now,
 ) -> Iterator[Outcome]:
-    """Lost copies that their node, which is heard again, says to have. A worker reports only what
-    is news to it, and that its copy was taken for lost is none."""
+    """Lost copies that their node, which is heard again, says to have, and copies that others were
+    about to replace. A worker reports only what is news to it, and that its copy was taken for lost
+    is none."""
     beat = context.heartbeats.fresh(node.node_id, context.roster.size(), now)
     back = node.reachability is Reachability.HEALTHY or _heard_since(context, node, now)
     if beat is None or not back:
@@ -98,8 +105,17 @@ def _found(
     said = {(one.allocation, one.attempt): one.state for one in beat.allocations}
     for copy in missing:
         becomes = said.get((copy.allocation, copy.attempt))
-        if becomes in FOUND and should_run(state, copy) and follows(state, copy, becomes):
+        if isinstance(copy, Stray):
+            if becomes is AllocationState.RUNNING:
+                yield Outcome(copy.allocation, copy.attempt, becomes, FOUND_REASON)
+        elif becomes in FOUND and should_run(state, copy) and follows(state, copy, becomes):
             yield Outcome(copy.allocation, copy.attempt, becomes, FOUND_REASON)
+
+
+def back_of_late(node: NodeRecord, at_ms: int) -> bool:
+    """Whether a node was heard again only now, so that what it says of its copies decides first."""
+    back = node.reachability is Reachability.HEALTHY and node.changed_at_ms > 0
+    return back and at_ms < node.changed_at_ms + limits.RETURN_WAIT_MS
 
 
 def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:
@@ -337,7 +353,7 @@ def _earlier_epoch_because(context: Context, state: PoolState, said: Heartbeat) 
         return "it does not follow this epoch of the log yet"
     for status in said.allocations:
         copy = state.allocation(status.allocation)
-        known = copy is not None and copy.attempt >= status.attempt
+        known = copy is not None and copy.next_attempt > status.attempt
         ended = status.state in TERMINAL_ALLOCATION_STATES
         if status.token.epoch < epoch and not known and not ended:
             return "it runs copies of an earlier epoch that are not adopted yet"

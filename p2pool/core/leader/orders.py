@@ -25,7 +25,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.fsm.order_room import OrderRoom, order_bytes
 from p2pool.core.fsm.state import Allocation, PoolState
-from p2pool.core.fsm.tasks import should_run
+from p2pool.core.fsm.tasks import may_take_back, should_run
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
@@ -196,6 +196,8 @@ def compose(state: PoolState, node_id: NodeId, token: Token, unwanted: tuple[Sto
         elif copy.holds:
             stops[name] = None
     for stray in state.strays_on(node_id):
+        if may_take_back(state, stray):
+            continue  # It runs on until what replaces it has begun.
         stops[Stop(stray.allocation, stray.attempt)] = None
     strange = [stop for stop in unwanted if stop not in wanted and stop not in stops]
     named = [*sorted(stops), *strange][: limits.ALLOCATIONS_PER_NODE_MAX]

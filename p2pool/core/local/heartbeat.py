@@ -5,6 +5,7 @@ This node also hears its own heartbeat, so it knows itself as the others know it
 
 import attrs
 
+from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
 from p2pool.core.fsm.state import PoolState
@@ -46,7 +47,7 @@ class HeartbeatSender:
         context.heartbeats.hear_own(context.me, content, context.config.incarnation, now)
         context.roster.heard(context.me, now)
         if due is not None:
-            context.publish(due)
+            context.publish(_in_one_message(due))
 
     def last_word(self, now: Now) -> Heartbeat | None:
         """The last heartbeat, once, before this node falls silent for another with its keys."""
@@ -92,3 +93,23 @@ class HeartbeatSender:
             healthy=machine.trouble is None,
             reason=reason,
         )
+
+
+def _in_one_message(content: Heartbeat) -> Heartbeat:
+    """The heartbeat as far as gossip takes it: without its hardware, which others then ask for, and
+    with fewer of its copies and addresses, where all of it is too long. What says that we live is
+    never too long."""
+    room_bytes = limits.GOSSIP_MESSAGE_MAX_BYTES - limits.ENVELOPE_OVERHEAD_MAX_BYTES
+    while len(encode_struct(content)) > room_bytes:
+        if content.hardware is not None:
+            content = attrs.evolve(content, hardware=None)
+        elif content.allocations:
+            content = attrs.evolve(
+                content, allocations=content.allocations[: len(content.allocations) // 2]
+            )
+        elif content.addresses:
+            content = attrs.evolve(content, addresses=content.addresses[:-1])
+        else:
+            gpus = content.load.gpus[: len(content.load.gpus) // 2]
+            content = attrs.evolve(content, load=attrs.evolve(content.load, gpus=gpus))
+    return content

@@ -292,7 +292,7 @@ class _Planner:
 
 
 def _placed(copy: Allocation, room: NodeCapacity, gpus: tuple[str, ...]) -> Placed:
-    return Placed(copy.allocation, copy.attempt + 1, room.offer.node_id, gpus)
+    return Placed(copy.allocation, copy.next_attempt, room.offer.node_id, gpus)
 
 
 def _size(placed: Placed) -> int:

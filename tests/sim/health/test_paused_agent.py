@@ -2,9 +2,11 @@
 
 import pytest
 
+from p2pool.core import inputs
 from p2pool.core.fsm.state import Allocation
 from p2pool.core.leader import decisions
 from p2pool.model.access.requests import Action
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import TaskId
 from p2pool.model.states import AllocationState, Intent, Reachability
 from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
@@ -120,3 +122,39 @@ def test_the_simulator_sees_a_copy_that_stays_lost(monkeypatch: pytest.MonkeyPat
     paused(pool, name)
     with pytest.raises(Violation, match="is lost to the log"):
         pool.world.run(60_000)
+
+
+def test_a_replacement_that_has_not_begun_is_taken_back() -> None:
+    """Its image is still being fetched when the old copy's node is heard: that copy goes on, the
+    new one is given up, and the next attempt has a number that none had."""
+    pool = formed()
+    name = pool.run_task(0, reconnect_window_s=5)
+    state = pool.node(pool.leader().number).context.pool_log.state
+    assert state is not None
+    pool.until(lambda: state.level == DISTRUST_LEVEL)
+    (before,) = copies(pool, name)
+    (at,) = [m for m in pool.world.machines if m.node_id == before.node_id]
+    if at is pool.leader():
+        pool.world.give(at, inputs.StopAsked())
+        pool.until(lambda: at is not pool.leader(), 30_000)
+    others = [m for m in pool.world.machines if m is not at]
+    for m in others:
+        m.engine.away = True  # So nothing begins there.
+    pool.world.cut = {(at.number, m.number) for m in others}
+    pool.until(lambda: pool.states(name) == ["ASSIGNED"], 60_000)
+    assert copies(pool, name)[0].attempt == 2
+    pool.world.cut = set()
+    pool.until(lambda: pool.states(name) == ["RUNNING"], 30_000)
+    (after,) = copies(pool, name)
+    assert (after.attempt, after.node_id) == (1, at.node_id)
+    assert (after.placed_at_ms, after.given_up) == (before.placed_at_ms, 2)
+    for m in others:
+        m.engine.away = False
+    pool.world.run(15_000)
+    assert [pool.running(m.number) for m in (at, *others)] == [1, 0, 0]
+    leader = pool.node(pool.leader().number).context.pool_log.state
+    assert leader is not None
+    assert not leader.strays
+    pool.send(0, pool.sign(Action.DRAIN, at.node_id.hex(), ""))
+    pool.until(lambda: copies(pool, name)[0].attempt == 3, 30_000)
+    pool.until(lambda: pool.states(name) == ["RUNNING"], 30_000)

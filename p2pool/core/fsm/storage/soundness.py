@@ -57,7 +57,8 @@ def _flaws(state: PoolState) -> Iterator[str]:
 
 def _flaw_of(copy: Allocation) -> str | None:
     """What is wrong with a copy: it is placed or not, in its state, attempt and node alike."""
-    if not 0 <= copy.attempt <= limits.ATTEMPTS_MAX or copy.allocation.replica < 0:
+    numbers = (copy.attempt, copy.given_up)
+    if any(not 0 <= n <= limits.ATTEMPTS_MAX for n in numbers) or copy.allocation.replica < 0:
         return "has a number that is none"
     if copy.node_id is None and copy.state not in UNPLACED:
         return f"is {copy.state.name.lower()} on no node"

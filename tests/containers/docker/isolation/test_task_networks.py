@@ -17,7 +17,7 @@ from p2pool.drivers.containers.docker.networks import isolation
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
-from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.errors import NodeExhausted, RuntimeUnavailable
 from p2pool.model.ids import AllocationId, TaskId
 from p2pool.model.ports.runtime import ContainerPlan
 from p2pool.model.ports.volumes import Retention
@@ -311,7 +311,7 @@ async def test_subnets_are_out_of_the_machines_way(
         await runtime.start(of_task(1, FOREVER))
         assert address_of(client) == "10.213.0.194"
         large = of_task(2, FOREVER, replicas=30)
-        with pytest.raises(RuntimeUnavailable, match="No subnet is left"):
+        with pytest.raises(NodeExhausted, match="No subnet is left"):
             await runtime.start(large)
         assert len(await runtime.list()) == 1
     finally:

@@ -22,7 +22,7 @@ from p2pool.drivers.containers.docker.engine.errors import explanation, other_er
 from p2pool.drivers.containers.docker.networks.host_view import HostView
 from p2pool.drivers.containers.docker.networks.subnets import first_free, prefix_for
 from p2pool.model import limits
-from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.errors import NodeExhausted
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 
@@ -52,7 +52,7 @@ class TaskNetworks:
     async def ensure(self, plan: ContainerPlan, host: HostView) -> str:
         """The identifier of the task's network, made if it is missing. Call it with the door held.
 
-        RuntimeUnavailable: there is no room for it here.
+        NodeExhausted: there is no room for it here.
         """
         task = plan.allocation.task_id
         everything = await self._networks()
@@ -64,7 +64,7 @@ class TaskNetworks:
         for _ in range(limits.CREATE_TRIES_MAX):
             subnet = first_free(self._ranges, taken, prefix_for(replicas))
             if subnet is None:
-                raise RuntimeUnavailable(
+                raise NodeExhausted(
                     "No subnet is left for the network of another task.",
                     hint="Name ranges that nothing else uses in [network] subnets.",
                 )
@@ -74,7 +74,7 @@ class TaskNetworks:
                 if not any(part in explanation(error) for part in OVERLAPS):
                     raise other_error(error) from error
                 taken.append(subnet)
-        raise RuntimeUnavailable(
+        raise NodeExhausted(
             "The Docker Engine takes no subnet for the network of another task.",
             hint="Name ranges that nothing else uses in [network] subnets.",
         )
