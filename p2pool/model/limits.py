@@ -21,6 +21,8 @@ SPEC_JSON_MAX_BYTES = 64 * 1024
 SPEC_TEXT_MAX_BYTES = 32 * 1024
 TEXT_MAX_BYTES = 1024
 HOST_NAME_MAX_BYTES = 253
+FOREIGN_TEXT_MAX = 8192
+ENDPOINT_URL_MAX_BYTES = 2048
 NAME_MAX_BYTES = 128
 CBOR_MAX_DEPTH = 12
 # A message costs by the values in it, whatever its size: their number, in gossip and in a frame.

@@ -18,6 +18,7 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from p2pool.drivers.redaction import safe_text
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
 Size = NewType("Size", int)
@@ -144,7 +145,8 @@ def _texts(value: Any, _: Any) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    # A URL may hold a key, and a wrong value is told on a terminal, or in a unit's log.
+    text = safe_text(json.dumps(value, default=str))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -23,6 +23,7 @@ from p2pool.drivers.config.validators import (
     full_addresses,
     known_levels,
     not_empty,
+    rpc_urls,
 )
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -56,7 +57,7 @@ class ChainConfig:
 
     id: int = attrs.field(validator=Between(1, 2**63 - 1))
     """The chain's id; an endpoint of another chain is refused."""
-    endpoints: tuple[str, ...] = attrs.field(validator=not_empty)
+    endpoints: tuple[str, ...] = attrs.field(validator=rpc_urls)
     """URLs of RPC endpoints, the preferred one first; several of them check each other."""
     addresses: ContractAddresses
     confirmations: int = attrs.field(default=2, validator=Between(0, 1000))

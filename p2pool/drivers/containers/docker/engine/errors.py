@@ -13,6 +13,7 @@ from docker.errors import NotFound as NoSuch
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from p2pool.drivers.redaction import safe_text
 from p2pool.model.errors import (
     CannotStart,
     DiskFull,
@@ -118,6 +119,7 @@ def start_error(error: APIError) -> P2poolError:
 
 def pull_error(image: str, text: str) -> P2poolError:
     """Why an image could not be pulled."""
+    text = safe_text(text)
     if "no space left" in text:
         return DiskFull(f"No space is left for the image {image}.")
     if any(part in text for part in WRONG_PLATFORM):
@@ -154,8 +156,8 @@ def other_error(error: APIError) -> P2poolError:
 
 def explanation(error: APIError) -> str:
     """The engine's own sentence."""
-    return str(error.explanation or error).strip().rstrip(".")[:500]
+    return safe_text(str(error.explanation or error)).strip().rstrip(".")[:500]
 
 
 def _short(error: BaseException) -> str:
-    return str(error).split("\n")[0][:200]
+    return safe_text(str(error).split("\n")[0])[:200]
