@@ -133,7 +133,8 @@ class RuntimeConfig:
     """What runs containers; auto: Docker where it answers, else plain processes, on development
     chains only."""
     docker_host: str = ""
-    """The Docker Engine's address; empty: DOCKER_HOST, else the usual socket."""
+    """The Docker Engine's address; empty: DOCKER_HOST, else docker's context, else the usual
+    socket."""
     bind_directories: tuple[Path, ...] = ()
     """Directories that tasks may mount, read-only; nothing else of the host is ever mounted."""
     registries: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from docker.errors import NotFound as NoSuch
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from p2pool.drivers.containers.docker.engine.address import LOCAL, rootless_socket
 from p2pool.drivers.redaction import safe_text
 from p2pool.model.errors import (
     CannotStart,
@@ -92,8 +93,16 @@ def engine_errors() -> Iterator[None]:
     # A stream that breaks off inside an event raises an error outside the SDK's own tree.
     except (DockerException, StreamParseError, RequestException, HTTPError, OSError) as error:
         raise RuntimeUnavailable(
-            f"No Docker Engine answers: {_short(error)}.", hint=START_HINT
+            f"No Docker Engine answers: {_short(error)}.", hint=start_hint()
         ) from error
+
+
+def start_hint() -> str:
+    """What to do where no engine answers: this user may have one that was not named."""
+    rootless = rootless_socket()
+    if rootless is None:
+        return START_HINT
+    return f'A rootless engine listens here: set [runtime] docker_host = "{LOCAL}{rootless}".'
 
 
 def start_error(error: APIError) -> P2poolError:
