@@ -20,8 +20,8 @@ NO_MODULES = {"api.url", "api.token", "chain.id", "resources.gpus", "json.dumps"
 """Named like modules of ours: files, a key of the config, and Python's own."""
 
 STDLIB_OF_THE_PURE = {
-    "__future__", "bisect", "collections", "contextlib", "dataclasses", "difflib",
-    "ipaddress", "enum",
+    "__future__", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
+    "ipaddress",
     "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "random",
     "re", "string", "struct", "types", "typing",
 }  # fmt: skip

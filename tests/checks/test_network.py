@@ -7,7 +7,7 @@ import trio
 
 from p2pool.drivers.checks.network import address_check, clock_check, judge_clock, port_checks
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.reachability.identify import observed_host
+from p2pool.drivers.net.reachability.identify import Reachability, observed_host
 from p2pool.model.ids import PeerKey
 from p2pool.model.machine.checks import Verdict
 from tests.net.harness.hosts import Node, everyone_is_a_member
@@ -34,11 +34,9 @@ def test_an_address_that_is_no_multiaddr_fails_with_an_example() -> None:
 
 def test_private_addresses_are_warned_of_unless_one_is_announced() -> None:
     """A router in between, and what to write where there is one."""
-    private = address_check(("/ip4/192.168.1.5/tcp/4001",), (), "")
+    private = address_check(("/ip4/192.168.1.5/tcp/4001",), (), "", {})
     assert (private.verdict, "[network] announce" in private.todo) == (Verdict.WARN, True)
-    announced = address_check(("/ip4/0.0.0.0/tcp/4001",), ("/ip4/8.8.8.8/tcp/4001",), "8.8.8.8")
-    assert announced.verdict is Verdict.PASS
-    behind = address_check(("/ip4/1.1.1.1/tcp/4001",), (), "8.8.8.8")
+    behind = address_check(("/ip4/1.1.1.1/tcp/4001",), (), "8.8.8.8", {})
     assert (behind.verdict, "/ip4/8.8.8.8/tcp" in behind.todo) == (Verdict.WARN, True)
 
 
@@ -89,8 +87,8 @@ async def test_a_real_peer_says_as_what_it_sees_us() -> None:
         told = peer.network.addresses()[0].partition("/p2p/")[0]
         nobody = KnownPeer(PeerKey(b"\x01" * 32), ("/ip4/127.0.0.1/tcp/9",))
         with trio.fail_after(60):
-            seen, why = await observed_host((nobody, KnownPeer(peer.key, (told,))))
-            assert (seen, why) == ("127.0.0.1", "")
-            seen, why = await observed_host((nobody,))
-    assert seen == ""
-    assert "/ip4/127.0.0.1/tcp/9" in why
+            found = await observed_host((nobody, KnownPeer(peer.key, (told,))))
+            assert found == Reachability("127.0.0.1")
+            found = await observed_host((nobody,))
+    assert found.seen == ""
+    assert "/ip4/127.0.0.1/tcp/9" in found.why

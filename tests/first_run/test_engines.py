@@ -16,6 +16,7 @@ from p2pool.dev.engine import engine as engines
 from p2pool.dev.engine import runtime
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import choose
+from p2pool.drivers.containers.docker.engine import address
 from tests.first_run.harness.strangers import Stranger
 
 Answers = Callable[[str], bytes | None]
@@ -118,7 +119,7 @@ async def test_a_docker_host_that_leads_nowhere(
 
 async def test_no_engine_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """How to get one."""
-    monkeypatch.setattr(runtime, "DEFAULT_URL", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.setattr(address, "DEFAULT_URL", f"unix://{tmp_path}/docker.sock")
     said = await refused(tmp_path, monkeypatch, "")
     assert "There is no Docker Engine on this machine." in said
     assert "sudo apt-get install docker.io" in said

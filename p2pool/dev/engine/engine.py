@@ -29,7 +29,8 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 
 from p2pool.dev.engine.namespaces import HIDDEN, Namespaces
-from p2pool.model.errors import Misconfigured, RuntimeUnavailable
+from p2pool.drivers.containers.docker.engine.address import engine_address
+from p2pool.model.errors import Misconfigured, P2poolError, RuntimeUnavailable
 
 START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 20.0
@@ -51,15 +52,14 @@ class Found:
 
 
 def find_engine(base_url: str = "") -> Found:
-    """Ask the engine at `base_url`, else DOCKER_HOST, else the usual socket."""
-    options: dict[str, Any] = {"base_url": base_url} if base_url else docker.utils.kwargs_from_env()
+    """Ask the engine at `base_url`, else the one that docker's own settings name."""
     try:
-        client = docker.APIClient(version="auto", timeout=5, **options)
+        client = docker.APIClient(version="auto", timeout=5, **engine_address(base_url).options)
         try:
             return Found(True, str(client.version().get("Version", "")))
         finally:
             client.close()
-    except (DockerException, RequestException, OSError) as error:
+    except (DockerException, RequestException, OSError, P2poolError) as error:
         return Found(False, reason=str(error).split("\n")[0][:160])
 
 

@@ -15,7 +15,6 @@ import os
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -26,7 +25,12 @@ from requests.exceptions import RequestException
 
 from p2pool.dev.engine.engine import import_busybox
 from p2pool.dev.narrator import Say
-from p2pool.drivers.containers.docker.engine.client import DEFAULT_URL, LOCAL
+from p2pool.drivers.containers.docker.engine.address import (
+    LOCAL,
+    EngineAddress,
+    engine_address,
+    rootless_socket,
+)
 from p2pool.drivers.containers.docker.probe import probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
@@ -66,8 +70,9 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
     run in containers."""
     say("looking for a Docker Engine")
     try:
-        await _look(os.environ.get("DOCKER_HOST", "") or DEFAULT_URL)
-        image = await _image(directory, say)
+        engine = engine_address()
+        await _look(engine)
+        image = await _image(directory, say, engine)
     except P2poolError as error:
         say(f"tasks run as processes, not in containers. {error.message}")
         if error.hint:
@@ -77,9 +82,10 @@ async def choose(directory: Path, say: Say) -> tuple[str, Image]:
     return "docker", image
 
 
-async def _look(url: str) -> None:
+async def _look(engine: EngineAddress) -> None:
     """Put a client's error into plain words: no engine answers there."""
-    named = f" (DOCKER_HOST={url})" if os.environ.get("DOCKER_HOST") else ""
+    url, named = engine.url, f" ({engine.named})" if engine.named else ""
+    what = engine.named or url
     try:
         parts = urlsplit(url)
         with trio.fail_after(ENGINE_DEADLINE_S):
@@ -95,7 +101,7 @@ async def _look(url: str) -> None:
                 return
             else:
                 raise Misconfigured(
-                    f"DOCKER_HOST={url} is not the address of an engine.",
+                    f"{what} is not the address of an engine.",
                     hint=ADDRESS_HINT,
                 )
             await stream.aclose()
@@ -104,12 +110,18 @@ async def _look(url: str) -> None:
     except OSError as error:
         raise RuntimeUnavailable(
             f"No Docker Engine answers{named}: {error.strerror or error}.",
-            hint="start it, or unset DOCKER_HOST to use this machine's.",
+            hint=_other_hint(),
         ) from error
     except ValueError as error:
         raise Misconfigured(
-            f"DOCKER_HOST={url} is not the address of an engine: {error}.", hint=ADDRESS_HINT
+            f"{what} is not the address of an engine: {error}.", hint=ADDRESS_HINT
         ) from error
+
+
+def _other_hint() -> str:
+    if os.environ.get("DOCKER_HOST"):
+        return "start it, or unset DOCKER_HOST to use this machine's."
+    return "start it, or use this machine's: docker context use default."
 
 
 def _silent_engine() -> RuntimeUnavailable:
@@ -122,6 +134,12 @@ def _silent_engine() -> RuntimeUnavailable:
 def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUnavailable:
     """The error for a socket that refuses the connection."""
     number = error.errno if isinstance(error, OSError) else 0
+    rootless = rootless_socket()
+    if number == errno.ENOENT and not named and rootless is not None:
+        return RuntimeUnavailable(
+            f"There is no Docker Engine at {path}; a rootless one listens at {rootless}.",
+            hint=f"docker context use rootless, or: export DOCKER_HOST={LOCAL}{rootless}",
+        )
     if number == errno.ENOENT and not named:
         return RuntimeUnavailable(
             "There is no Docker Engine on this machine.",
@@ -130,7 +148,7 @@ def _no_engine(path: Path, named: str, error: OSError | ValueError) -> RuntimeUn
     if number == errno.ENOENT:
         return RuntimeUnavailable(
             f"There is no Docker Engine at {path}{named}.",
-            hint="start it, or unset DOCKER_HOST to use this machine's.",
+            hint=_other_hint(),
         )
     if number in (errno.EACCES, errno.EPERM):
         group = _group_of(path)
@@ -158,11 +176,11 @@ def _group_of(path: Path) -> str:
     return "docker"
 
 
-async def _image(directory: Path, say: Say) -> Image:
+async def _image(directory: Path, say: Say, address: EngineAddress) -> Image:
     """An image with a shell that this engine has just run: its own busybox, else one made of this
     machine's, else the registry's."""
-    url = os.environ.get("DOCKER_HOST", "")
-    engine = url if url.startswith(LOCAL) else ""  # TCP needs the environment's keys too.
+    # TCP needs the environment's or the context's keys too.
+    engine = address.url if address.named and address.url.startswith(LOCAL) else ""
     runtime = DockerRuntime(NOBODY, directory / "engine", base_url=engine)
     found, helper = None, ""
     with trio.move_on_after(ENGINE_DEADLINE_S) as scope:
@@ -245,10 +263,8 @@ def remove_image(image: Image) -> None:
 
 
 def _remove(name: str, engine: str) -> None:
-    with suppress(DockerException, RequestException, OSError):
-        options: dict[str, Any] = docker.utils.kwargs_from_env()
-        if engine:
-            options = {"base_url": engine}
+    with suppress(DockerException, RequestException, OSError, P2poolError):
+        options = engine_address(engine).options
         client = docker.APIClient(version="auto", timeout=REMOVE_TIMEOUT_S, **options)
         try:
             # Not by force: another pool's tasks may use it.

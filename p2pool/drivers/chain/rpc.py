@@ -12,23 +12,30 @@ after `2 * timeout_ms` for each endpoint at the latest, whatever they do; whatev
 answers, a call returns what `answers` lets in, or raises one of the errors that it names.
 """
 
+import errno
 import ipaddress
 import json
+import os
+import socket
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 from urllib.parse import urlsplit
 
 import attrs
+import requests
 import trio
 from eth_abi.exceptions import DecodingError
 from requests import Response
+from urllib3.exceptions import NameResolutionError
 from web3 import HTTPProvider
 from web3.types import RPCEndpoint
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, error_of
+from p2pool.drivers.config.validators import rpc_problem
+from p2pool.drivers.redaction import register_url, safe_text, shown_url
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
 from p2pool.model.ids import Address
@@ -36,6 +43,13 @@ from p2pool.model.ids import Address
 T = TypeVar("T")
 
 PIECE_BYTES = 64 * 1024
+FAILURES: tuple[tuple[type[BaseException], str], ...] = (
+    (requests.exceptions.SSLError, "its TLS certificate, or its TLS, is not accepted"),
+    (requests.exceptions.ProxyError, "the proxy does not get through to it"),
+    (requests.exceptions.Timeout, "no answer in time"),
+)
+CAUSES_MAX = 16
+"""So many links of a chain of errors are looked at."""
 REVERTING = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
 """The methods that run a contract: of any other one, an error is the endpoint's own."""
 
@@ -106,15 +120,8 @@ class _Endpoint:
 
     @property
     def shown(self) -> str:
-        """Scheme, host and port only: the path, or the part before the host, often holds a
-        secret."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-    def without_secrets(self, text: str) -> str:
-        """A library's message without whatever follows the host."""
-        path = self.url.rpartition("://")[2].partition("/")[2]
-        return text.replace(self.url, self.shown).replace(f"/{path}", "/...") if path else text
+        """Scheme, host and port, as they may be told."""
+        return shown_url(self.url)
 
 
 def direct(url: str) -> dict[str, Any]:
@@ -151,6 +158,12 @@ class Rpc:
             raise Misconfigured(
                 "No RPC endpoint is configured.", hint='Set [chain] endpoints = ["http://..."].'
             )
+        for url in urls:
+            if (why := rpc_problem(url)) is not None:
+                raise Misconfigured(
+                    f"An RPC endpoint cannot work: {why}.", hint="Correct [chain] endpoints."
+                )
+            register_url(url)
         made = [
             _Endpoint(
                 url,
@@ -332,8 +345,7 @@ class Rpc:
         # Four libraries read what comes from outside, and document not all that they raise: JSON
         # that nests too deeply, a header, a name. Whatever it is, this endpoint gave no answer.
         except Exception as broken:
-            said = endpoint.without_secrets(_short(broken))
-            raise ChainUnavailable(f"{endpoint.shown}: {said}") from broken
+            raise ChainUnavailable(f"{endpoint.shown}: {failure_text(broken)}") from broken
         if scope.cancelled_caught:
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} in {deadline_s:g} s")
         error = answer.get("error") if isinstance(answer, dict) else None
@@ -391,16 +403,40 @@ def _headers() -> dict[str, str]:
 
 def _error(url: str, method: str, error: object) -> Exception:
     if not isinstance(error, dict):
-        return ChainUnavailable(f"{url} answers {method} with {answers.shown(error)!r}")
+        return ChainUnavailable(f"{url} answers {method} with {safe_text(answers.shown(error))!r}")
     data, message = error.get("data"), error.get("message")
     if isinstance(data, dict):
         data = data.get("data") or data.get("result")
-    message = answers.shown(message) if isinstance(message, str) else ""
+    message = answers.shown(safe_text(message)) if isinstance(message, str) else ""
     given = isinstance(data, str) and data.startswith("0x")
     if method in REVERTING and (given or "revert" in message.lower()):
         return Reverted(message, answers.data(data) if given else b"")
     return ChainUnavailable(f"{url}: {method}: {message}")
 
 
-def _short(error: BaseException) -> str:
-    return f"{type(error).__name__}: {answers.shown(str(error)[:160])}"
+def failure_text(error: BaseException) -> str:
+    """A library's failure in our own words: its own quote the URL, which holds the key."""
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP status {error.response.status_code}"
+    for kind, told in FAILURES:
+        if isinstance(error, kind):
+            return told
+    for cause in _causes(error):
+        if isinstance(cause, NameResolutionError | socket.gaierror):
+            return "no such host"
+        number = cause.errno if isinstance(cause, OSError) else None
+        if number is not None and number in errno.errorcode:
+            return os.strerror(number)
+    return type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from; libraries keep that in their arguments too."""
+    left, seen = [error], list[BaseException]()
+    while left and len(seen) < CAUSES_MAX:
+        one = left.pop(0)
+        seen.append(one)
+        yield one
+        reason = getattr(one, "reason", None)
+        near = (one.__cause__, one.__context__, reason, *one.args)
+        left += [n for n in near if isinstance(n, BaseException) and n not in seen]

@@ -2,21 +2,21 @@
 
 Some of it needs nobody's help: whether the ports are free, which addresses the agent would
 announce, and whether these are private ones behind a router. A peer that we dial says as which
-address it sees us (libp2p's identify). Only a peer that dials back can tell whether that works; a
-running agent learns it from inbound connections. The clock is compared with the dates in the
+address it sees us (libp2p's identify), and is asked to dial back: an address that nobody dialled is
+not called good. The clock is compared with the dates in the
 answers of the chain's endpoints.
 """
 
 import ipaddress
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from statistics import median
 
 import requests
 import trio
 
-from p2pool.codec.text.multiaddr import host_and_port
+from p2pool.codec.text.multiaddr import PEER, host_and_port
 from p2pool.drivers.chain.rpc import direct
 from p2pool.drivers.net.peers.addresses import (
     check_listen_addresses,
@@ -25,6 +25,8 @@ from p2pool.drivers.net.peers.addresses import (
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.machine.checks import Check, Group, Verdict
+
+ADDRESS_NEEDED = "an address that others can dial"
 
 
 def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
@@ -59,35 +61,73 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
     return checks
 
 
-def address_check(listen: tuple[str, ...], announce: tuple[str, ...], observed: str) -> Check:
-    """The address under which others would dial us. `observed`: as a peer sees us, or ""."""
-    told = announce or expand_wildcards(listen)
+def ports_to_dial(listen: tuple[str, ...], announce: tuple[str, ...]) -> tuple[int, ...]:
+    """The ports at which a peer is asked to dial back: those announced, else those listened on."""
+    found = [split[2] for text in announce or listen if (split := host_and_port(_bare(text)))]
+    return tuple(dict.fromkeys(port for port in found if port))
+
+
+def address_check(
+    listen: tuple[str, ...],
+    announce: tuple[str, ...],
+    observed: str,
+    dialled: Mapping[int, bool | None],
+    resolved: frozenset[str] = frozenset(),
+) -> Check:
+    """The address under which others would dial us. `observed`: as a peer sees us, or "";
+    `dialled`: whether it reached us there at a port, None where it did not say; `resolved`: what
+    announced names lead to."""
+    told = tuple(map(_bare, announce)) or expand_wildcards(listen)
     hosts = [split[1] for text in told if (split := host_and_port(text)) is not None]
-    public = [host for host in hosts if not _is_private(host)]
+    reached = [port for port, answer in dialled.items() if answer]
+    missed = [port for port, answer in dialled.items() if answer is False]
     found = ", ".join(told) or "none"
     if observed:
         found += f"; a peer sees {observed}"
-    if announce or public:
-        if observed and observed not in hosts and not _is_private(observed):
-            return Check(
-                Group.NETWORK,
-                "address",
-                Verdict.WARN,
-                found,
-                needed=f"others dial {observed}",
-                todo="Behind a router? Forward the port and set [network] announce ="
-                f' ["/ip4/{observed}/tcp/<port>"].',
-            )
+    if missed:
+        found += f", and does not get through to port {missed[0]}"
+    elif reached:
+        found += f", and dialled it at port {reached[0]}"
+    else:
+        found += "; not tested: nobody dialled it"
+    there = observed in hosts or observed in resolved
+    if reached and not missed and there:
         return Check(Group.NETWORK, "address", Verdict.PASS, found)
-    return Check(
-        Group.NETWORK,
-        "address",
-        Verdict.WARN,
-        found,
-        needed="an address that others can dial",
-        todo="All of these are private: members elsewhere reach this machine only while it keeps"
-        " its own connections. Forward the port, and announce it in [network] announce.",
+    needed, todo = _address_advice(observed, reached, missed, there)
+    if not reached and not missed and not announce and all(map(_is_private, hosts)):
+        needed, todo = (
+            ADDRESS_NEEDED,
+            (
+                "All of these are private: members elsewhere reach this machine only while it keeps"
+                " its own connections. Forward the port, and announce it in [network] announce."
+            ),
+        )
+    return Check(Group.NETWORK, "address", Verdict.WARN, found, needed=needed, todo=todo)
+
+
+def _address_advice(
+    observed: str, reached: list[int], missed: list[int], there: bool
+) -> tuple[str, str]:
+    """What is needed, and what to do, where an address is not known to work."""
+    kind = "ip6" if ":" in observed else "ip4"
+    example = f'[network] announce = ["/{kind}/{observed}/tcp/<port>"]'
+    if missed:
+        return ADDRESS_NEEDED, (
+            f"Open the port in the firewall. Behind a router? Forward it, and set {example}."
+        )
+    if observed and not there and not _is_private(observed):
+        port = str(reached[0]) if reached else "<port>"
+        return f"others dial {observed}", (
+            "Behind a router? Forward the port and set " + example.replace("<port>", port) + "."
+        )
+    return "a peer elsewhere that dials it", (
+        "Name a bootstrap node outside this network, of this version, in [network] bootstrap, and"
+        " check while no agent listens here."
     )
+
+
+def _bare(address: str) -> str:
+    return address.partition(PEER)[0]
 
 
 def _is_private(host: str) -> bool:

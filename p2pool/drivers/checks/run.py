@@ -5,22 +5,31 @@ should see from the hardware. A group that cannot be checked is a failed check w
 never an exception.
 """
 
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
+from p2pool.codec.text.data_uri import read_bootstrap
+from p2pool.codec.text.multiaddr import PEER
 from p2pool.drivers.checks import machine, network, onchain, software
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.hardware.host import read_host
 from p2pool.drivers.hardware.nvml import NvmlAnswer, read_gpus
 from p2pool.drivers.hardware.probe import offer
-from p2pool.model.errors import P2poolError
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured, P2poolError
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.ports.runtime import RuntimeKind
+
+if TYPE_CHECKING:
+    from p2pool.drivers.net.events import KnownPeer
+    from p2pool.drivers.net.reachability.identify import Reachability
 
 ALL = (Group.HARDWARE, Group.SOFTWARE, Group.NETWORK, Group.CHAIN)
 
@@ -61,7 +70,8 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
             case Group.SOFTWARE:
                 found[group] = await _software(subject, hardware)
             case Group.NETWORK:
-                found[group] = await _network(config)
+                listed = read_bootstrap(pool.data_uri) if pool is not None else ()
+                found[group] = await _network(config, listed)
             case Group.CHAIN:
                 told = await onchain.chain_checks(
                     config, pool, subject.node_id, subject.provider, len(hardware.gpus)
@@ -97,26 +107,70 @@ async def _software(subject: Subject, hardware: Hardware) -> list[Check]:
     return await software.software_checks(subject.runtime, gpus, image)
 
 
-async def _network(config: AgentConfig) -> list[Check]:
+async def _network(config: AgentConfig, listed: tuple[str, ...]) -> list[Check]:
+    """`listed`: the bootstrap addresses that the pool names on the chain."""
     from p2pool.drivers.net.peers.addresses import parse_full_address
-    from p2pool.drivers.net.reachability.identify import observed_host
 
     checks = await trio.to_thread.run_sync(
         network.port_checks, config.network.listen, config.api.bind
     )
     try:
-        peers = tuple(parse_full_address(text) for text in config.network.bootstrap)
+        named = tuple(parse_full_address(text) for text in config.network.bootstrap)
+        peers = (*named, *_those_that_can_be_dialled(listed))
     except P2poolError as error:
         checks.append(
             Check(Group.NETWORK, "bootstrap", Verdict.FAIL, error.message, todo=error.hint)
         )
         peers = ()
-    seen, why = await observed_host(peers) if peers else ("", "")
-    if peers and not seen:
+    found = await _reachability(config, peers)
+    if peers and not found.seen:
         todo = "Name others in [network] bootstrap; a node that knows a member needs none."
         checks.append(
-            Check(Group.NETWORK, "bootstrap", Verdict.WARN, why, needed="one answers", todo=todo)
+            Check(
+                Group.NETWORK, "bootstrap", Verdict.WARN, found.why, needed="one answers", todo=todo
+            )
         )
-    checks.append(network.address_check(config.network.listen, config.network.announce, seen))
+    announce = config.network.announce
+    resolved = await _resolved(announce)
+    checks.append(
+        network.address_check(config.network.listen, announce, found.seen, found.dialled, resolved)
+    )
     checks.append(await network.clock_check(config.chain.endpoints))
     return checks
+
+
+def _those_that_can_be_dialled(listed: tuple[str, ...]) -> "tuple[KnownPeer, ...]":
+    from p2pool.drivers.net.peers.addresses import parse_full_address
+
+    found = []
+    for text in listed:
+        with suppress(Misconfigured):  # Whoever wrote it to the chain is told, not we.
+            found.append(parse_full_address(text))
+    return tuple(found)
+
+
+async def _reachability(config: AgentConfig, peers: "tuple[KnownPeer, ...]") -> "Reachability":
+    """What a peer says of us; it dials back only while the agent's addresses are free."""
+    from p2pool.drivers.net.reachability.dial_back import listening
+    from p2pool.drivers.net.reachability.identify import Reachability, observed_host
+
+    if not peers:
+        return Reachability()
+    ports = network.ports_to_dial(config.network.listen, config.network.announce)
+    try:
+        async with listening(config.network.listen) as here:
+            return await observed_host(peers, ports, here)
+    except OSError:
+        return await observed_host(peers)
+
+
+async def _resolved(announce: tuple[str, ...]) -> frozenset[str]:
+    """The hosts that announced addresses lead to, with names looked up."""
+    from p2pool.drivers.net.peers.addresses import resolve
+
+    found: set[str] = set()
+    with trio.move_on_after(limits.DIAL_TIMEOUT_MS / 1000):
+        for text in announce:
+            with suppress(OSError):  # A name that nobody knows leads nowhere.
+                found |= {str(a).split("/")[2] for a in await resolve(text.partition(PEER)[0])}
+    return frozenset(found)

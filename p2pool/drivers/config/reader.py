@@ -19,6 +19,7 @@ from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, Iterabl
 from cattrs.gen import make_dict_structure_fn, override
 
 from p2pool.drivers.paths import absolute_path
+from p2pool.drivers.redaction import safe_text
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
@@ -151,7 +152,8 @@ def _texts(value: Any, _: Any) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    # A URL may hold a key, and a wrong value is told on a terminal, or in a unit's log.
+    text = safe_text(json.dumps(value, default=str))
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -28,6 +28,7 @@ from p2pool.drivers.config.validators import (
     reachable_networks,
     registry_names,
     resolver_addresses,
+    rpc_urls,
     subnet_ranges,
 )
 from p2pool.drivers.paths import absolute_path
@@ -63,7 +64,7 @@ class ChainConfig:
 
     id: int = attrs.field(validator=Between(1, 2**63 - 1))
     """The chain's id; an endpoint of another chain is refused."""
-    endpoints: tuple[str, ...] = attrs.field(validator=not_empty)
+    endpoints: tuple[str, ...] = attrs.field(validator=rpc_urls)
     """URLs of RPC endpoints, the preferred one first; several of them check each other."""
     addresses: ContractAddresses
     confirmations: int = attrs.field(default=2, validator=Between(0, 1000))
@@ -151,7 +152,8 @@ class RuntimeConfig:
     """What runs containers; auto: Docker where it answers, else plain processes, on development
     chains only."""
     docker_host: str = ""
-    """The Docker Engine's address; empty: DOCKER_HOST, else the usual socket."""
+    """The Docker Engine's address; empty: DOCKER_HOST, else docker's context, else the usual
+    socket."""
     bind_directories: tuple[Path, ...] = ()
     """Directories that tasks may mount, read-only; nothing else of the host is ever mounted."""
     registries: tuple[str, ...] = attrs.field(default=(), validator=registry_names)

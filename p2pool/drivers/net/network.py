@@ -40,6 +40,7 @@ from p2pool.drivers.net.peers.addresses import (
 from p2pool.drivers.net.peers.dialer import Dialler
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.drivers.net.pubsub import PoolPubsub
+from p2pool.drivers.net.reachability import dial_back
 from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameStream,
@@ -124,7 +125,8 @@ class Network:
             opened=self._opened,
             ended=self._unlink,
             handlers={PROTOCOLS[channel]: handler for channel, handler in handlers.items()}
-            | {PROTOCOLS[Channel.LOGS]: self._handle_logs},
+            | {PROTOCOLS[Channel.LOGS]: self._handle_logs}
+            | {dial_back.PROTOCOL: dial_back.DialBack(self.counters).serve},
             make_pubsub=self._make_pubsub if config.gossip else None,
         )
 

@@ -12,6 +12,7 @@ from p2pool.core.worker import events as ev
 from p2pool.model.machine.hardware import Gpu, GpuLoad, Hardware, Load
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, PullProgress
 from p2pool.model.states import AllocationState
+from p2pool.model.tasks.faults import Fault
 from tests.sim.harness.pool import Pool, formed
 
 LONG = "\N{EURO SIGN}\ud800\x00" * 2_000
@@ -73,8 +74,8 @@ def _said(status: ContainerStatus) -> tuple[ev.WorkerInput, ...]:
     return (
         ev.ContainersListed((dead,)),
         ev.ContainerStarted(exited),
-        ev.StartFailed(*key, "cannot-start", "because", False),
-        ev.StartFailed(*key, "cannot-start", "because", True),
+        ev.StartFailed(*key, "cannot-start", "because", Fault.TASK),
+        ev.StartFailed(*key, "cannot-start", "because", Fault.WORLD),
         ev.StopFailed(*key, "because"),
         ev.QuotaExceeded(*key, "because"),
         ev.PullProgressed(*key, PullProgress(1, 2)),

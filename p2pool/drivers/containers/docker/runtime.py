@@ -88,7 +88,7 @@ class DockerRuntime:
         base_url: str = "",
         settings: Settings | None = None,
     ) -> None:
-        """`base_url` empty: DOCKER_HOST, else the usual socket. Makes no call yet."""
+        """`base_url` empty: the one that docker's own settings name. Makes no call yet."""
         self._scope = scope
         self._directory = directory
         self._settings = settings or Settings()

@@ -9,7 +9,7 @@ the owner's directories; a path that could give a task control of the machine is
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from p2pool.drivers.containers.docker.engine.client import LOCAL
+from p2pool.drivers.containers.docker.engine.address import LOCAL
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model.errors import NotOffered
 from p2pool.model.ports.runtime import ContainerPlan

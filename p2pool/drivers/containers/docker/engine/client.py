@@ -5,15 +5,18 @@ Invariants: an engine that is away is `RuntimeUnavailable`, whatever the SDK rai
 the engine itself returns (APIError) goes to the caller, who knows what it means.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import docker
 import trio
 from docker.errors import APIError
 
+from p2pool.drivers.containers.docker.engine.address import (
+    LOCAL,
+    EngineAddress,
+    engine_address,
+)
 from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, support_of
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
 from p2pool.drivers.containers.docker.engine.socket import answered_within, make_client
@@ -21,9 +24,6 @@ from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 
 T = TypeVar("T")
-
-LOCAL = "unix://"
-DEFAULT_URL = "unix:///var/run/docker.sock"
 
 
 def fields(answer: object, *needed: str) -> Mapping[str, Any]:
@@ -38,11 +38,12 @@ def fields(answer: object, *needed: str) -> Mapping[str, Any]:
 
 
 class DockerClient:
-    """One engine, by `base_url`; empty: DOCKER_HOST, else the usual socket."""
+    """One engine, by `base_url`; empty: the one that docker's own settings name."""
 
     def __init__(self, base_url: str = "") -> None:
         """Makes no call to the engine yet."""
         self.url = base_url
+        self._found: EngineAddress | None = None
         self._made: Any = None
         self._calls = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
         self.pulls = trio.CapacityLimiter(limits.PULLS_IN_FLIGHT_MAX)
@@ -56,9 +57,7 @@ class DockerClient:
     def client(self) -> Any:
         """The SDK's client, made at first use. Call it in a thread, inside `engine_errors`."""
         if self._made is None:
-            options: dict[str, Any] = docker.utils.kwargs_from_env()
-            if self.url:
-                options = {"base_url": self.url}
+            options = self._engine().options
             timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
             self._made = make_client(timeout_s, **options)
         return self._made
@@ -93,7 +92,13 @@ class DockerClient:
     @property
     def address(self) -> str:
         """The engine's address."""
-        return self.url or os.environ.get("DOCKER_HOST", "") or DEFAULT_URL
+        return self._engine().url
+
+    def _engine(self) -> EngineAddress:
+        """Found once: contexts may be changed while an agent runs, its containers stay."""
+        if self._found is None:
+            self._found = engine_address(self.url)
+        return self._found
 
     async def data_root(self) -> Path | None:
         """The engine's image directory, if it can be inspected from here."""

@@ -16,6 +16,8 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from p2pool.codec.text.clip import clipped
+from p2pool.drivers.containers.docker.engine.address import LOCAL, rootless_socket
+from p2pool.drivers.redaction import safe_text
 from p2pool.model import limits
 from p2pool.model.errors import (
     BadSpec,
@@ -147,8 +149,16 @@ def engine_errors() -> Iterator[None]:
     # A stream that breaks off inside an event raises an error outside the SDK's own tree.
     except (DockerException, StreamParseError, RequestException, HTTPError, OSError) as error:
         raise RuntimeUnavailable(
-            f"No Docker Engine answers: {_short(error)}.", hint=START_HINT
+            f"No Docker Engine answers: {_short(error)}.", hint=start_hint()
         ) from error
+
+
+def start_hint() -> str:
+    """What to do where no engine answers: this user may have one that was not named."""
+    rootless = rootless_socket()
+    if rootless is None:
+        return START_HINT
+    return f'A rootless engine listens here: set [runtime] docker_host = "{LOCAL}{rootless}".'
 
 
 def start_error(error: APIError) -> P2poolError:
@@ -181,6 +191,7 @@ def start_error(error: APIError) -> P2poolError:
 
 def pull_error(image: str, text: str, status: int | None = None) -> P2poolError:
     """Why an image could not be pulled. `status`: that of the engine's answer, if it refused."""
+    text = safe_text(text)
     if any(part in text for part in NOT_A_NAME):
         return BadSpec(f"{image} is not the name of an image: {text}.")
     if any(part in text for part in NO_SPACE):
@@ -228,7 +239,7 @@ def other_error(error: APIError) -> P2poolError:
 
 def explanation(error: APIError) -> str:
     """The engine's own sentence."""
-    text = str(error.explanation or error).strip().rstrip(".")
+    text = safe_text(str(error.explanation or error)).strip().rstrip(".")
     return clipped(text, limits.ENGINE_TEXT_MAX_BYTES)
 
 
@@ -244,4 +255,4 @@ def cause(error: APIError) -> str:
 
 
 def _short(error: BaseException) -> str:
-    return clipped(str(error).split("\n")[0], limits.REFUSAL_TEXT_MAX_BYTES)
+    return clipped(safe_text(str(error).split("\n")[0]), limits.REFUSAL_TEXT_MAX_BYTES)
