@@ -18,6 +18,7 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from p2pool.codec.text.clip import clipped
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
 Size = NewType("Size", int)
@@ -31,6 +32,7 @@ UNITS = {"": 1, "B": 1} | {
     for suffix, base in (("iB", 1024), ("B", 1000))
 }
 SIZE = re.compile(r"(\d{1,15})\s*([A-Za-z]*)")
+_SHOWN_MAX_BYTES = 60
 
 
 def read_section_tables(
@@ -144,8 +146,7 @@ def _texts(value: Any, _: Any) -> dict[str, str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return clipped(json.dumps(value, default=str), _SHOWN_MAX_BYTES)
 
 
 # --- problems ----------------------------------------------------------------------------------

@@ -255,6 +255,7 @@ class Story:
         for m in world.machines:
             self.join(m.number)
             m.engine.away, m.chain, m.slowness = False, ChainView(), Slowness()
+            m.engine.refuses = None
             m.wall_offset_ms, m.drift_ppm, m.sync_max_ms = 0, 0, 5
             if m.refuses or m.dies or self._began_behind(m):
                 self.crash(m)
