@@ -487,6 +487,8 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "reorg": (1, reorg),
     "engine-away": (2, engine_away),
     "usurp": (1, usurp),
-    "refuse-starts": (2, refuse_starts),
 }
 """Each fault with its weight: how often it comes where a seed has it."""
+
+BY_NAME: Mapping[str, tuple[int, Act]] = {"refuse-starts": (4, refuse_starts)}
+"""Faults that no seed draws: whoever wants them names them in a shape of its own."""

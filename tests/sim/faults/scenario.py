@@ -27,8 +27,8 @@ from tests.sim.faults.committee_changes import (
     split_change,
     strand_change,
 )
+from tests.sim.faults.faults import BY_NAME, Act, Knobs
 from tests.sim.faults.faults import FAULTS as PLAIN
-from tests.sim.faults.faults import Act, Knobs
 from tests.sim.faults.leader_liars import (
     FULL,
     forge_entries,
@@ -242,7 +242,7 @@ class Story:
             operators.ACTS[name][1](self)
         else:
             (name,) = self.rng.choices(list(shape.faults), list(shape.faults.values()))
-            FAULTS[name][1](self)
+            (FAULTS.get(name) or BY_NAME[name])[1](self)
         self.world.later(100 + self.rng.randrange(1_000), lambda: self.trouble(shape))
 
     def heal(self) -> None:
