@@ -123,6 +123,7 @@ def live_statuses(context: Context) -> Live:
 def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
     """One task with its copies."""
     copies = tuple(_copy_view(copy, live) for copy in state.of_task(task.task_id))
+    runs = {copy.node_id for copy in copies if copy.state is AllocationState.RUNNING}
     return TaskView(
         task_id=task.task_id,
         spec=task.spec,
@@ -140,6 +141,7 @@ def task_view(state: PoolState, task: Task, live: Live) -> TaskView:
                 until_ms=row.until_ms,
             )
             for row in state.set_aside.of_task(task.task_id)
+            if row.node_id not in runs
         ),
     )
 
