@@ -191,6 +191,7 @@ class Heard:
 def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskView:
     """One task with its copies."""
     copies = tuple(_copy_view(copy, live, heard) for copy in state.of_task(task.task_id))
+    runs = {copy.node_id for copy in copies if copy.state is AllocationState.RUNNING}
     word = summary(state, task)
     if heard.ended and not task.finished:
         word = "stopping" if any(c.node_id and not _is_over(c.state) for c in copies) else "stopped"
@@ -212,6 +213,7 @@ def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskVie
                 until_ms=row.until_ms,
             )
             for row in state.set_aside.of_task(task.task_id)
+            if row.node_id not in runs
         ),
     )
 

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+from p2pool.codec.text.clip import clipped
 from p2pool.model.errors import (
     DiskFull,
     Malformed,
@@ -41,7 +42,7 @@ def as_known(error: BaseException) -> P2poolError | None:
         )
     if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
         return Malformed(
-            f"{ascii(error.object)[:200]} is not UTF-8 text.",
+            f"{clipped(ascii(error.object), 200)} is not UTF-8 text.",
             hint="Give it in UTF-8; this shows the terminal's encoding: locale",
         )
     if isinstance(error, OSError) and not isinstance(error, io.UnsupportedOperation):

@@ -129,3 +129,27 @@ def test_the_facts_of_this_machine_are_read(tmp_path: Path) -> None:
     assert facts.disk_total_bytes >= facts.disk_free_bytes > 0
     assert Path(facts.mount_point).exists()
     assert facts.cpu_cores >= 1
+
+
+DIM = attrs.evolve(MACHINE, gpus=(Gpu("GPU-0", "NVIDIA GB10", 0),))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "verdict"),
+    [
+        ("gpu:count=1;gpu:model=gb10", Verdict.PASS),
+        ("gpu:count=1;gpu:memory_mb_min=0", Verdict.PASS),
+        ("gpu:count=1;gpu:model=gb10;gpu:memory_mb_min=80000", Verdict.WARN),
+        ("gpu:count=1;gpu:memory_mb=80000", Verdict.WARN),
+        ("gpu:count=1;gpu:memory_mb_max=80000", Verdict.WARN),
+        ("gpu:count=1;gpu:total_memory_min=80000", Verdict.WARN),
+        ("gpu:count=1;gpu:model=h100;gpu:memory_mb_min=80000", Verdict.FAIL),
+        ("gpu:count=2;gpu:memory_mb_min=80000", Verdict.FAIL),
+    ],
+)
+def test_memory_that_is_unknown_is_not_zero(wanted: str, verdict: Verdict) -> None:
+    """A GPU that shares the machine's memory may join; what nobody can check is said."""
+    found = look(wanted, DIM)["gpu"]
+    assert found.verdict is verdict, found
+    assert found.found == "1 x NVIDIA GB10 (memory unknown)"
+    assert ("does not report its memory" in found.todo) == (verdict is Verdict.WARN)

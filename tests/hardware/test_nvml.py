@@ -155,6 +155,15 @@ def test_a_gpu_without_a_name_or_memory_of_its_own_is_well(library: Path) -> Non
     ]
 
 
+def test_what_a_gpu_does_not_report_is_unknown_and_not_zero(library: Path) -> None:
+    """Also while it reports no memory its errors count: a GPU of its own kind can be broken too."""
+    machine = gpu("GPU-b", 9, "NVIDIA GB10", info=NOT_SUPPORTED)
+    one = read(library, f"{machine}\nstate GPU-b 61 97 0 3 0\n")
+    assert [(g["memory_bytes"], g["healthy"]) for g in one["gpus"]] == [(0, False)]
+    assert "3 uncorrected ECC errors" in one["gpus"][0]["reason"]
+    assert one["loads"][0]["memory_used_mib"] == -1
+
+
 def test_more_gpus_than_a_node_may_have_are_cut(library: Path) -> None:
     """The bound on the wire holds, and the cut is told."""
     one = read(library, "\n".join(gpu(f"GPU-{i:03}", 1, T4) for i in range(70)))
@@ -178,6 +187,7 @@ def test_what_a_gpu_is_doing_comes_along(library: Path) -> None:
     one = read(library, "\n".join(machine))
     assert one["cuda_version"] == "12.4"
     idle, busy = one["loads"]
+    assert idle.pop("temperature_c") == -1, "it reports none"
     assert set(idle.values()) == {0}
     assert (busy["temperature_c"], busy["busy_percent"]) == (61, 97)
     assert (busy["memory_used_mib"], busy["processes"]) == (3072, 2)

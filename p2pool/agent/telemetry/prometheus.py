@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.process_collector import ProcessCollector
 
 from p2pool.model.ids import AllocationId
+from p2pool.model.machine.hardware import UNKNOWN
 from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
 
@@ -115,7 +116,8 @@ def _of_machine(view: View) -> Iterator[Metric]:
     for field in fields if loads else ():
         family = GaugeMetricFamily(f"p2pool_gpu_{field}", f"GPU: {field}.", labels=["uuid"])
         for gpu, load in loads:
-            family.add_metric([gpu.uuid], getattr(load, field))
+            if (value := getattr(load, field)) != UNKNOWN:
+                family.add_metric([gpu.uuid], value)
         yield family
 
 

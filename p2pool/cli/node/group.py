@@ -96,18 +96,20 @@ def show(node_id: str, client: AgentClient, as_json: bool) -> None:
 
 def _gpu_load(load: Answer) -> str:
     """The state of a GPU in one line; errors only if it has any."""
-    parts = [
-        f"{load['busy_percent']}% busy",
-        f"{size(load['memory_used_mib'] << 20)} used",
-        f"{load['processes']} process{'' if load['processes'] == 1 else 'es'}",
-    ]
-    if load["temperature_c"]:
+    parts = []
+    if load["busy_percent"] >= 0:
+        parts.append(f"{load['busy_percent']}% busy")
+    if load["memory_used_mib"] >= 0:
+        parts.append(f"{size(load['memory_used_mib'] << 20)} used")
+    if load["processes"] >= 0:
+        parts.append(f"{load['processes']} process{'' if load['processes'] == 1 else 'es'}")
+    if load["temperature_c"] > 0:
         parts.append(f"{load['temperature_c']} \N{DEGREE SIGN}C")
     if load["ecc_errors"]:
         parts.append(f"{load['ecc_errors']} uncorrected ECC errors")
     if load["xid"]:
         parts.append(f"last Xid {load['xid']}")
-    return ", ".join(parts)
+    return ", ".join(parts) or "its load is unknown"
 
 
 def _version(one: Answer) -> str:
@@ -150,7 +152,8 @@ def _pairs(one: Answer) -> list[tuple[str, str]]:
             pairs.append(("driver", versions))
         loads = one["load"]["gpus"]
         for number, gpu in enumerate(machine["gpus"]):
-            pairs.append(("gpu", f"{gpu['model']}, {size(gpu['memory_bytes'])}, {gpu['uuid']}"))
+            memory = size(gpu["memory_bytes"]) if gpu["memory_bytes"] else "memory unknown"
+            pairs.append(("gpu", f"{gpu['model']}, {memory}, {gpu['uuid']}"))
             if gpu["parent"]:
                 pairs.append(("", f"an instance of {gpu['parent']}"))
             if number < len(loads):

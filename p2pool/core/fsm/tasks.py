@@ -172,8 +172,6 @@ def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
     )
     if new == copy:
         return
-    if into is S.RUNNING and copy.node_id is not None:
-        changes.state.set_aside.drop(task.task_id, copy.node_id)
     changes.set(new)
     if task.spec.gang and not task.stop_requested and new.state is not copy.state:
         _follow(changes, task, new)

@@ -182,7 +182,11 @@ class NodeCapacity:
         kind = f" of {_clip(wanted.model)}" if wanted.model else ""
         kind += f" with {_size(wanted.memory_min_bytes)}" if wanted.memory_min_bytes else ""
         ill = sum(not gpu.healthy for gpu in there)
+        dim = 0
+        if wanted.memory_min_bytes:
+            dim = sum(not gpu.memory_known for gpu in self.offer.hardware.gpus)
         free = f"{len(self._matching(need))} free"
+        free += f", {dim} of unknown memory" if dim else ""
         free += f", {ill} unhealthy" if ill else ""
         return f"not enough GPUs{kind} (wants {wanted.count}, {free})"
 

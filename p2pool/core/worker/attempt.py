@@ -4,6 +4,7 @@ The worker makes one when an order names the attempt, or when a listing shows a 
 known order (after a disk was lost): it reports such a container and never touches it unless an
 order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
 again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
+`fresh`: its order came since the agent's start.
 
 Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
 run of its container ends once (`counted_ms`: the start of the last run whose end has counted).
@@ -89,6 +90,7 @@ class Attempt:
     signers: Signers | None = None
     refused: StartRefusal = StartRefusal.NONE
     trouble_since_ms: int | None = None
+    fresh: bool = False
 
     # --- reading ----------------------------------------------------------------------------------
 

@@ -144,7 +144,7 @@ class Worker:
             item.previous_epoch, new = False, item
         elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
-        new.signers = by
+        new.signers, new.fresh = by, True
         self.items[key] = new
         self.dirty[key] = None
 
@@ -369,13 +369,19 @@ class Worker:
         """The engine is away: what was not begun here goes elsewhere after a while."""
         if self.away_since_ms is None:
             self.away_since_ms = now.mono_ms
-        late = now.mono_ms >= self.away_since_ms + limits.START_TROUBLE_MAX_MS
-        if not (late and self.listed and self.level >= DISTRUST_LEVEL):
+        if now.mono_ms < self.away_since_ms + limits.START_TROUBLE_MAX_MS:
             return
-        for item in self.items.values():
-            if reconcile.unbegun(item):
-                reason = f"{RuntimeUnavailable.code}: its container engine does not answer"
-                reconcile.give_up(item, StartRefusal.PASSING, reason, self.mark)
+        for item in self._unbegun():
+            reason = f"{RuntimeUnavailable.code}: its container engine does not answer"
+            reconcile.give_up(item, StartRefusal.PASSING, reason, self.mark)
+
+    def _unbegun(self) -> list[Attempt]:
+        """Copies for which surely nothing was begun: of those from before the agent's start only a
+        listing tells. None at a level that has no words for it."""
+        if self.level < DISTRUST_LEVEL:
+            return []
+        known = (item for item in self.items.values() if self.listed or item.fresh)
+        return [item for item in known if reconcile.unbegun(item)]
 
     # --- outputs ----------------------------------------------------------------------------------
 
@@ -415,7 +421,7 @@ class Worker:
             dues.append(self.unled_due_ms)
         if self.starts.out_until_ms is not None:
             dues.append(self.starts.out_until_ms)
-        if self.away_since_ms is not None and any(map(reconcile.unbegun, self.items.values())):
+        if self.away_since_ms is not None and self._unbegun():
             dues.append(self.away_since_ms + limits.START_TROUBLE_MAX_MS)
         if self.listed and self.well:
             dues += [i.retry_ms for i in self.items.values() if i.retry_ms and not i.ended]

@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.codec.text.clip import clipped
 from p2pool.model import limits
 from p2pool.model.ids import ADDRESS_BYTES, Address, Digest, NodeId
 
@@ -67,13 +68,13 @@ def shown(answer: object) -> str:
     """
     if not isinstance(answer, str):
         return "null" if answer is None else f"a {type(answer).__name__}"
-    cut = answer[: limits.REFUSAL_TEXT_MAX_BYTES]
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut)
+    short = clipped(answer, limits.REFUSAL_TEXT_MAX_BYTES)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
 
 
 def cut(name: str) -> str:
     """A name that the codec takes: the contract sets no maximum."""
-    return name.encode()[: limits.TEXT_MAX_BYTES].decode(errors="ignore")
+    return clipped(name, limits.TEXT_MAX_BYTES)
 
 
 def quantity(answer: object, most: int = limits.CHAIN_WORD_MAX) -> int:

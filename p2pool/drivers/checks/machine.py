@@ -189,6 +189,16 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             needed=needed,
             todo="More than required: validators may want exactly that many. Set [resources] gpus.",
         )
+    if any(_most_of_a_model(well, option, unknown_fits=True) is not None for option in wanted.gpus):
+        return Check(
+            Group.HARDWARE,
+            "gpu",
+            Verdict.WARN,
+            found,
+            needed=needed,
+            todo="A GPU does not report its memory, so nothing says whether it is enough. Tasks"
+            " that ask for GPU memory do not come here.",
+        )
     todo = "This machine cannot join this pool; look for one that asks for less."
     if nvml.reason is not None and not nvml.absent:
         todo = "Fix the driver, then check again."
@@ -197,16 +207,22 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed=needed, todo=todo)
 
 
-def _most_of_a_model(gpus: list[Gpu], option: GpuRequirement) -> int | None:
-    """The most GPUs of one model that satisfy an alternative; None if no model does."""
+def _most_of_a_model(
+    gpus: list[Gpu], option: GpuRequirement, *, unknown_fits: bool = False
+) -> int | None:
+    """The most GPUs of one model that satisfy an alternative; None if no model does.
+    `unknown_fits`: GPUs that do not report their memory have enough of it."""
     by_model: dict[str, list[Gpu]] = {}
     for gpu in gpus:
-        if _fits(gpu, option):
+        if _fits(gpu, option, unknown_fits=unknown_fits):
             by_model.setdefault(gpu.model, []).append(gpu)
     counts = []
     for group in by_model.values():
         total_bytes = sum(gpu.memory_bytes for gpu in group)
         if option.count is not None and len(group) < option.count:
+            continue
+        if unknown_fits and not all(gpu.memory_known for gpu in group):
+            counts.append(len(group))
             continue
         if total_bytes < (option.total_memory_min_bytes or 0):
             continue
@@ -219,9 +235,12 @@ def _most_of_a_model(gpus: list[Gpu], option: GpuRequirement) -> int | None:
     return max(counts, default=None)
 
 
-def _fits(gpu: Gpu, option: GpuRequirement) -> bool:
+def _fits(gpu: Gpu, option: GpuRequirement, *, unknown_fits: bool) -> bool:
     if option.models and not any(names_model(gpu.model, name) for name in option.models):
         return False
+    if not gpu.memory_known:
+        exact, least, most = option.memory_bytes, option.memory_min_bytes, option.memory_max_bytes
+        return unknown_fits or (exact is None and not least and most is None)
     if option.memory_bytes is not None and gpu.memory_bytes != option.memory_bytes:
         return False
     if gpu.memory_bytes < (option.memory_min_bytes or 0):
@@ -233,7 +252,10 @@ def _fits(gpu: Gpu, option: GpuRequirement) -> bool:
 def _counted(gpus: tuple[Gpu, ...]) -> str:
     """`2 x Tesla T4 (15 GiB), 1 unhealthy`."""
     kinds = Counter((gpu.model, gpu.memory_bytes) for gpu in gpus)
-    parts = [f"{count} x {model} ({_gib(size)})" for (model, size), count in kinds.items()]
+    parts = [
+        f"{count} x {model} ({_gib(size) if size else 'memory unknown'})"
+        for (model, size), count in kinds.items()
+    ]
     ill = sum(not gpu.healthy for gpu in gpus)
     return ", ".join([*parts, *([f"{ill} unhealthy"] if ill else [])])
 

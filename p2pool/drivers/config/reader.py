@@ -18,6 +18,7 @@ import cattrs
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
 from cattrs.gen import make_dict_structure_fn, override
 
+from p2pool.codec.text.clip import clipped
 from p2pool.drivers.paths import absolute_path
 from p2pool.drivers.redaction import safe_text
 from p2pool.model.errors import Misconfigured
@@ -34,6 +35,7 @@ UNITS = {"": 1, "B": 1} | {
     for suffix, base in (("iB", 1024), ("B", 1000))
 }
 SIZE = re.compile(r"(\d{1,15})\s*([A-Za-z]*)")
+_SHOWN_MAX_BYTES = 60
 
 
 def read_section_tables(
@@ -153,8 +155,7 @@ def _texts(value: Any, _: Any) -> dict[str, str]:
 
 def _shown(value: Any) -> str:
     # A URL may hold a key, and a wrong value is told on a terminal, or in a unit's log.
-    text = safe_text(json.dumps(value, default=str))
-    return text if len(text) <= 60 else text[:57] + "..."
+    return clipped(safe_text(json.dumps(value, default=str)), _SHOWN_MAX_BYTES)
 
 
 # --- problems ----------------------------------------------------------------------------------

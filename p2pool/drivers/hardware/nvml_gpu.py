@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import attrs
 import pynvml
 
+from p2pool.codec.text.clip import clipped
 from p2pool.model import limits
-from p2pool.model.machine.hardware import Gpu, GpuLoad
+from p2pool.model.machine.hardware import UNKNOWN, Gpu, GpuLoad
 
 T = TypeVar("T")
 
@@ -79,22 +80,23 @@ def _instances(handle: Any, card: Seen, xid: int) -> list[Seen]:
 def _read(handle: Any, uuid: str, xid: int, parent: str) -> Seen:
     model = short(tried(pynvml.nvmlDeviceGetName, handle) or UNSAID)
     load = _load(handle, xid)
+    gpu, problem = Gpu(uuid, model, 0, parent=parent), None
     try:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     except pynvml.NVMLError as error:
-        if error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
-            # A GPU that shares the machine's memory has none of its own to report.
-            problem = f"The GPU {uuid} does not report how much memory it has."
-            return Seen(Gpu(uuid, model, 0, parent=parent), load, problem)
-        return _ill(Gpu(uuid, model, 0, parent=parent), load, f"{said(error)}; check nvidia-smi")
-    load = attrs.evolve(load, memory_used_mib=int(memory.used) // MIB)
-    gpu = Gpu(uuid, model, int(memory.total), parent=parent)
+        if error.value != pynvml.NVML_ERROR_NOT_SUPPORTED:
+            return _ill(gpu, load, f"{said(error)}; check nvidia-smi")
+        # A GPU that shares the machine's memory has none of its own to report.
+        problem = f"The GPU {uuid} does not report how much memory it has."
+    else:
+        load = attrs.evolve(load, memory_used_mib=int(memory.used) // MIB)
+        gpu = attrs.evolve(gpu, memory_bytes=int(memory.total))
     if xid and xid not in OF_TASKS:
         return _ill(gpu, load, f"Xid {xid}; check dmesg, and reset it with nvidia-smi -r")
     if load.ecc_errors:
         count = f"{load.ecc_errors} uncorrected ECC error{'' if load.ecc_errors == 1 else 's'}"
         return _ill(gpu, load, f"{count}; reset it with nvidia-smi -r, or replace it")
-    return Seen(gpu, load)
+    return Seen(gpu, load, problem)
 
 
 def _ill(gpu: Gpu, load: GpuLoad, reason: str) -> Seen:
@@ -103,7 +105,7 @@ def _ill(gpu: Gpu, load: GpuLoad, reason: str) -> Seen:
 
 
 def _load(handle: Any, xid: int) -> GpuLoad:
-    """Its current state; fields that it does not report are 0."""
+    """Its current state; the memory is read with the card."""
     rates = tried(pynvml.nvmlDeviceGetUtilizationRates, handle)
     errors = tried(
         pynvml.nvmlDeviceGetTotalEccErrors,
@@ -114,9 +116,10 @@ def _load(handle: Any, xid: int) -> GpuLoad:
     celsius = tried(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU)
     running = tried(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
     return GpuLoad(
-        temperature_c=celsius or 0,
-        busy_percent=int(rates.gpu) if rates is not None else 0,
-        processes=len(running or ()),
+        temperature_c=UNKNOWN if celsius is None else celsius,
+        busy_percent=UNKNOWN if rates is None else int(rates.gpu),
+        memory_used_mib=UNKNOWN,
+        processes=UNKNOWN if running is None else len(running),
         ecc_errors=int(errors or 0),
         xid=xid,
     )
@@ -138,4 +141,4 @@ def said(error: Exception) -> str:
 
 def short(text: str) -> str:
     """At most as long as a name on the wire may be."""
-    return text.encode()[: limits.NAME_MAX_BYTES].decode(errors="ignore")
+    return clipped(text, limits.NAME_MAX_BYTES)

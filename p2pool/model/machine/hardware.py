@@ -7,10 +7,14 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.field_bounds import Name, bounded
 
+UNKNOWN = -1
+"""A figure of `GpuLoad` that the GPU does not report: unknown is not zero."""
+
 
 @attrs.frozen
 class Gpu:
-    """One GPU as NVML reports it; identified by its UUID, never by its index.
+    """One GPU as NVML reports it; identified by its UUID, never by its index. `memory_bytes` 0: it
+    does not report how much it has, as one that shares the machine's memory.
 
     A MIG instance is a GPU of its own, with its own UUID and memory; `parent` is its card, empty
     for a whole card.
@@ -22,6 +26,11 @@ class Gpu:
     healthy: bool = True
     reason: str = ""
     parent: Name = ""
+
+    @property
+    def memory_known(self) -> bool:
+        """Whether it reports how much memory it has."""
+        return self.memory_bytes > 0
 
 
 @attrs.frozen
@@ -52,8 +61,8 @@ class FreeResources:
 @attrs.frozen
 class GpuLoad:
     """One GPU's current state. `ecc_errors`: uncorrected ones since the driver was loaded; `xid`:
-    the last Xid error that the driver reported while the agent ran, 0 for none. A value that the
-    GPU does not report is 0."""
+    the last Xid error that the driver reported while the agent ran, 0 for none. Of the others, one
+    that the GPU does not report is `UNKNOWN`."""
 
     temperature_c: int = 0
     busy_percent: int = 0

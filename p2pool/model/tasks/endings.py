@@ -1,6 +1,7 @@
 """How a copy of a task can end, or survive: one row for each case.
 
-The rows are the promise to users; each names the test that proves it on a real engine, and
+The rows are the promise to users; each names the test that proves it, on a real engine or, where
+that takes nodes of several owners, on simulated ones, and
 `python -m p2pool.model.tasks.endings` prints them as the table in `docs/containers.md`.
 "Rescheduled" means another attempt, on any suitable node; the old one ends before the new one gets
 its GPUs.
@@ -69,15 +70,29 @@ ENDINGS = (
         case="its registry is away",
         state="",
         copy="waits, is tried again with back-off, shows why",
-        pool="nothing",
+        pool="tries another node after five minutes",
         shown_by="test_a_missing_image_fails_and_an_absent_registry_waits",
     ),
     Ending(
-        case="the disk of its node is full",
+        case="its node refuses to start it: a registry, a login, a platform, a directory",
         state="",
-        copy="waits, is tried again with back-off, shows why",
-        pool="gives the node no more work",
-        shown_by="test_an_image_that_fills_the_disk_is_told",
+        copy="never began there; shows why",
+        pool="starts it on another node, and tries this one again ever more rarely",
+        shown_by="test_what_one_node_refuses_runs_on_another",
+    ),
+    Ending(
+        case="every node that could run it refuses so",
+        state="failed",
+        copy="never began; each node's words",
+        pool="nothing",
+        shown_by="test_what_every_node_refuses_for_good_ends_and_names_why",
+    ),
+    Ending(
+        case="a published port is in use on its node, or its disk is full",
+        state="",
+        copy="never began there; waits if no other node takes it, and shows why",
+        pool="starts it on another node, or here once that has passed",
+        shown_by="test_a_taken_port_is_no_failure",
     ),
     Ending(
         case="its GPU is lost",

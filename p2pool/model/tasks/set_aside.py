@@ -5,8 +5,9 @@ another node, and this one gets none of this task for a while. The while doubles
 since an owner may mend a node and nobody may tell the pool.
 
 Invariants: bounded for each task and for all together, beyond that the oldest go; refusals of
-copies that were placed before the last one was known count as one; a row goes with its task, or
-once a copy of the task runs on the node. The order is that of the log, also through a snapshot.
+copies that were placed before the last one was known count as one; a row goes with its task. That a
+copy ran meanwhile clears nothing: a node that lies would say so. The order is that of the log, also
+through a snapshot.
 Source: docs/design/tasks.md, "Whose fault a failed start is".
 """
 

@@ -9,11 +9,12 @@ from p2pool.core.scheduler.plan import Plan
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.chain.root_record import PreviousLog
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import AllocationId, Digest
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.messages.work import Desired, Report
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, StartRefusal
 from p2pool.model.timing import Now
 from tests.core.leader.running_copies import Case
 
@@ -167,3 +168,15 @@ def test_where_many_copies_wait_all_are_explained_in_the_end() -> None:
             for o in record.outcomes:
                 case.state.put(Allocation(o.allocation, reason=o.reason))
     assert all(case.state.allocation(name).reason for name in names)  # type: ignore[union-attr]
+
+
+def test_a_log_of_the_first_level_takes_no_refusal() -> None:
+    """Its entries have no field for one: a node that says so all the same ends no leader."""
+    case = Reporting()
+    (copy,) = case.copies
+    said = attrs.evolve(case.says(copy, S.STOPPED, "not here"), refused=StartRefusal.LASTING)
+    case.state.level = BASE_LEVEL
+    case.report(0, said)
+    assert case.logged == 0
+    case.report(0, case.says(copy, S.STOPPED, "not here"))
+    assert case.logged == 1

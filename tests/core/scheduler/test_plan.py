@@ -77,6 +77,16 @@ def test_gpus_are_chosen_by_model_memory_and_health_the_smallest_first() -> None
     assert reason(made, none) == wanted
 
 
+def test_a_gpu_of_unknown_memory_is_named_as_that() -> None:
+    """A task that asks for no memory takes it; one that does is told what is unknown."""
+    pool = Pool()
+    plain = pool.submit(resources=gpus(1))
+    picky = pool.submit(resources=gpus(1, memory_min_bytes=MIB))
+    made = pool.run(offer(1, card("a", "NVIDIA GB10", 0), card("b", "NVIDIA GB10", 0)))
+    assert pool.copy(plain).gpus == ("a",)
+    assert "0 free, 2 of unknown memory" in reason(made, picky)
+
+
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [

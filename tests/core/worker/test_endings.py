@@ -7,7 +7,7 @@ from p2pool.core.worker import events as ev
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
-from p2pool.model.messages.work import Desired, Order
+from p2pool.model.messages.work import Desired, Order, ReportAnswered
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus
 from p2pool.model.ports.store import TABLES
 from p2pool.model.states import AllocationState, StartRefusal
@@ -409,6 +409,28 @@ def test_without_an_engine_what_never_began_is_given_up(bench: Bench) -> None:
     bench.turn(limits.START_TROUBLE_MAX_MS)
     assert bench.told()[waits.allocation].refused is StartRefusal.PASSING
     assert bench.state(runs) is S.RUNNING
+
+
+def test_without_an_engine_since_the_start_only_new_orders_are_given_up(bench: Bench) -> None:
+    """What was ordered before may run: nobody has looked. The worker does not spin over it."""
+    bench.worker.level = DISTRUST_LEVEL
+    bench.worker.runtime(False)
+    old = desired("old")
+    bench.order(old)
+    bench.turn()
+    bench.start()
+    bench.worker.level = DISTRUST_LEVEL
+    bench.worker.runtime(False)
+    bench.worker.listing, bench.worker.list_due_ms = True, 10**9
+    new = desired("new")
+    bench.order(old, new)
+    bench.turn()
+    bench.turn(limits.START_TROUBLE_MAX_MS)
+    assert bench.state(new) is S.STOPPED
+    assert bench.state(old) is S.ASSIGNED
+    bench.worker.report(bench.now())
+    bench.worker.settle(ReportAnswered(bench.worker.high_water, tuple(bench.told().values())))
+    assert bench.worker.wakeup_ms() > bench.at_ms
 
 
 def test_a_reason_that_was_cut_says_so(bench: Bench) -> None:

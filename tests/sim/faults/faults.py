@@ -17,6 +17,7 @@ from p2pool.core.raft.state import OwnClock
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Address, StoreId
 from p2pool.model.log.raft import HardState
+from p2pool.model.tasks.faults import Fault
 from p2pool.model.timing import Now
 from tests.sim.faults import operators
 from tests.sim.faults.member_liars import FalseCommittee, FalseWitness, Flooder, Framer
@@ -438,6 +439,21 @@ def engine_away(s: Story) -> None:
     engine.away = not engine.away
 
 
+def refuse_starts(s: Story) -> None:
+    """A machine starts nothing for a while: its owner's will, a taken port, or it is broken."""
+    engine = _one(s).engine
+    code, fault = s.rng.choice(
+        (
+            ("image-refused", Fault.NODE),
+            ("node-cannot-start", Fault.NODE),
+            ("host-port-taken", Fault.NODE_NOW),
+            ("registry-unavailable", Fault.WORLD),
+        )
+    )
+    engine.refuses = (code, "not here", fault)
+    s.later(_for(s, s.knobs.away_ms), partial(setattr, engine, "refuses", None))
+
+
 FAULTS: Mapping[str, tuple[int, Act]] = {
     "crash": (3, crash),
     "crash-in-step": (4, crash_in_step),
@@ -473,3 +489,6 @@ FAULTS: Mapping[str, tuple[int, Act]] = {
     "usurp": (1, usurp),
 }
 """Each fault with its weight: how often it comes where a seed has it."""
+
+BY_NAME: Mapping[str, tuple[int, Act]] = {"refuse-starts": (4, refuse_starts)}
+"""Faults that no seed draws: whoever wants them names them in a shape of its own."""

@@ -27,8 +27,8 @@ from tests.sim.faults.committee_changes import (
     split_change,
     strand_change,
 )
+from tests.sim.faults.faults import BY_NAME, Act, Knobs
 from tests.sim.faults.faults import FAULTS as PLAIN
-from tests.sim.faults.faults import Act, Knobs
 from tests.sim.faults.leader_liars import (
     FULL,
     forge_entries,
@@ -247,7 +247,7 @@ class Story:
             operators.ACTS[name][1](self)
         else:
             (name,) = self.rng.choices(list(shape.faults), list(shape.faults.values()))
-            FAULTS[name][1](self)
+            (FAULTS.get(name) or BY_NAME[name])[1](self)
         self.world.later(100 + self.rng.randrange(1_000), lambda: self.trouble(shape))
 
     def heal(self) -> None:
@@ -260,6 +260,7 @@ class Story:
         for m in world.machines:
             self.join(m.number)
             m.engine.away, m.chain, m.slowness = False, ChainView(), Slowness()
+            m.engine.refuses = None
             m.wall_offset_ms, m.drift_ppm, m.sync_max_ms = 0, 0, 5
             if m.refuses or m.dies or self._began_behind(m):
                 self.crash(m)

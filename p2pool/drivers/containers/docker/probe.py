@@ -17,6 +17,7 @@ import trio
 from docker.errors import APIError
 from docker.types import LogConfig
 
+from p2pool.codec.text.clip import clipped
 from p2pool.drivers.containers.docker.container.plan import visible_gpus
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
@@ -106,7 +107,8 @@ def _in_thread(
             return Probed(False, explanation(error))
     text = said.decode(errors="replace")
     seen = tuple(sorted(dict.fromkeys(LISTED.findall(text))))
-    reason = None if code == 0 else f"{' '.join(command)} ended with {code}: {text.strip()[:200]}"
+    told = clipped(text.strip(), limits.REFUSAL_TEXT_MAX_BYTES)
+    reason = None if code == 0 else f"{' '.join(command)} ended with {code}: {told}"
     return Probed(True, reason, seen, code)
 
 
