@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from p2pool.cli import errors
+from p2pool.cli.documents import forget_warnings
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.drivers import failures
 
@@ -89,7 +90,9 @@ def _say_version(as_json: bool) -> None:
 
     build = this_build()
     if as_json:
-        write_json({"version": build.version, "commit": build.commit, "dirty": build.dirty})
+        write_json(
+            "version", {"version": build.version, "commit": build.commit, "dirty": build.dirty}
+        )
     else:
         click.echo(f"p2pool {build}")
 
@@ -114,13 +117,14 @@ def _unwritten(reason: str) -> int:
 def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
+    forget_warnings()
     try:
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
     except click.ClickException as error:
         if as_json:
-            errors.print_json_error({"code": "usage", "message": error.format_message()})
+            errors.print_json_error("usage", error.format_message(), error.exit_code)
         else:
-            error.show()
+            errors.print_usage_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(as_json)
@@ -143,7 +147,7 @@ def run(args: Sequence[str]) -> int:
 
 def _interrupted(as_json: bool) -> int:
     if as_json:
-        errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
+        errors.print_json_error("interrupted", "Interrupted.", errors.INTERRUPTED)
     else:
         errors.say("interrupted")
     return errors.INTERRUPTED

@@ -12,6 +12,7 @@ from p2pool.api.resources.context import (
     json_body,
     meta_of,
     node_id_of,
+    node_text,
     peer_text,
     view_of,
     word,
@@ -125,4 +126,5 @@ async def node(
 async def invites(state: State, request: AnyRequest) -> Accepted:
     """Keep an invite and hand it to the invited node."""
     invite = jsonform.read_invite(await json_body(request))
-    return accepted_of(await ask_agent(state, InviteOffered(invite)))
+    answer = await ask_agent(state, InviteOffered(invite))
+    return accepted_of(answer, "invite", node_id=node_text(invite.node_id))

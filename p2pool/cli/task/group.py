@@ -17,12 +17,14 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_timeout_option,
 )
-from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.shared.output import age, short, warn, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.cli.task import flags
+from p2pool.cli.task.endings import ending_text, exit_code_of, reason_text, reasons_text
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
-from p2pool.cli.task.progress import Waiting, copies_text, pull_text
+from p2pool.cli.task.progress import Waiting, copies_text
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -45,7 +47,12 @@ task.add_command(metrics)
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @flags.run_options
-@click.option("--wait", is_flag=True, help="Wait until all copies run or the task has ended.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait until all copies run or the task has ended; a task of one copy that"
+    " fails gives its exit code.",
+)
 @wait_timeout
 @signer_options
 @click.pass_context
@@ -69,17 +76,17 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     accepted = signer.send(Action.SUBMIT, spec_json=text)
     if accepted is None:
         return
-    one: Answer | None = None
-    if given["wait"]:
-        one = _wait(signer.client, accepted["task_id"], given["timeout"], _settled)
-    if signer.as_json:
-        write_json(accepted if one is None else one)
-    else:
-        click.echo(accepted["task_id"])
-        if one is not None:
-            click.echo(f"The task is {one['state']}: {copies_text(one)} copies run.", err=True)
+    if not signer.as_json:
+        click.echo(accepted["task_id"])  # Now: whoever interrupts the wait has it.
+    elif not given["wait"]:
+        write_json("request", {**accepted, "task": None})
+    one = _followed(signer, accepted, given["timeout"], _settled) if given["wait"] else None
     if one is not None and one["state"] not in ("running", "succeeded"):
-        context.exit(1)
+        if not signer.as_json:
+            click.echo(ending_text(one), err=True)
+        context.exit(exit_code_of(one))
+    if one is not None and not signer.as_json:
+        click.echo(ending_text(one), err=True)
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -99,10 +106,22 @@ def _ended(one: Answer) -> bool:
     return one["state"] not in LIVING
 
 
+def _followed(signer: Signer, said: Answer, timeout_s: int, over: Any) -> Answer:
+    """The task once `over` holds for it. With --json its document is written however the wait ends:
+    whoever interrupts it is told what was signed."""
+    said["task"] = None
+    try:
+        said["task"] = _wait(signer.client, said["task_id"], timeout_s, over)
+    finally:
+        if signer.as_json:
+            write_json("request", said)
+    return dict(said["task"])
+
+
 def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. Raises `Unavailable` after `timeout_s`; the task goes
     on."""
-    end = time.monotonic() + timeout_s
+    end, why = time.monotonic() + timeout_s, ""
     with Waiting() as shown:
         while True:
             with suppress(NotFound):  # Committed at the leader, not yet applied by this agent.
@@ -110,9 +129,12 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
                 if over(one):
                     return one
                 shown.show(one)
+                why = reasons_text(one)
             if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
+                because = f" ({why})" if why else ""
                 raise Unavailable(
-                    f"After {timeout_s} s the task {task_id} is not there yet; it goes on.",
+                    f"After {timeout_s} s the task {task_id} is not there yet{because}; it goes"
+                    " on.",
                     hint=f"See why: p2pool task show {task_id}.",
                 )
             time.sleep(limits.CLIENT_POLL_MS / 1000)
@@ -125,13 +147,14 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 @click.option("-a", "--all", "everything", is_flag=True, help="Also ended tasks.")
 @agent_option
 @consistent_option
+@wide_option
 @json_option
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
     """List the tasks, the newest first."""
     tasks = client.tasks(consistent=consistent)
     shown = [one for one in tasks if everything or one["state"] in LIVING]
     if as_json:
-        write_json(shown)
+        write_json("tasks", shown)
         return
     rows = (
         (
@@ -141,18 +164,23 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
         for one in shown
     )
     empty = "No task runs." if everything or not tasks else "No task runs; --all shows ended ones."
-    write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE"), rows, empty)
+    columns = (
+        *(Column("TASK", rank=2), "NAME", "STATE", Column("RUNNING", rank=1)),
+        *(Column("IMAGE", rank=4), Column("AGE", rank=3)),
+    )
+    write_table(columns, rows, empty)
 
 
 @task.command("show")
 @click.argument("name", metavar="TASK")
 @agent_option
+@wide_option
 @json_option
 def show(name: str, client: AgentClient, as_json: bool) -> None:
     """Show a task and its copies. TASK is its id, the beginning of it, or its name."""
     one = find_task(client, name)
     if as_json:
-        write_json(one)
+        write_json("task", one)
         return
     command = " ".join((*one["spec"].get("entrypoint", ()), *one["spec"].get("command", ())))
     write_pairs(
@@ -171,12 +199,15 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     rows = (
         (
             *(str(copy["replica"]), _state(copy), short(copy["node_id"])),
-            *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), _reason(copy)),
+            *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), reason_text(copy) or "-"),
             age(copy["changed_at_ms"]),
         )
         for copy in one["allocations"]
     )
-    columns = ("REPLICA", "STATE", "NODE", "GPUS", "ATTEMPT", "REASON", "SINCE")
+    columns = (
+        *("REPLICA", "STATE", Column("NODE", rank=1), Column("GPUS", rank=2, prose=True)),
+        *(Column("ATTEMPT", rank=4), Column("REASON", prose=True), Column("SINCE", rank=3)),
+    )
     write_table(columns, rows, "It has no copies yet.")
 
 
@@ -188,18 +219,6 @@ def _digests(one: Answer) -> list[str]:
 def _state(copy: Answer) -> str:
     """A copy's state, with its health if its image has a check."""
     return f"{copy['state']} ({copy['health']})" if copy["health"] != "none" else str(copy["state"])
-
-
-def _reason(copy: Answer) -> str:
-    parts = [copy["reason"]] if copy["reason"] else []
-    if copy["pull_total_bytes"]:
-        parts.append(pull_text(copy))
-    if copy["oom_killed"]:
-        whose = "one of its processes" if copy["exit_code"] == 0 else "it"
-        parts.append(f"{whose} used more memory than it has, and was killed")
-    if copy["exit_code"] is not None:
-        parts.append(f"exit code {copy['exit_code']}")
-    return "; ".join(parts) or "-"
 
 
 # --- stopping -----------------------------------------------------------------------------------
@@ -217,8 +236,8 @@ def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     if answer is None:
         return
     if wait:
-        answer = _wait(signer.client, one["task_id"], timeout, _ended)
-    if signer.as_json:
-        write_json(answer)
-    else:
+        _followed(signer, answer, timeout, _ended)
+    elif signer.as_json:
+        write_json("request", {**answer, "task": None})
+    if not signer.as_json:
         click.echo(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.output import clean, short, size
+from p2pool.cli.documents import visible
+from p2pool.cli.shared.output import short, size
 from p2pool.client.agent_client import Answer
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Waiting:
         """Say what is new since the last time."""
         reasons = sorted({copy["reason"] for copy in one["allocations"] if copy["reason"]})
         why = f" ({'; '.join(reasons)})" if reasons else ""
-        now = clean(f"{one['state']}: {copies_text(one)} copies run{why}")
+        now = visible(f"{one['state']}: {copies_text(one)} copies run{why}")
         fetched = pulls(one)
         if not self._fancy and fetched:
             now += "; " + ", ".join(_tenths(copy) for copy in fetched)

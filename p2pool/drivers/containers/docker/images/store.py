@@ -12,7 +12,7 @@ another name stays under that. The list of pulled images is on disk (`images.jso
 import json
 import os
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -88,7 +88,7 @@ class Images:
             size_bytes=int(record.get("Size") or 0),
         )
 
-    async def _record(self, name: str) -> dict[str, Any] | None:
+    async def _record(self, name: str) -> Mapping[str, Any] | None:
         """The engine's record of a whole reference or an id, or None."""
         try:
             return fields(await self._engine.ask(lambda c: c.inspect_image(name)), "Id")
