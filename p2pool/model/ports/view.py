@@ -104,7 +104,8 @@ class TaskView:
 
 @attrs.frozen
 class Event:
-    """Something that happened; ids are (epoch, index, number), so a reader can resume."""
+    """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
+    for people; `details` say the same by names, those that the API's answers have."""
 
     epoch: int
     index: int
@@ -113,6 +114,7 @@ class Event:
     kind: str
     subject: str
     text: str
+    details: tuple[tuple[str, str | int | None], ...] = ()
 
 
 @attrs.frozen
