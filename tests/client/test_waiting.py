@@ -31,6 +31,7 @@ def ends(served: Served, now: str, **copy: Any) -> None:
     ("copy", "code", "said"),
     [
         ({"exit_code": 3, "reason": ""}, 3, "train has failed: exit code 3."),
+        ({"exit_code": 3, "reason": "it ended with exit code 3"}, 3, "it ended with exit code 3."),
         ({"exit_code": 0, "reason": "its deadline passed"}, 1, "its deadline passed; exit code 0"),
         ({"exit_code": None, "reason": "the image is not there"}, 1, "the image is not there."),
         ({"exit_code": 137, "oom_killed": True, "reason": ""}, 137, "used more memory"),
@@ -48,6 +49,20 @@ async def test_the_id_comes_first_and_the_reason_last(
     result = await commands(task, *RUN, "--json")
     assert result.exit_code == code
     assert held(result.stdout)["task"]["state"] == "failed"
+
+
+async def test_what_dies_at_once_does_not_count_as_running(
+    served: Served, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy is looked at again a moment after it was seen to run."""
+    ends(served, "running", state=AllocationState.RUNNING)
+
+    def die(_: float) -> None:
+        ends(served, "failed", state=AllocationState.FAILED, exit_code=9, reason="")
+
+    monkeypatch.setattr("p2pool.cli.task.group.time.sleep", die)
+    result = await commands(task, *RUN)
+    assert (result.exit_code, "exit code 9" in result.stderr) == (9, True)
 
 
 async def test_an_interrupted_wait_has_told_the_id(

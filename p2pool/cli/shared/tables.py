@@ -108,7 +108,8 @@ def write_table(
     click.echo("\n".join(lines), color=look.colours)
     if left_out:
         named = ", ".join(column.name for column in left_out)
-        click.echo(f"left out for want of room: {named}; --wide shows all", err=True)
+        said = fold(f"left out for want of room: {named}; --wide shows all", look.width)
+        click.echo("\n".join(said), err=True)
 
 
 def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:

@@ -19,8 +19,9 @@ def reason_text(copy: Answer) -> str:
     if copy["oom_killed"]:
         whose = "one of its processes" if copy["exit_code"] == 0 else "it"
         parts.append(f"{whose} used more memory than it has, and was killed")
-    if copy["exit_code"] is not None:
-        parts.append(f"exit code {copy['exit_code']}")
+    code = f"exit code {copy['exit_code']}"
+    if copy["exit_code"] is not None and not f"{copy['reason']};".endswith(f" {code};"):
+        parts.append(code)
     return "; ".join(parts)
 
 

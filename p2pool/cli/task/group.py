@@ -106,6 +106,14 @@ def _ended(one: Answer) -> bool:
     return one["state"] not in LIVING
 
 
+def _stayed(client: AgentClient, one: Answer) -> Answer:
+    """The task a moment later, if it runs: what dies at once did not start well."""
+    if one["state"] != "running":
+        return one
+    time.sleep(limits.CLIENT_SETTLE_MS / 1000)
+    return client.task(one["task_id"])
+
+
 def _followed(signer: Signer, said: Answer, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. With --json its document is written however the wait ends:
     whoever interrupts it is told what was signed."""
@@ -127,7 +135,7 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
             with suppress(NotFound):  # Committed at the leader, not yet applied by this agent.
                 one = client.task(task_id)
                 if over(one):
-                    return one
+                    return _stayed(client, one)
                 shown.show(one)
                 why = reasons_text(one)
             if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
