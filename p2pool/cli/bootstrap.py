@@ -1,6 +1,5 @@
 """`p2pool bootstrap`: runs a node that only introduces peers to each other."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import click
 
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.output import write_json_line
 from p2pool.cli.shared.process import (
     begin_logs,
     directory_option,
@@ -63,7 +63,7 @@ def run(
 
     def started(addresses: tuple[str, ...]) -> None:
         if as_json:
-            print(json.dumps({"addresses": addresses}))
+            write_json_line("bootstrap-started", {"addresses": list(addresses)})
         else:
             print("\n".join(addresses))
         sys.stdout.flush()

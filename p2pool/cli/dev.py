@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.process import run_unless_interrupted
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import FilePath
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _tell_pool(pool: "DevPool", directory: Path | None, as_json: bool) -> None:
         "agents": [str(agent.directory) for agent in pool.agents],
     }
     if as_json:
-        write_json(told)
+        write_json("dev-pool", told)
         return
     write_pairs(
         (name, json.dumps(value) if isinstance(value, list) else str(value))
@@ -130,7 +131,7 @@ def down(directory: Path | None, as_json: bool) -> None:
 
     run_unless_interrupted(end)
     if as_json:
-        write_json({"directory": str(pool.directory), "removed": True})
+        write_json("dev-pool", {"directory": str(pool.directory), "removed": True})
     else:
         click.echo(f"The pool in {pool.directory} is gone.")
 
@@ -149,4 +150,4 @@ def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
 
     told = run_unless_interrupted(Demo(directory, nodes, keep, Narrator(quiet=as_json)).run)
     if as_json:
-        write_json(told)
+        write_json("dev-pool", told)

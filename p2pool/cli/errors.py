@@ -5,11 +5,15 @@ world (disks, rights, ports, other programs) end in a sentence too, wherever the
 bugs are not caught: they end with a traceback.
 """
 
-import json
+import io
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import click
+
+from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.model.errors import (
     Misconfigured,
     NotFound,
@@ -20,6 +24,7 @@ from p2pool.model.errors import (
     Unavailable,
 )
 
+_LINES = "\n"
 OK = 0
 FAILED = 1
 USAGE = 2
@@ -64,22 +69,30 @@ def print_error(error: P2poolError, as_json: bool) -> None:
     """Write the sentence and the hint to standard error; with --json one JSON document."""
     problems = list(getattr(error, "problems", ()))
     if as_json:
-        told: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
-        if problems:
-            told["problems"] = problems
-        print_json_error(told)
+        print_json_error(error.code, error.message, exit_code(error), error.hint, problems)
         return
-    say(f"error: {_shown(error.message)}")
+    say(f"error: {visible(error.message, keep=_LINES)}")
     for problem in problems:
         if problem not in error.message:
-            say(f"  {_shown(problem)}")
+            say(f"  {visible(problem, keep=_LINES)}")
     if error.hint:
-        say(f"hint: {_shown(error.hint)}")
+        say(f"hint: {visible(error.hint, keep=_LINES)}")
 
 
-def print_json_error(told: dict[str, Any]) -> None:
-    """Write one JSON document to standard error, so that standard output holds only the answer."""
-    say(json.dumps({"error": told}, ensure_ascii=is_narrow(sys.stderr)))
+def print_json_error(
+    code: str, message: str, exit_code: int, hint: str = "", problems: Sequence[str] = ()
+) -> None:
+    """Write one document, as a line, to standard error: standard output holds only answers."""
+    told = {"code": code, "message": message, "hint": hint, "problems": list(problems)}
+    document = envelope("error", {**told, "exit_code": exit_code})
+    say(json_text(document, ascii_only=is_narrow(sys.stderr)))
+
+
+def print_usage_error(error: click.ClickException) -> None:
+    """Write what is wrong with the words that were typed, which may come from a peer."""
+    text = io.StringIO()
+    error.show(text)
+    say(visible(text.getvalue().rstrip("\n"), keep=_LINES))
 
 
 def say(text: str) -> None:
@@ -91,8 +104,3 @@ def say(text: str) -> None:
 def is_narrow(stream: Any) -> bool:
     """Whether a stream lacks some characters."""
     return not str(getattr(stream, "encoding", "") or "").lower().startswith("utf")
-
-
-def _shown(text: str) -> str:
-    """The text without control characters: peers' words must not control the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

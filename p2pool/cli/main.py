@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import click
 
 from p2pool.cli import errors
+from p2pool.cli.documents import forget_warnings
 from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.client.errors import heard, misread
@@ -92,7 +93,9 @@ def _say_version(as_json: bool) -> None:
 
     build = this_build()
     if as_json:
-        write_json({"version": build.version, "commit": build.commit, "dirty": build.dirty})
+        write_json(
+            "version", {"version": build.version, "commit": build.commit, "dirty": build.dirty}
+        )
     else:
         click.echo(f"p2pool {build}")
 
@@ -118,15 +121,16 @@ def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
     heard.clear()
+    forget_warnings()
     try:
         if not any(word in _ASKS for word in _options(args)):
             check_environment()
         result = cli.main(args=list(args), prog_name="p2pool", standalone_mode=False)
     except click.ClickException as error:
         if as_json:
-            errors.print_json_error({"code": "usage", "message": error.format_message()})
+            errors.print_json_error("usage", error.format_message(), error.exit_code)
         else:
-            error.show()
+            errors.print_usage_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(as_json)
@@ -154,7 +158,7 @@ def _as_known(error: BaseException) -> P2poolError | None:
 
 def _interrupted(as_json: bool) -> int:
     if as_json:
-        errors.print_json_error({"code": "interrupted", "message": "Interrupted."})
+        errors.print_json_error("interrupted", "Interrupted.", errors.INTERRUPTED)
     else:
         errors.say("interrupted")
     return errors.INTERRUPTED

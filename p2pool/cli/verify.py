@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.documents import visible
 from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import clean, write_json
+from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import committee_hash
+from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.proofs import (
     OneAppend,
@@ -98,6 +100,7 @@ def leader(
     certificate = found.certificate
     if as_json:
         write_json(
+            "proof",
             {
                 "proven": True,
                 "leader": voter_json(certificate.leader),
@@ -111,14 +114,14 @@ def leader(
                 "signatures": len(certificate.signatures),
                 "votes": found.votes,
                 "sentences": list(found.sentences),
-            }
+            },
         )
         return
     click.echo(
         f"Proven: {address_text(certificate.leader.node_id)} leads, in term {certificate.term}."
     )
     for sentence in found.sentences:
-        click.echo(f"- {clean(sentence)}")
+        click.echo(f"- {visible(sentence)}")
 
 
 def _which(
@@ -201,11 +204,11 @@ def evidence(file: Path, as_json: bool) -> None:
     given = read_evidence(_read_json(file))
     found = _lie_in(given)
     if as_json:
-        write_json(_proven(given.pool, found))
+        write_json("proof", _proven(given.pool, found))
         return
     pool, append = given.pool, isinstance(found, BadAppend)
     signed = "it" if append else "both messages"
-    click.echo(f"Proven: {clean(told(found))}")
+    click.echo(f"Proven: {visible(told(found))}")
     click.echo(
         f"- Its peer key signed {signed}, for pool {pool.pool_id} of "
         f"{address_text(pool.contract)} on chain {pool.chain_id}; "
@@ -274,10 +277,10 @@ def _read_json(file: Path) -> Any:
     if len(data) > limits.PROOF_FILE_MAX_BYTES:
         raise Malformed(f"{file} is larger than a proof can be.")
     try:
-        value = json.loads(data)
+        value = unwrapped(json.loads(data))
     except ValueError as error:
         raise Malformed(f"{file} is not JSON.") from error
-    # One proof, or the list that `p2pool pool evidence --json` writes with one proof in it.
+    # One proof, or the document that `p2pool pool evidence --json` writes with one proof in it.
     if isinstance(value, list):
         if len(value) != 1:
             raise Malformed(

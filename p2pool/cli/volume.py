@@ -12,7 +12,8 @@ from typing import BinaryIO
 import click
 
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import age, size, write_json, write_table
+from p2pool.cli.shared.output import age, size, write_json
+from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured
@@ -25,12 +26,13 @@ def volume() -> None:
 
 @volume.command("ls")
 @agent_option
+@wide_option
 @json_option
 def ls(client: AgentClient, as_json: bool) -> None:
     """List the volumes on the agent's machine and their sizes."""
     found = client.volumes()
     if as_json:
-        write_json(found)
+        write_json("volumes", found)
         return
     rows = (
         (
@@ -40,7 +42,10 @@ def ls(client: AgentClient, as_json: bool) -> None:
         )
         for one in found
     )
-    columns = ("VOLUME", "HOLDS", "QUOTA", "IN USE", "LAST STARTED", "TASK ENDED")
+    columns = (
+        *("VOLUME", "HOLDS", Column("QUOTA", rank=2), Column("IN USE", rank=1)),
+        *(Column("LAST STARTED", rank=3), Column("TASK ENDED", rank=4)),
+    )
     write_table(columns, rows, "There are no volumes on this machine.")
 
 
@@ -59,7 +64,7 @@ def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
         if not as_json:
             click.echo(name)
     if as_json:
-        write_json({"deleted": list(names)})
+        write_json("volumes", {"deleted": list(names)})
 
 
 @volume.command("export")
@@ -93,7 +98,7 @@ def export(name: str, output: Path | None, client: AgentClient, as_json: bool) -
     finally:
         aside.unlink(missing_ok=True)
     if as_json:
-        write_json({"volume": name, "file": str(output), "bytes": written})
+        write_json("volume", {"volume": name, "file": str(output), "bytes": written})
     else:
         click.echo(f"{output}: {size(written)} in {time.monotonic() - began:.1f} s.", err=True)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import write_json, write_pairs
+from p2pool.cli.shared.output import write_json
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import FilePath
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import BadKey
@@ -97,6 +98,6 @@ def _private_key(file: Path) -> bytes:
 
 def _write(file: Path, address: bytes, as_json: bool) -> None:
     if as_json:
-        write_json({"address": "0x" + address.hex(), "file": str(file)})
+        write_json("key", {"address": "0x" + address.hex(), "file": str(file)})
     else:
         write_pairs([("address", "0x" + address.hex()), ("file", str(file))])

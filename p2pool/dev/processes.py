@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import trio
 
+from p2pool.codec.json.envelope import unwrapped
 from p2pool.drivers.containers.process.procfs import all_stats, boot_id, read_stat
 from p2pool.model.errors import Unavailable
 
@@ -72,7 +73,7 @@ class Child:
         tail = self.tail()
         for line in reversed(tail.splitlines()):
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                told = json.loads(line)["error"]
+                told = unwrapped(json.loads(line))
                 return f"{told['message']} {told.get('hint', '')}".strip()
         return tail
 
@@ -183,7 +184,7 @@ async def wait_line(child: Child, output: Path) -> Any:
         while child.alive:
             text = output.read_bytes()
             if b"\n" in text:
-                return json.loads(text.splitlines()[0])
+                return unwrapped(json.loads(text.splitlines()[0]))
             await trio.sleep(POLL_S)
     why = child.last_words()
     if scope.cancelled_caught:

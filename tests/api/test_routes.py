@@ -121,12 +121,37 @@ async def test_a_consistent_read_asks_the_leader_first(served: Served) -> None:
         await thread(lambda: served.client.tasks(consistent=True))
 
 
+@pytest.mark.parametrize(
+    ("action", "target", "about"),
+    [
+        (Action.STOP, "AB" * 16, {"task_id": "ab" * 16}),
+        (Action.DRAIN, "0x" + "cd" * 20, {"node_id": "0x" + "cd" * 20}),
+        (Action.UNBAN, "cd" * 20, {"node_id": "0x" + "cd" * 20}),
+        (Action.SET, "committee", {"setting": "committee"}),
+        (Action.REVOKE, "cd" * 20, {}),
+    ],
+)
+async def test_an_answer_names_what_the_request_is_about(
+    served: Served, action: Action, target: str, about: dict[str, str]
+) -> None:
+    """Not the request: the pool knows it by an id of the same form as a task's."""
+    accepted = await thread(
+        served.client.send, signed(action=action, target=target, spec_json='{"value":"5"}')
+    )
+    assert accepted["action"] == action.value
+    named = {key: accepted[key] for key in ("task_id", "node_id", "setting") if accepted[key]}
+    assert named == about
+
+
 async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served) -> None:
     """The signer is recovered from the signature, whoever held the token."""
     request = signed()
     accepted = await thread(served.client.send, request)
     assert accepted == {
+        "action": "submit",
         "task_id": TASK_ID.hex(),
+        "node_id": None,
+        "setting": None,
         "index": 13,
         "leader": ME,
         "replicated": True,

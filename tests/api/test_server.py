@@ -185,12 +185,14 @@ async def test_a_log_that_is_refused_or_breaks_says_why(served: Served) -> None:
 
 async def test_events_resume_after_an_id(served: Served) -> None:
     """Ids go on from `Last-Event-ID`, and a reader who leaves is noticed."""
-    served.port.happened = [Event(1, 2, n, 7, "task", "t", f"event {n}") for n in range(3)]
+    named = (("state", "failed"), ("exit_code", 3), ("node_id", None))
+    served.port.happened = [Event(1, 2, n, 7, "task", "t", f"event {n}", named) for n in range(3)]
     events = served.client.events("1.2.0")
     first = await thread(next, events)
     second = await thread(next, events)
     assert [first["id"], second["id"]] == ["1.2.1", "1.2.2"]
     assert second["text"] == "event 2"
+    assert second["details"] == {"state": "failed", "exit_code": 3, "node_id": None}
     await served.port.listening.wait()
     await thread(events.close)  # type: ignore[attr-defined]
     with trio.fail_after(10):

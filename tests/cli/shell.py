@@ -20,6 +20,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import Address, PeerKey
 from tests.chain.conftest import World
+from tests.cli.output.held import held
 
 PASSPHRASE = "correct horse"
 
@@ -53,7 +54,7 @@ class Shell:
         """The JSON that a command wrote which has to succeed."""
         result = await self(*words, "--json")
         assert result.exit_code == 0, (result.output, result.exception)
-        return json.loads(result.stdout)
+        return held(result.stdout)
 
     async def refused(self, *words: str) -> tuple[P2poolError, int]:
         """The error of a command, and the exit code that it ends with."""

@@ -1,6 +1,5 @@
 """`pool create` and `pool start` on a real chain: once, again, by others, and dry."""
 
-import json
 from pathlib import Path
 
 import attrs
@@ -26,6 +25,7 @@ from p2pool.model.errors import (
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.states import PoolStatus
 from tests.api.conftest import Served
+from tests.cli.output.held import held
 from tests.cli.shell import (
     FOUNDER,
     NEEDS,
@@ -252,4 +252,4 @@ async def test_the_environment_alone_says_which_chain(shell: Shell, tmp_path: Pa
         lambda: run_process("pool", "create", "--name", "x", "--config", "/none", "--json")
     )
     assert (done.returncode, done.stdout) == (errors.MISCONFIGURED, "")
-    assert json.loads(done.stderr)["error"]["code"] == "misconfigured"
+    assert held(done.stderr)["code"] == "misconfigured"

@@ -12,6 +12,7 @@ from p2pool.cli import main
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotAllowed, NotFound
 from tests.chain.conftest import World
+from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
@@ -44,6 +45,6 @@ async def test_a_manager_ejects_a_node_and_nobody_else_does(world: World, tmp_pa
     assert "ejectNode" in dry.stdout
     assert await world.chain.in_pool(world.pool_id, node_id)
     done = await eject(manager, "--json")
-    assert json.loads(done.stdout)["node_id"] == address_text(node_id)
+    assert held(done.stdout)["node_id"] == address_text(node_id)
     assert not await world.chain.in_pool(world.pool_id, node_id)
     assert isinstance((await eject(manager)).exception, NotFound)

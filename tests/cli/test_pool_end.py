@@ -17,6 +17,7 @@ from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.states import PoolStatus
 from tests.chain.conftest import World
+from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
@@ -70,10 +71,10 @@ async def test_a_provider_takes_its_node_out_and_nobody_else_does(desk: Desk) ->
     assert "p2pool pool eject" in str(refused.hint)
     assert address_text(provider.address) in str(refused)
     dry = await desk(own, *words, "--dry-run", "--json")
-    assert "leaveComputePool" in json.loads(dry.stdout)["would_send"][0]
+    assert "leaveComputePool" in held(dry.stdout)["would_send"][0]
     assert await desk.world.chain.in_pool(desk.world.pool_id, node_id)
     done = await desk(own, *words, "--json")
-    assert json.loads(done.stdout)["node_id"] == address_text(node_id)
+    assert held(done.stdout)["node_id"] == address_text(node_id)
     assert not await desk.world.chain.in_pool(desk.world.pool_id, node_id)
     assert isinstance((await desk(own, *words)).exception, NotFound)
     assert isinstance((await desk(own, *words, "--pool", "999")).exception, NotFound)
@@ -91,7 +92,7 @@ async def test_a_keeper_ends_a_pool_and_nobody_else_does(desk: Desk) -> None:
     assert "endComputePool" in dry.stdout
     assert await desk.status() is PoolStatus.ACTIVE
     done = await desk(manager, "end", number, "--yes", "--json")
-    assert json.loads(done.stdout)["pool_id"] == desk.world.pool_id
+    assert held(done.stdout)["pool_id"] == desk.world.pool_id
     assert await desk.status() is PoolStatus.COMPLETED
     again = (await desk(manager, "end", number, "--yes")).exception
     assert isinstance(again, Conflict)
@@ -102,7 +103,7 @@ async def test_a_pool_that_never_started_is_not_ended(desk: Desk) -> None:
     """It is said so, instead of a transaction that reverts."""
     manager = desk.key_of(desk.world.manager, "manager.json")
     made = await desk(manager, "create", "--name", "pending", "--json")
-    pending = str(json.loads(made.stdout)["pool_id"])
+    pending = str(held(made.stdout)["pool_id"])
     refused = (await desk(manager, "end", pending, "--yes")).exception
     assert isinstance(refused, Conflict)
     assert "never started" in str(refused)

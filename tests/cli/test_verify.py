@@ -32,6 +32,7 @@ from p2pool.model.log.certificates import LeaderProof
 from p2pool.model.log.entries import Noop
 from tests.api.conftest import Served
 from tests.chain.conftest import World
+from tests.cli.output.held import held
 from tests.wire.committee import FOUNDING, A, B, C, D, append, lies, proven, takeover, vote, word
 from tests.wire.samples import POOL
 
@@ -105,7 +106,7 @@ async def test_a_leader_is_proven_from_the_chain(founded: Founded) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     assert result.stdout.startswith(f"Proven: 0x{A.voter.node_id.hex()} leads, in term 5.\n")
     assert "does not prove" in result.stdout
-    told: dict[str, Any] = json.loads((await founded.verify("--json")).stdout)
+    told: dict[str, Any] = held((await founded.verify("--json")).stdout)
     assert (told["proven"], told["term"], told["signatures"], told["votes"]) == (True, 5, 2, 2)
     assert told["leader"]["store_id"] == A.voter.store_id.hex()
     assert len(told["committee"]) == 3
@@ -210,7 +211,7 @@ async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: P
     shown = await run("pool", "evidence", "--agent", str(served.directory))
     assert f"p2pool node ban 0x{C.voter.node_id.hex()}" in shown.stdout
     listed = await run("pool", "evidence", "--json", "--agent", str(served.directory))
-    (one,) = json.loads(listed.stdout)
+    (one,) = held(listed.stdout)
     assert (one["term"], one["kind"]) == (5, "vote")
     wrote = await run("pool", "evidence", "--out", str(file), "--agent", str(served.directory))
     assert wrote.exit_code == 0, wrote.output
@@ -219,7 +220,7 @@ async def test_evidence_is_shown_written_and_checked(served: Served, tmp_path: P
         checked = await run("verify", "evidence", str(tmp_path / name))
         assert checked.exit_code == 0, (checked.output, checked.exception)
         assert f"Proven: 0x{C.voter.node_id.hex()} voted for two nodes" in checked.stdout
-    told = json.loads((await run("verify", "evidence", str(file), "--json")).stdout)
+    told = held((await run("verify", "evidence", str(file), "--json")).stdout)
     assert (told["proven"], told["pool_id"]) == (True, POOL.pool_id)
 
 
@@ -253,7 +254,7 @@ async def test_each_kind_is_shown_and_checked_off_line(
     assert f"Proven: 0x{C.voter.node_id.hex()}" in checked.stdout
     assert SAID[kind] in checked.stdout
     assert ("whose hash the leader itself signed" in checked.stdout) is (kind == "takeover")
-    told = json.loads((await run("verify", "evidence", str(file), "--json")).stdout)
+    told = held((await run("verify", "evidence", str(file), "--json")).stdout)
     assert (told["proven"], told["kind"], told["voter"]) == (True, name, voter_json(C.voter))
 
 
@@ -273,7 +274,7 @@ async def test_evidence_is_chosen_by_voter_and_kind(
     """Where none is of that sort, the command does not say that nobody lied."""
     served.port.seen = attrs.evolve(served.port.seen, evidence=tuple(LIES.values()))
     at = ("--agent", str(served.directory))
-    assert len(json.loads((await run("pool", "evidence", *chosen, "--json", *at)).stdout)) == count
+    assert len(held((await run("pool", "evidence", *chosen, "--json", *at)).stdout)) == count
     shown = await run("pool", "evidence", *chosen, *at)
     assert shown.exit_code == 0
     assert ("There is no such proof." in shown.stderr) is (count == 0)

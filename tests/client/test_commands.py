@@ -9,9 +9,10 @@ import attrs
 import pytest
 
 from p2pool.cli.agent.group import agent
+from p2pool.cli.documents import visible
 from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
-from p2pool.cli.shared.output import age, clean, size
+from p2pool.cli.shared.output import age, size
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
 from p2pool.drivers.chain.consent import invite_signer
@@ -34,6 +35,7 @@ from p2pool.model.states import AllocationState
 from p2pool.model.tasks.spec import RestartMode
 from p2pool.wire import typed_data
 from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID
+from tests.cli.output.held import held
 from tests.client.conftest import Commands, Served
 from tests.wire.samples import NODE_ID, POOL
 
@@ -79,7 +81,7 @@ async def test_a_file_is_read_and_flags_win(
     plain.write_text('{"name": "train", "image": "a", "resources": {"cpu_milli": 2000}}')
     for path in (toml, plain):
         result = await commands(task, "run", "-f", str(path), "--gpus", "4", "--json")
-        assert json.loads(result.stdout)["task_id"] == ID
+        assert held(result.stdout)["task_id"] == ID
         asked = served.port.asked.pop()
         assert isinstance(asked, SubmitCommand)
         spec = parse_spec(asked.signed.request.spec_json, BASE_LEVEL)
@@ -145,7 +147,7 @@ async def test_a_dry_run_prints_the_typed_data_and_signs_nothing(
 async def test_waiting_ends_when_all_copies_run(served: Served, commands: Commands) -> None:
     """Exit code 0 with what runs; a task that failed gives 1; one that never runs gives up."""
     result = await commands(task, "run", "--image", "a", "--wait")
-    assert (result.exit_code, "The task is running: 1/1 copies run." in result.stderr) == (0, True)
+    assert (result.exit_code, "train runs: 1/1 copies run." in result.stderr) == (0, True)
     view = served.port.seen
     served.port.seen = attrs.evolve(view, tasks=(attrs.evolve(view.tasks[0], state="failed"),))
     assert (await commands(task, "run", "--image", "a", "--wait")).exit_code == 1
@@ -221,7 +223,7 @@ async def test_logs_are_whole_lines_under_a_grant_for_the_task(
     assert grant.grant.task == ID
     assert typed_data.recover_signers(POOL, grant).signer == Address(NODE_ID)
     result = await commands(task, "logs", ID[:8], "--json")
-    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [
+    assert [held(line)["text"] for line in result.stdout.splitlines()] == [
         "oops",
         "one",
         "two",
@@ -249,7 +251,7 @@ async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None
     assert "loss" in result.stdout
     assert "0.25" in result.stdout
     assert "3 lines were dropped" in result.stderr
-    found = json.loads((await commands(task, "metrics", "train", "--json")).stdout)
+    found = held((await commands(task, "metrics", "train", "--json")).stdout)
     assert found[0]["metrics"][0]["name"] == "loss"
 
 
@@ -273,15 +275,15 @@ async def test_lists_are_tables_for_people_and_json_for_programs(
     nodes = (await commands(node, "ls")).stdout
     assert "leader" in nodes
     assert "dead" in nodes
-    assert len(json.loads((await commands(node, "ls", "--json")).stdout)) == 2
-    assert json.loads((await commands(task, "ls", "--json")).stdout)[0]["task_id"] == ID
+    assert len(held((await commands(node, "ls", "--json")).stdout)) == 2
+    assert held((await commands(task, "ls", "--json")).stdout)[0]["task_id"] == ID
     shown = (await commands(task, "show", "train")).stdout
     assert "echo hi" in shown
     assert "GPU-1" in shown
     one = (await commands(node, "show", NODE_ID.hex()[:8])).stdout
     assert "h100" in one
     assert f"{ID}.0" in one
-    other = json.loads((await commands(node, "show", "0x" + OTHER_NODE.hex(), "--json")).stdout)
+    other = held((await commands(node, "show", "0x" + OTHER_NODE.hex(), "--json")).stdout)
     assert other["node"]["hardware"] is None
     served.port.seen = attrs.evolve(served.port.seen, tasks=())
     empty = await commands(task, "ls")
@@ -340,7 +342,7 @@ async def test_the_pool_and_the_agent_describe_themselves(
 ) -> None:
     """`agent status` tells by its exit code whether the agent takes part."""
     assert "1 of 1 free" in (await commands(pool, "show")).stdout
-    assert json.loads((await commands(pool, "show", "--json")).stdout)["name"] == "demo"
+    assert held((await commands(pool, "show", "--json")).stdout)["name"] == "demo"
     result = await commands(agent, "status")
     assert (result.exit_code, "block 100" in result.stdout) == (0, True)
     served.port.seen = attrs.evolve(served.port.seen, leader=None)
@@ -371,4 +373,4 @@ def test_numbers_for_people() -> None:
     assert [size(n) for n in (0, 1536, 2**31)] == ["0 B", "1.5 KiB", "2 GiB"]
     ages = [age(at, now_ms=10**9) for at in (0, 10**9 - 5_000, 10**9 - 7_200_000)]
     assert ages == ["-", "5s", "2h"]
-    assert clean("a\x1b[31mb\n") == "a\N{REPLACEMENT CHARACTER}[31mb\N{REPLACEMENT CHARACTER}"
+    assert visible("a\x1b[31mb\n") == "a\\x1b[31mb\\x0a"

@@ -7,7 +7,9 @@ import pytest
 
 from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
-from p2pool.cli.shared import output
+from p2pool.cli.shared import tables
+from p2pool.cli.shared.output import short
+from p2pool.cli.shared.tables import Look
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
 from p2pool.model.features import BASE_LEVEL, FeatureLevel
@@ -16,6 +18,7 @@ from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.ports.view import LaggingView
 from p2pool.model.states import Intent, Membership, Reachability
 from tests.api.fakes import OTHER_NODE
+from tests.cli.output.held import held
 from tests.client.conftest import Commands, Served
 from tests.wire.samples import NODE_ID
 
@@ -43,17 +46,19 @@ async def test_an_intent_is_signed_for_the_node_that_is_meant(
     assert isinstance(asked, SubmitCommand)
     request = asked.signed.request
     assert (request.action, request.target, request.spec_json) == (action, OTHER_NODE.hex(), "")
-    answer = json.loads(result.stdout)
+    answer = held(result.stdout)
     assert (answer["node_id"], answer["changed"]) == (OTHER, True)
 
 
 async def test_what_is_so_already_is_not_signed(served: Served, commands: Commands) -> None:
     """A drain of what is drained, an unban of what is not banned: said, and done."""
     evolve(served, OTHER_NODE, intent=Intent.DRAINED)
-    for words in (("drain", OTHER), ("drain", OTHER, "--json"), ("drain", OTHER, "--dry-run")):
+    for words in (("drain", OTHER), ("drain", OTHER, "--dry-run")):
         result = await commands(node, *words, signs=False)
         assert result.exit_code == 0, result
         assert "drained" in result.stdout
+    told = held((await commands(node, "drain", OTHER, "--json", signs=False)).stdout)
+    assert (told["action"], told["node_id"], told["changed"]) == ("drain", OTHER, False)
     evolve(served, OTHER_NODE, intent=Intent.ELIGIBLE)
     for name in ("resume", "unban"):
         assert "already" in (await commands(node, name, OTHER, signs=False)).stdout
@@ -105,7 +110,7 @@ async def test_the_three_fields_and_the_reason_are_shown(
             assert word in out, (words, out)
     evolve(served, OTHER_NODE, membership=Membership.LEFT)
     assert "left" not in (await commands(node, "ls")).stdout
-    assert len(json.loads((await commands(node, "ls", "--json")).stdout)) == 1
+    assert len(held((await commands(node, "ls", "--json")).stdout)) == 1
     assert "left" in (await commands(node, "ls", "--all")).stdout
 
 
@@ -133,7 +138,7 @@ async def test_versions_are_shown_and_who_keeps_the_pool_back(
     listed = (await commands(node, "ls")).stdout.splitlines()
     assert "VERSION" in listed[0]
     assert ("0.3.0" in listed[1], "0.2.0" in listed[2]) == (True, True)
-    told = json.loads((await commands(node, "ls", "--json")).stdout)
+    told = held((await commands(node, "ls", "--json")).stdout)
     assert [one["feature_level"] for one in told] == [2, 1]
     shown = (await commands(node, "show", OTHER)).stdout
     assert "0.2.0, knows feature levels up to 1" in shown
@@ -145,7 +150,7 @@ async def test_versions_are_shown_and_who_keeps_the_pool_back(
     assert f"{OTHER[:10]}" in text
     assert "runs 0.2.0), " in text
     assert "not heard of late" in text
-    answer = json.loads((await commands(pool, "show", "--json")).stdout)
+    answer = held((await commands(pool, "show", "--json")).stdout)
     assert answer["lagging"][0] == {
         "node_id": OTHER, "agent_version": "0.2.0", "feature_level": 1,
     }  # fmt: skip
@@ -168,9 +173,18 @@ async def test_what_is_free_is_shown(served: Served, commands: Commands) -> None
 async def test_the_list_of_nodes_fits_a_terminal(
     served: Served, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Eighty columns: cells are folded, none is cut, and a version stays in one piece."""
+    """Eighty columns and forty: no word and no id is split, and what is left out is said."""
     evolve(served, NODE_ID, agent_version="0.12.34", feature_level=BASE_LEVEL)
-    monkeypatch.setattr(output, "_WIDE", 80)
-    lines = (await commands(node, "ls")).stdout.splitlines()
-    assert max(len(line) for line in lines) <= 80
-    assert any("0.12.34" in line for line in lines)
+    evolve(served, OTHER_NODE, reason="it was not heard since Tuesday, say three of five witnesses")
+    for width in (80, 40):
+        monkeypatch.setattr(tables, "look_of", lambda _, width=width: Look(width))
+        done = await commands(node, "ls")
+        assert max(len(line) for line in done.stdout.splitlines()) <= width
+        for word in (short(OTHER), "eligible", *(["witnesses"] if width == 80 else [])):
+            assert word in done.stdout
+        assert "left out for want of room: " in done.stderr
+        assert "VERSION" in done.stderr
+    monkeypatch.undo()
+    whole = (await commands(node, "ls")).stdout.splitlines()
+    assert "0.12.34" in whole[1]
+    assert whole[2].endswith("say three of five witnesses")

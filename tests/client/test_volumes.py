@@ -1,6 +1,5 @@
 """`p2pool volume` and the routes behind it: of one machine, streamed, honest about a break."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from p2pool.cli.volume import volume
 from p2pool.client.agent_client import AgentClient
 from p2pool.model.errors import Conflict, NotFound, P2poolError, RuntimeUnavailable
+from tests.cli.output.held import held
 from tests.client.conftest import Commands, Served
 
 BYTES = [b"tar", b"x" * 300_000, b"end"]
@@ -22,14 +22,14 @@ async def test_they_are_listed_removed_and_exported(
     listed = await commands(volume, "ls")
     assert "pool/a" in listed.stdout
     assert "293" in listed.stdout
-    found = json.loads((await commands(volume, "ls", "--json")).stdout)
+    found = held((await commands(volume, "ls", "--json")).stdout)
     assert [(one["id"], one["in_use"]) for one in found] == [("pool/a", False), ("pool/b", True)]
     for words in ((), ("-o", "-")):
         piped = await commands(volume, "export", "pool/a", *words)
         assert piped.stdout_bytes == b"".join(BYTES)
     out = tmp_path / "a.tar"
     result = await commands(volume, "export", "pool/a", "-o", str(out), "--json")
-    assert json.loads(result.stdout)["bytes"] == out.stat().st_size == 300_006
+    assert held(result.stdout)["bytes"] == out.stat().st_size == 300_006
     assert (await commands(volume, "rm", "pool/a")).stdout == "pool/a\n"
     assert list(served.port.volumes.kept) == ["pool/b"]
     for words, kind in (

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from p2pool.dev.engine.engine import Engine
+from tests.cli.output.held import held
 from tests.e2e.conftest import p2pool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain, pytest.mark.docker]
@@ -35,7 +36,7 @@ def checks_of(pool_directory: Path, *arguments: str, **environment: str) -> tupl
         **environment,
     )
     assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
+    return done.returncode, held(done.stdout)
 
 
 def test_a_members_machine_passes(pool_directory: Path) -> None:

@@ -1,6 +1,5 @@
 """The demonstration, as a user runs it: it succeeds, and leaves nothing behind."""
 
-import json
 from pathlib import Path
 
 import docker
@@ -8,6 +7,7 @@ import psutil
 import pytest
 
 from p2pool.dev.engine.engine import Engine
+from tests.cli.output.held import held
 from tests.e2e.conftest import p2pool
 from tests.first_run.harness import trio_watch
 from tests.first_run.harness.call_coverage import missing
@@ -35,7 +35,7 @@ def test_the_demo_succeeds_and_leaves_nothing(engine: Engine, tmp_path: Path) ->
     temporary.mkdir()
     done = p2pool("dev", "demo", "--json", TMPDIR=str(temporary), **trio_watch.environment(seen))
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = held(done.stdout)
     assert told["runtime"] == "docker"
     assert told["second_master"]["term"] > told["first_master"]["term"]
     assert told["second_master"]["node_id"] != told["first_master"]["node_id"]

@@ -1,6 +1,5 @@
 """What users see of images, volumes and health, through a pool of real agents."""
 
-import json
 import tarfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import trio
 
 from p2pool.client.agent_client import Answer
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from tests.cli.output.held import held
 from tests.containers.harness.registry import running_registry
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
@@ -245,7 +245,7 @@ async def test_a_volume_over_its_quota_ends_its_task(pool_directory: Path) -> No
 
         async def gone() -> bool:
             found = p2pool("volume", "ls", "--json", **acting.environment(here))
-            return bool(json.loads(found.stdout) == [])
+            return bool(held(found.stdout) == [])
 
         await acting.pool.wait("the volume to go, as its task keeps nothing", gone)
         return

@@ -12,6 +12,7 @@ import pytest
 
 from p2pool.dev.pool import DevAgent
 from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
+from tests.cli.output.held import held
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import Acting
 
@@ -24,7 +25,7 @@ def verify(acting: Acting, directory: Path) -> tuple[int, Any]:
     """`p2pool verify leader` with an agent's data directory, and the pool's configuration."""
     config = acting.pool.directory / f"{acting.agents[0].name}.toml"
     done = p2pool("verify", "leader", "--json", "--agent", str(directory), "--config", str(config))
-    return done.returncode, json.loads(done.stdout or done.stderr)
+    return done.returncode, held(done.stdout or done.stderr)
 
 
 async def wait_proven(acting: Acting, agent: DevAgent, *, voters: int, after: int = 0) -> Any:

@@ -18,6 +18,7 @@ import pytest
 from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.dev.processes import spawn, wait_line
+from tests.cli.output.held import held
 from tests.e2e.conftest import IMAGE, p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
@@ -54,7 +55,7 @@ def recover(acting: Acting, at: DevAgent, *options: str) -> tuple[int, Any]:
         *options,
         **acting.environment(at),
     )
-    return done.returncode, json.loads(done.stdout or done.stderr)
+    return done.returncode, held(done.stdout or done.stderr)
 
 
 async def agent_of(agent: DevAgent) -> Any:

@@ -1,6 +1,5 @@
 """What users of a pool rely on, on three agents that share an engine: each test leaves it whole."""
 
-import json
 import signal
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import import_key_file
 from p2pool.drivers.store.store import DATABASE_NAME
+from tests.cli.output.held import held
 from tests.e2e.conftest import IMAGE, p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
@@ -138,7 +138,7 @@ async def test_who_has_no_right_gets_403_and_nothing_runs(pool_directory: Path) 
             **acting.environment(agent, "nobody"),
         )
         assert done.returncode == REFUSED, done.stderr
-        problem = json.loads(done.stderr)["error"]
+        problem = held(done.stderr)
         assert problem["code"] == "not-allowed"
         assert len((await agent.get("/v1/tasks"))["tasks"]) == before
     task = acting.submit(acting.agents[0], "private", "echo secret; sleep 1000")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from p2pool.drivers.store.store import DATABASE_NAME
+from tests.cli.output.held import held
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
@@ -41,7 +42,7 @@ async def test_a_new_disk_and_a_clock_a_day_behind(pool_directory: Path, tmp_pat
 
     async def says(text: str) -> bool:
         done = p2pool("agent", "status", "--json", "--agent", str(agent.directory))
-        return bool(done.stdout) and text in json.dumps(json.loads(done.stdout))
+        return bool(done.stdout) and text in json.dumps(held(done.stdout))
 
     await acting.pool.wait("word of its clock", lambda: says("behind the chain's newest block"))
     page.write_text("0")

@@ -1,6 +1,5 @@
 """What goes wrong is a sentence, whatever it is written to; a bug is called one."""
 
-import json
 import re
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers import failures
 from p2pool.drivers.config.schema import NetworkConfig, write_config
 from p2pool.model.errors import DiskFull, Malformed, Misconfigured, P2poolError, Unavailable
+from tests.cli.output.held import held
 from tests.first_run.harness.configuration import config_of
 from tests.first_run.harness.strangers import Stranger
 
@@ -83,7 +83,7 @@ def test_what_the_world_fails_at_is_not(
     planted(stranger, error)
     done = stranger.run("dev", "demo", "--json")
     assert done.returncode == code, done.stderr
-    told = json.loads(done.stderr)["error"]
+    told = held(done.stderr)
     assert told["message"].startswith("While deploying the contracts: ")
     assert word in told["hint"]
     assert stranger.left(told["hint"]) == []
@@ -185,7 +185,7 @@ def test_terminals_that_take_little(stranger: Stranger) -> None:
     assert done.returncode == UNAVAILABLE
     assert "\\xdcml\\xe4ute \\u2603" in done.stderr
     done = stranger.run("node", "ls", "--agent", where, "--json", **narrow)
-    assert where in json.loads(done.stderr)["error"]["message"]
+    assert where in held(done.stderr)["message"]
 
 
 def test_a_narrow_terminal_without_colours(stranger: Stranger) -> None:

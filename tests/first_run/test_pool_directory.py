@@ -1,6 +1,5 @@
 """Whatever a pool's directory holds, it is told, and nobody else's files are touched."""
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from p2pool.dev.processes import Child, adopt
 from p2pool.dev.state import STATE_NAME, State, read, save
+from tests.cli.output.held import held
 from tests.first_run.harness.strangers import Stranger
 
 REFUSED, NOT_FOUND, UNAVAILABLE, MISCONFIGURED = 3, 4, 5, 6
@@ -105,7 +105,7 @@ def test_a_start_that_was_killed(stranger: Stranger, pool: Path, cache: Path) ->
     save(pool, State(children=state.children[:1]))
     done = stranger.run("dev", "down", "--dir", str(link), "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"directory": str(pool), "removed": True}
+    assert held(done.stdout) == {"directory": str(pool), "removed": True}
     assert stranger.left() == []
     assert not pool.exists()
     assert stranger.run("dev", "down", "--dir", str(pool)).returncode == NOT_FOUND

@@ -181,6 +181,7 @@ def event_line(event: Event) -> Line:
         "kind": event.kind,
         "subject": event.subject,
         "text": event.text,
+        "details": dict(event.details),
     }
 
 

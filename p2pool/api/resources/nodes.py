@@ -14,6 +14,7 @@ from p2pool.api.resources.context import (
     ask_agent,
     json_body,
     meta_of,
+    node_text,
     peer_text,
     reachability_of,
     view_of,
@@ -177,4 +178,5 @@ def _node(view: View, text: str) -> NodeView:
 async def invites(state: State, request: AnyRequest) -> Accepted:
     """Keep an invite and hand it to the invited node."""
     invite = jsonform.read_invite(await json_body(request))
-    return accepted_of(await ask_agent(state, InviteOffered(invite)))
+    answer = await ask_agent(state, InviteOffered(invite))
+    return accepted_of(answer, "invite", node_id=node_text(invite.node_id))

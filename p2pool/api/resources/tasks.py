@@ -52,7 +52,7 @@ from p2pool.codec.spec.spec import (
     spec_dict,
 )
 from p2pool.model import features, limits
-from p2pool.model.access.requests import Action
+from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.messages.task_streams import MetricsAnswered
@@ -194,9 +194,13 @@ class MetricsAnswer:
 
 @attrs.frozen
 class Accepted:
-    """A request is committed; `duplicate`: it was committed before."""
+    """A request is committed; `duplicate`: it was committed before. Of `task_id`, `node_id` and
+    `setting` the one is there that the request is about."""
 
-    task_id: str
+    action: str
+    task_id: str | None
+    node_id: str | None
+    setting: str | None
     index: int
     leader: str | None
     replicated: bool
@@ -288,15 +292,43 @@ def _number(text: str) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def accepted_of(answer: ports.Accepted) -> Accepted:
-    """A committed request."""
+def accepted_of(
+    answer: ports.Accepted,
+    action: str,
+    *,
+    task_id: str | None = None,
+    node_id: str | None = None,
+    setting: str | None = None,
+) -> Accepted:
+    """A committed request, and what it is about."""
     return Accepted(
-        task_id=answer.task_id.hex(),
+        action=action,
+        task_id=task_id,
+        node_id=node_id,
+        setting=setting,
         index=answer.index,
         leader=node_text(answer.leader),
         replicated=answer.replicated,
         duplicate=answer.duplicate,
     )
+
+
+def _carried_out(answer: ports.Accepted, request: TaskRequest) -> Accepted:
+    """A committed request of the log. Each has an id as tasks have one; only that of a submission
+    is a task's."""
+    target = request.target.lower().removeprefix("0x")
+    match request.action:
+        case Action.SUBMIT:
+            named = {"task_id": answer.task_id.hex()}
+        case Action.STOP:
+            named = {"task_id": target}
+        case Action.SET:
+            named = {"setting": request.target}
+        case Action.REVOKE:
+            named = {}
+        case _:
+            named = {"node_id": f"0x{target}"}
+    return accepted_of(answer, request.action.value, **named)
 
 
 # --- routes -------------------------------------------------------------------------------------
@@ -400,7 +432,7 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
         raise why
     if signed.request.action is Action.SUBMIT:
         _check_spec(port_of(state).view(), signed.request.spec_json)
-    return accepted_of(await ask_agent(state, SubmitCommand(signed, signer)))
+    return _carried_out(await ask_agent(state, SubmitCommand(signed, signer)), signed.request)
 
 
 def _check_spec(view: View, spec_json: str) -> None:

@@ -1,6 +1,5 @@
 """`p2pool agent check`: says whether this machine qualifies, and what to do if not."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +8,9 @@ import click
 from p2pool.cli.errors import FAILED
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import clean, write_json
+from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.process import data_directory, directory_option
+from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
@@ -44,6 +44,7 @@ MARKS = {
     type=click.Choice([g.value for g in Group]),
     help="Check only this group. Repeatable.",
 )
+@wide_option
 @json_option
 @click.pass_context
 def check(
@@ -76,7 +77,8 @@ def check(
     groups = tuple(Group(name) for name in only) or tuple(Group)
     checks = _look(settings, directory, node, provider, groups)
     if as_json:
-        write_json({"verdict": worst(checks).name.lower(), "checks": [_plain(c) for c in checks]})
+        verdict = worst(checks).name.lower()
+        write_json("checks", {"verdict": verdict, "checks": [_plain(c) for c in checks]})
     else:
         write_checks(checks)
     if worst(checks) is Verdict.FAIL:
@@ -118,21 +120,20 @@ def _look(
 
 def write_checks(checks: list[Check]) -> None:
     """Write a table, with what to do under each check that did not pass."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("", "CHECK", "FOUND", "NEEDED"):
-        table.add_column(column, overflow="fold")
-    for one in checks:
-        mark, colour = MARKS[one.verdict]
-        name = f"{one.group.value}: {one.name}"
-        table.add_row(Text(mark, colour), name, Text(clean(one.found)), Text(clean(one.needed)))
-        if one.todo and one.verdict is not Verdict.PASS:
-            table.add_row("", "", Text(f"-> {clean(one.todo)}", "bold"), "")
-    wide = None if sys.stdout.isatty() else 160
-    Console(width=wide, highlight=False).print(table)
+    rows = [
+        (MARKS[one.verdict][0], f"{one.group.value}: {one.name}", one.found, one.needed)
+        for one in checks
+    ]
+    write_table(
+        ("", "CHECK", Column("FOUND", prose=True), Column("NEEDED", rank=1, prose=True)),
+        rows,
+        "Nothing was checked.",
+        marks=[MARKS[one.verdict][1] for one in checks],
+        notes=[
+            f"-> {one.todo}" if one.todo and one.verdict is not Verdict.PASS else ""
+            for one in checks
+        ],
+    )
     failed = sum(one.verdict is Verdict.FAIL for one in checks)
     warned = sum(one.verdict is Verdict.WARN for one in checks)
     click.echo(f"\n{len(checks)} checks: {failed} failed, {warned} warned.")

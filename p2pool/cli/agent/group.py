@@ -5,7 +5,8 @@ import click
 from p2pool.cli.agent.check import check
 from p2pool.cli.agent.run import run
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import age, write_json, write_pairs
+from p2pool.cli.shared.output import age, write_json
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.client.agent_client import AgentClient
 
 
@@ -30,7 +31,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
     answer = client.get("/v1/agent")
     one, meta = answer["agent"], answer["meta"]
     if as_json:
-        write_json({"agent": one, "meta": meta})
+        write_json("agent", {"agent": one, "meta": meta})
     else:
         block = meta["roster_block"]
         heard = f"block {block}, {meta['roster_age_ms'] // 1000} s old"

@@ -1,6 +1,5 @@
 """`p2pool agent run`: makes this machine a node of a pool until somebody stops it."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 from p2pool.cli.errors import say
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
+from p2pool.cli.shared.output import write_json, write_json_line
 from p2pool.cli.shared.process import (
     begin_logs,
     data_directory,
@@ -132,7 +132,8 @@ def run(
     def started(url: str) -> None:
         _remember(directory, files.record(node.address.lower()))
         if as_json:
-            print(json.dumps({"api": url, "node_id": node.address.lower()}), flush=True)
+            told = {"api": url, "node_id": node.address.lower()}
+            write_json_line("agent-started", told)
         else:
             print(f"The agent runs; its API listens at {url}", file=sys.stderr)
 
@@ -174,7 +175,7 @@ def _say_what_joining_would_do(
     step, said = trio.run(look)
     told = {**attrs.asdict(step), "would_send": said}
     if as_json:
-        print(json.dumps(told))
+        write_json("join-step", told)
         return
     print(f"next step: {told['name']} ({told['progress']}) {told['detail']}".rstrip())
     if told["waiting_on"]:

@@ -5,7 +5,8 @@ import click
 from p2pool.cli.node.intent import ban, drain, resume, unban
 from p2pool.cli.shared.known import copy_state, warn_if_stale
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
-from p2pool.cli.shared.output import age, short, size, write_json, write_pairs, write_table
+from p2pool.cli.shared.output import age, short, size, write_json
+from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.client.agent_client import AgentClient, Answer
 
 OUTSIDE = ("applicant", "invited", "left")
@@ -24,6 +25,7 @@ for _command in (drain, resume, ban, unban):
 @click.option("-a", "--all", "everything", is_flag=True, help="Also nodes that left or may come.")
 @agent_option
 @consistent_option
+@wide_option
 @json_option
 def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -> None:
     """List the nodes: membership on the chain, reachability, and what the pool wants of each."""
@@ -31,18 +33,17 @@ def ls(client: AgentClient, everything: bool, consistent: bool, as_json: bool) -
     warn_if_stale(client)
     shown = [one for one in nodes if everything or one["membership"] not in OUTSIDE]
     if as_json:
-        write_json(shown)
+        write_json("nodes", shown)
         return
-    columns = (
-        *("NODE", "MEMBERSHIP", "REACHABILITY", "INTENT", "ROLE", "VERSION", "TASKS"),
-        *("CPUS FREE", "GPUS FREE", "MEMORY FREE", "HEARD", "WHY"),
-    )
-    write_table(
-        columns,
-        (_row(one) for one in shown),
-        "This agent knows no node yet.",
-        whole=("NODE", "VERSION"),
-    )
+    write_table(_COLUMNS, (_row(one) for one in shown), "This agent knows no node yet.")
+
+
+_COLUMNS = (
+    *("NODE", Column("MEMBERSHIP", rank=6), "REACHABILITY", "INTENT", Column("ROLE", rank=1)),
+    *(Column("VERSION", rank=9), Column("TASKS", rank=5)),
+    *(Column("CPUS FREE", rank=3), Column("GPUS FREE", rank=4), Column("MEMORY FREE", rank=7)),
+    *(Column("HEARD", rank=8), Column("WHY", rank=2, prose=True)),
+)
 
 
 def _tells(one: Answer) -> bool:
@@ -76,22 +77,27 @@ def _row(one: Answer) -> tuple[str, ...]:
 @node.command("show")
 @click.argument("node_id", metavar="NODE")
 @agent_option
+@wide_option
 @json_option
 def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     """Show one node and what it runs. NODE is its id or the beginning of it."""
     answer = client.node(node_id)
     warn_if_stale(client)
     if as_json:
-        write_json({"node": answer["node"], "allocations": answer["allocations"]})
+        write_json("node", {"node": answer["node"], "allocations": answer["allocations"]})
         return
     one = answer["node"]
     write_pairs(_pairs(one))
     click.echo()
+    columns = (
+        *(Column("ALLOCATION", rank=1), "TASK", "STATE", Column("GPUS", rank=2, prose=True)),
+        Column("REASON", prose=True),
+    )
     rows = (
         (a["id"], a["task_name"], copy_state(a), ", ".join(a["gpus"]) or "-", a["reason"])
         for a in answer["allocations"]
     )
-    write_table(("ALLOCATION", "TASK", "STATE", "GPUS", "REASON"), rows, "It runs nothing.")
+    write_table(columns, rows, "It runs nothing.")
 
 
 def _gpu_load(load: Answer) -> str:

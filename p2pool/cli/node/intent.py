@@ -79,14 +79,17 @@ def _command(wish: Wish) -> click.Command:
     @_wait_options if wish.reached else _no_options
     @signer_options
     def change(node_id: str, signer: Signer, wait: bool = False, timeout: int = 0) -> None:
-        waits = wait and not signer.dry_run
-        one = _ask(signer, wish, node_id, signer.as_json and not wait)
-        if not waits:
+        one = find_node(signer.client, node_id)
+        said = _ask(signer, wish, one)
+        if said is None:
             return
-        one = _wait_reached(signer.client, wish, one["node_id"], timeout)
-        if signer.as_json:
-            write_json(one)
-        else:
+        try:
+            if wait:
+                said["node"] = _wait_reached(signer.client, wish, one["node_id"], timeout)
+        finally:  # Whoever interrupts the wait is told what was signed.
+            if signer.as_json:
+                write_json("request", said)
+        if wait and not signer.as_json:
             click.echo(f"{short(one['node_id'])} is {wish.reached}.")
 
     return change
@@ -104,23 +107,21 @@ def _no_options(command: Callable[..., Any]) -> Callable[..., Any]:
 drain, resume, ban, unban = (_command(wish) for wish in (DRAIN, RESUME, BAN, UNBAN))
 
 
-def _ask(signer: Signer, wish: Wish, name: str, as_json: bool) -> Answer:
-    """Sign the wish, unless it is needless; the node as it was before."""
-    one = find_node(signer.client, name)
+def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
+    """Sign the wish, unless it is needless; what became of it. None: a dry run."""
+    node_id = one["node_id"]
     if one["intent"] in wish.already:
-        if as_json or signer.dry_run:
-            write_json({"node_id": one["node_id"], "intent": one["intent"], "changed": False})
-        else:
-            click.echo(f"{short(one['node_id'])} is already {one['intent']}: nothing to sign.")
-        return one
-    answer = signer.send(wish.action, one["node_id"].removeprefix("0x"))
+        if not signer.as_json:
+            click.echo(f"{short(node_id)} is already {one['intent']}: nothing to sign.")
+        said = {"action": wish.action.value, "changed": False}
+        told: Answer = {**said, "index": None, "leader": None, "replicated": None}
+        return {**told, "duplicate": None, "node_id": node_id, "node": None}
+    answer = signer.send(wish.action, node_id.removeprefix("0x"))
     if answer is None:
-        return one
-    if as_json:
-        write_json({"node_id": one["node_id"], "changed": True, **answer})
-    else:
-        click.echo(f"{short(one['node_id'])} {wish.done}")
-    return one
+        return None
+    if not signer.as_json:
+        click.echo(f"{short(node_id)} {wish.done}")
+    return {**answer, "node_id": node_id, "node": None}
 
 
 def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int) -> Answer:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pool.cli.shared.chain import Sender, sender_options
-from p2pool.cli.shared.output import write_dry, write_json, write_pairs
+from p2pool.cli.shared.output import write_dry, write_json
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256, AddressType
 from p2pool.codec.text.data_uri import (
     BOOTSTRAP_KEY,
@@ -123,7 +124,7 @@ def create(
     if sender.dry_run:
         write_dry(said, sender.as_json)
     elif sender.as_json:
-        write_json(told)
+        write_json("transaction", {"dry_run": False, **told})
     else:
         write_pairs((field, str(value)) for field, value in told.items())
         click.echo(

@@ -1,14 +1,15 @@
 """`p2pool pool evidence`: shows voters that provably lied, and what to do about it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from p2pool.cli.documents import json_text
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import short, write_json, write_table
+from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Misconfigured, NotFound
@@ -32,6 +33,7 @@ _NAMED_MAX = 5
     help="Only proofs of this kind, by what the voter signed.",
 )
 @agent_option
+@wide_option
 @json_option
 def evidence(
     out: Path | None, voter: str | None, kind: str | None, client: AgentClient, as_json: bool
@@ -52,7 +54,7 @@ def evidence(
     if out is not None:
         _write(out, found)
     if as_json:
-        write_json(found)
+        write_json("evidence", found)
         return
     if out is not None:
         click.echo(f"Wrote {out}. Check it: p2pool verify evidence {out}")
@@ -62,7 +64,8 @@ def evidence(
     rows = [
         (short(one["voter"]["node_id"]), str(one["term"]), one["kind"], _deed(one)) for one in found
     ]
-    write_table(("VOTER", "TERM", "KIND", "WHAT IT DID"), rows, empty)
+    columns = ("VOTER", Column("TERM", rank=1), Column("KIND", rank=2))
+    write_table((*columns, Column("WHAT IT DID", prose=True)), rows, empty)
     if found:
         click.echo("\n" + "\n".join(_advice([one["voter"]["node_id"] for one in found])))
 
@@ -74,7 +77,7 @@ def _write(out: Path, found: Sequence[Answer]) -> None:
             "There is no such proof, so nothing was written.",
             hint="See all proofs: p2pool pool evidence.",
         )
-    text = json.dumps(found[-1]["proof"], indent=2) + "\n"
+    text = json_text(found[-1]["proof"], indent=2) + "\n"
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -13,8 +13,9 @@ from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import short, write_json, write_pairs
+from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.codec.json.hex import address_text, unhex
@@ -51,7 +52,7 @@ def show(client: AgentClient, as_json: bool) -> None:
     one = client.pool()
     warn_if_stale(client)
     if as_json:
-        write_json(one)
+        write_json("pool", one)
         return
     tasks = ", ".join(f"{count} {state}" for state, count in sorted(one["tasks"].items()))
     settings = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
@@ -130,7 +131,7 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     expiration_s = int(time.time()) + expires
     if signer.dry_run:
         sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"], "node_id": node_id}
-        write_json({"would_sign": "invite", **sentence, "expiration_s": expiration_s})
+        write_json("signature", {"would_sign": {**sentence, "expiration_s": expiration_s}})
         return
     manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:
@@ -142,6 +143,6 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     made = manager.sign_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
     signer.client.invite(made)
     if signer.as_json:
-        write_json(invite_json(made))
+        write_json("invite", invite_json(made))
     else:
         click.echo(f"Invited {node_id}; it can join within {expires // 60} minutes.")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
-from p2pool.cli.shared.output import short, write_json, write_pairs, write_table
+from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.tables import Column, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.recovery import Proposal, propose, propose_empty
@@ -106,13 +107,13 @@ def recover(
 
     proposal, said = sender.run(act)
     told = describe(pool.pool_id, asked, proposal)
+    told |= {"dry_run": sender.dry_run, "would_send": said, "leader": None}
     if sender.dry_run:
-        told |= {"dry_run": True, "would_send": said}
-        write_json(told) if sender.as_json else click.echo("\n".join(said))
+        write_json("recovery", told) if sender.as_json else click.echo("\n".join(said))
         return
     told["leader"] = None if no_wait else wait_leader(client, proposal)
     if sender.as_json:
-        write_json(told)
+        write_json("recovery", told)
     elif not no_wait:
         click.echo(f"Epoch {proposal.root.epoch} has begun; {told['leader']} leads.")
 
@@ -152,7 +153,10 @@ def show(holders: list[HeldLog], silent: list[str], proposal: Proposal) -> None:
         for one in sorted(holders, key=lambda h: (h.epoch, *h.end), reverse=True)
     ]
     rows += [[node_id, "no answer", "", "", "", ""] for node_id in silent]
-    columns = ("node", "epoch (log)", "last entry", "committed", "voter", "")
+    columns = (
+        *("NODE", "EPOCH (LOG)", Column("LAST ENTRY", rank=1), Column("COMMITTED", rank=2)),
+        *(Column("VOTER", rank=3), Column("WHY", prose=True)),
+    )
     write_table(columns, rows, "No agent answers.")
     click.echo()
     pairs = [("founds", proposal.founder.node_id), ("epoch", str(proposal.root.epoch))]

@@ -30,6 +30,6 @@ def set_setting(name: str, value: str, signer: Signer) -> None:
     if answer is None:
         return
     if signer.as_json:
-        write_json({"setting": name, "value": value, **answer})
+        write_json("request", {**answer, "value": value})
     else:
         click.echo(f"{name} is {value}.")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
-from p2pool.cli.shared.output import warn, write_dry, write_json, write_pairs
+from p2pool.cli.shared.output import warn, write_dry, write_json
+from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256
 from p2pool.codec.text.data_uri import (
     format_root,
@@ -86,7 +87,7 @@ def write_started(done: Started, as_json: bool) -> None:
         "founder": "0x" + done.root.founder.hex(),
     }
     if as_json:
-        write_json(told)
+        write_json("transaction", {"dry_run": False, **told})
         return
     write_pairs(
         [

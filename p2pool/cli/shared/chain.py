@@ -162,7 +162,8 @@ class Sender:
         if self.dry_run:
             write_dry(said, self.as_json)
         elif self.as_json:
-            write_json({**told, "transaction": sent.transaction_hash})
+            told = {"dry_run": False, **told, "transaction": sent.transaction_hash}
+            write_json("transaction", told)
         else:
             click.echo(f"{sentence} by transaction {sent.transaction_hash}.")
 

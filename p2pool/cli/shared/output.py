@@ -1,66 +1,34 @@
-"""How commands write: tables for people, JSON for programs, warnings aside.
+"""How commands write: documents for programs, numbers for people, warnings aside."""
 
-Peers' words lose their control characters, so that no node can write to the terminal of a person
-who lists it. Only a command that writes a table imports the table library.
-"""
-
-import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from p2pool.cli.documents import envelope, json_text, note_warning, visible
 from p2pool.cli.errors import is_narrow
 
-_WIDE = 400
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 _SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
 
 
-def write_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=is_narrow(sys.stdout)))
+def write_json(kind: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One document on standard output."""
+    narrow = is_narrow(sys.stdout)
+    click.echo(json_text(envelope(kind, value), indent=2, ascii_only=narrow))
 
 
-def write_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str, whole: Sequence[str] = ()
-) -> None:
-    """Write a table, or the sentence `empty` where it has no rows. A narrow terminal folds cells;
-    those of the columns in `whole` stay in one piece as long as there is room."""
-    listed = [[clean(cell) for cell in row] for row in rows]
-    if not listed:
-        click.echo(empty, err=True)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in whole)
-    for row in listed:
-        table.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False).print(table)
-
-
-def write_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Write names and values, one pair a line."""
-    listed = [(name, clean(value)) for name, value in pairs]
-    width = max((len(name) for name, _ in listed), default=0)
-    for name, value in listed:
-        click.echo(f"{name:<{width}}  {value}".rstrip())
+def write_json_line(kind: str, value: Mapping[str, Any]) -> None:
+    """One document of many, as a line on standard output, at once."""
+    click.echo(json_text(envelope(kind, value), ascii_only=is_narrow(sys.stdout)))
 
 
 def warn(text: str) -> None:
-    """Warn on standard error, and go on."""
-    click.echo(f"warning: {clean(text)}", err=True)
-
-
-def clean(text: str) -> str:
-    """Text without characters that a terminal would obey."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    """Warn in the document that this command writes, else on standard error, and go on."""
+    if not note_warning(text):
+        click.echo(f"warning: {visible(text)}", err=True)
 
 
 def size(count: int) -> str:
@@ -93,6 +61,6 @@ def short(name: str | None) -> str:
 def write_dry(said: list[str], as_json: bool) -> None:
     """Write the transactions of a dry run."""
     if as_json:
-        write_json({"dry_run": True, "would_send": said})
+        write_json("transaction", {"dry_run": True, "would_send": said, "transaction": None})
     else:
         click.echo("\n".join(said) if said else "Nothing to send.")

@@ -1,12 +1,15 @@
 """Signs a command's request and has it carried out, or only shows it."""
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
+from p2pool.cli.documents import json_text, visible
+from p2pool.cli.errors import is_narrow
 from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent_client import AgentClient, Answer
@@ -16,6 +19,14 @@ from p2pool.model.errors import Misconfigured, P2poolError
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
+
+
+_TARGETS = {
+    Action.STOP: "task_id",
+    **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
+    Action.SET: "setting",
+}
+"""What the target of an action is called in the document about it."""
 
 
 @attrs.frozen
@@ -40,7 +51,7 @@ class Signer:
         if self.dry_run:
             from p2pool.wire.typed_data import request_typed_data
 
-            write_json(plain(request_typed_data(pool, request)))
+            write_signature(plain(request_typed_data(pool, request)), self.as_json)
             return None
         account = self.account
         from p2pool.wire.typed_data import sign_request
@@ -50,9 +61,16 @@ class Signer:
         def waiting(error: P2poolError) -> None:
             if error.message not in told:
                 told.add(error.message)
-                click.echo(f"waiting: {error.message}", err=True)
+                click.echo(f"waiting: {visible(error.message)}", err=True)
 
-        return self.client.send(sign_request(pool, account, request), waiting=waiting)
+        answer = self.client.send(sign_request(pool, account, request), waiting=waiting)
+        named = {"task_id": answer.get("task_id")} if action is Action.SUBMIT else {}
+        return {
+            "action": action.value,
+            "changed": True,
+            **({_TARGETS[action]: target} if action in _TARGETS else named),
+            **{key: answer.get(key) for key in ("index", "leader", "replicated", "duplicate")},
+        }
 
 
 def signer_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -94,6 +112,14 @@ def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
     path = absolute_path(key)
     file = absolute_path(passphrase_file) if passphrase_file else None
     return load_account(path, read_passphrase(f"the key {path.name}", file=file))
+
+
+def write_signature(typed: Any, as_json: bool) -> None:
+    """Write what would be signed: alone, as wallets take it, or with --json in a document."""
+    if as_json:
+        write_json("signature", {"would_sign": typed})
+    else:
+        click.echo(json_text(typed, indent=2, ascii_only=is_narrow(sys.stdout)))
 
 
 def plain(value: Any) -> Any:

@@ -18,13 +18,15 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_timeout_option,
 )
-from p2pool.cli.shared.output import age, clean, short, warn, write_json, write_pairs, write_table
+from p2pool.cli.shared.output import age, short, warn, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.cli.task import flags
+from p2pool.cli.task.endings import ending_text, exit_code_of
 from p2pool.cli.task.logs import logs
 from p2pool.cli.task.metrics import metrics
-from p2pool.cli.task.progress import Waiting, copies_text, pull_text, reasons
-from p2pool.cli.task.reasons import full_reasons, write_refusals
+from p2pool.cli.task.progress import Waiting, copies_text
+from p2pool.cli.task.reasons import full_reasons, reason_text, reasons_text, write_refusals
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -47,7 +49,12 @@ task.add_command(metrics)
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @flags.run_options
-@click.option("--wait", is_flag=True, help="Wait until all copies run or the task has ended.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Wait until all copies run or the task has ended; a task of one copy that"
+    " fails gives its exit code.",
+)
 @wait_timeout
 @signer_options
 @click.pass_context
@@ -71,18 +78,17 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     accepted = signer.send(Action.SUBMIT, spec_json=text)
     if accepted is None:
         return
-    one: Answer | None = None
-    if given["wait"]:
-        one = _wait(signer.client, accepted["task_id"], given["timeout"], _settled)
-    if signer.as_json:
-        write_json(accepted if one is None else one)
-    else:
-        click.echo(accepted["task_id"])
-        if one is not None:
-            why = f" {clean(said)}" if (said := reasons(one)) else ""
-            click.echo(f"The task is {one['state']}: {copies_text(one)} copies run.{why}", err=True)
+    if not signer.as_json:
+        click.echo(accepted["task_id"])  # Now: whoever interrupts the wait has it.
+    elif not given["wait"]:
+        write_json("request", {**accepted, "task": None})
+    one = _followed(signer, accepted, given["timeout"], _settled) if given["wait"] else None
     if one is not None and one["state"] not in ("running", "succeeded"):
-        context.exit(1)
+        if not signer.as_json:
+            click.echo(ending_text(one), err=True)
+        context.exit(exit_code_of(one))
+    if one is not None and not signer.as_json:
+        click.echo(ending_text(one), err=True)
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -101,6 +107,26 @@ def _ended(one: Answer) -> bool:
     return one["state"] not in LIVING
 
 
+def _stayed(client: AgentClient, one: Answer) -> Answer:
+    """The task a moment later, if it runs: what dies at once did not start well."""
+    if one["state"] != "running":
+        return one
+    time.sleep(limits.CLIENT_SETTLE_MS / 1000)
+    return client.task(one["task_id"])
+
+
+def _followed(signer: Signer, said: Answer, timeout_s: int, over: Any) -> Answer:
+    """The task once `over` holds for it. With --json its document is written however the wait ends:
+    whoever interrupts it is told what was signed."""
+    said["task"] = None
+    try:
+        said["task"] = _wait(signer.client, said["task_id"], timeout_s, over)
+    finally:
+        if signer.as_json:
+            write_json("request", said)
+    return dict(said["task"])
+
+
 def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. Raises `Unavailable` after `timeout_s`; the task goes
     on."""
@@ -110,12 +136,14 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
             with suppress(NotFound):  # Committed at the leader, not yet applied by this agent.
                 one = client.task(task_id)
                 if over(one):
-                    return one
+                    return _stayed(client, one)
                 shown.show(one)
-                why = f" ({said})" if (said := reasons(one)) else ""
+                why = reasons_text(one)
             if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
+                because = f" ({why})" if why else ""
                 raise Unavailable(
-                    f"After {timeout_s} s the task {task_id} is not there yet{why}; it goes on.",
+                    f"After {timeout_s} s the task {task_id} is not there yet{because}; it goes"
+                    " on.",
                     hint=f"See why: p2pool task show {task_id}.",
                 )
             time.sleep(limits.CLIENT_POLL_MS / 1000)
@@ -135,6 +163,7 @@ def _wait(client: AgentClient, task_id: str, timeout_s: int, over: Any) -> Answe
 )
 @agent_option
 @consistent_option
+@wide_option
 @json_option
 def ls(
     client: AgentClient, everything: bool, labels: tuple[str, ...], consistent: bool, as_json: bool
@@ -146,20 +175,24 @@ def ls(
     shown = client.tasks(consistent=consistent, states=states, labels=labels)
     warn_if_stale(client)
     if as_json:
-        write_json(shown)
+        write_json("tasks", shown)
         return
     rows = (
         (
             *(short(one["task_id"]), one["name"], one["state"], copies_text(one), one["image"]),
             age(one["submitted_at_ms"]),
-            reasons(one) or "-",
+            reasons_text(one) or "-",
         )
         for one in shown
     )
     what = "No task with that label runs" if labels else "No task runs"
     ended = not shown and not everything and client.get("/v1/tasks", limit="1")["tasks"]
     empty = f"{what}; --all shows ended ones." if ended else f"{what}."
-    write_table(("TASK", "NAME", "STATE", "RUNNING", "IMAGE", "AGE", "WHY"), rows, empty)
+    columns = (
+        *(Column("TASK", rank=3), "NAME", "STATE", Column("RUNNING", rank=1)),
+        *(Column("IMAGE", rank=5), Column("AGE", rank=4), Column("WHY", rank=2, prose=True)),
+    )
+    write_table(columns, rows, empty)
 
 
 def _labels(one: Answer) -> list[str]:
@@ -169,13 +202,14 @@ def _labels(one: Answer) -> list[str]:
 @task.command("show")
 @click.argument("name", metavar="TASK")
 @agent_option
+@wide_option
 @json_option
 def show(name: str, client: AgentClient, as_json: bool) -> None:
     """Show a task and its copies. TASK is its id, the beginning of it, or its name."""
     one = find_task(client, name)
     warn_if_stale(client)
     if as_json:
-        write_json(one | full_reasons(client, one))
+        write_json("task", one | full_reasons(client, one))
         return
     command = " ".join((*one["spec"].get("entrypoint", ()), *one["spec"].get("command", ())))
     write_pairs(
@@ -195,12 +229,15 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
     rows = (
         (
             *(str(copy["replica"]), copy_state(copy), short(copy["node_id"])),
-            *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), _reason(copy)),
+            *(", ".join(copy["gpus"]) or "-", str(copy["attempt"]), reason_text(copy) or "-"),
             age(copy["changed_at_ms"]),
         )
         for copy in one["allocations"]
     )
-    columns = ("REPLICA", "STATE", "NODE", "GPUS", "ATTEMPT", "REASON", "SINCE")
+    columns = (
+        *("REPLICA", "STATE", Column("NODE", rank=1), Column("GPUS", rank=2, prose=True)),
+        *(Column("ATTEMPT", rank=4), Column("REASON", prose=True), Column("SINCE", rank=3)),
+    )
     write_table(columns, rows, "It has no copies yet.")
     write_refusals(client, one)
 
@@ -208,18 +245,6 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
 def _digests(one: Answer) -> list[str]:
     """The digests that the image's name stood for: several if the name has moved meanwhile."""
     return sorted({copy["image_digest"] for copy in one["allocations"] if copy["image_digest"]})
-
-
-def _reason(copy: Answer) -> str:
-    parts = [copy["reason"]] if copy["reason"] else []
-    if copy["pull_total_bytes"]:
-        parts.append(pull_text(copy))
-    if copy["oom_killed"]:
-        whose = "one of its processes" if copy["exit_code"] == 0 else "it"
-        parts.append(f"{whose} used more memory than it has, and was killed")
-    if copy["exit_code"] is not None:
-        parts.append(f"exit code {copy['exit_code']}")
-    return "; ".join(parts) or "-"
 
 
 # --- stopping -----------------------------------------------------------------------------------
@@ -237,8 +262,8 @@ def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     if answer is None:
         return
     if wait:
-        answer = _wait(signer.client, one["task_id"], timeout, _ended)
-    if signer.as_json:
-        write_json(answer)
-    else:
+        _followed(signer, answer, timeout, _ended)
+    elif signer.as_json:
+        write_json("request", {**answer, "task": None})
+    if not signer.as_json:
         click.echo(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")

@@ -7,8 +7,9 @@ written together, with one flush. Following goes on with the next attempt (`cli.
 """
 
 import base64
-import json
+import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -18,9 +19,9 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
+from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.output import clean, write_json
-from p2pool.cli.shared.signing import Signer, plain, signer_options
+from p2pool.cli.shared.signing import Signer, plain, signer_options, write_signature
 from p2pool.cli.shared.types import Span
 from p2pool.cli.task.follow import Follower
 from p2pool.client.agent_client import AgentClient, Answer
@@ -74,7 +75,7 @@ def logs(
     from p2pool.wire import typed_data
 
     if signer.dry_run:
-        write_json(plain(typed_data.grant_typed_data(pool, grant)))
+        write_signature(plain(typed_data.grant_typed_data(pool, grant)), signer.as_json)
         return
 
     def sign() -> "SignedGrant":
@@ -149,7 +150,7 @@ def _read_all(
         if piece.chunks:
             writer.write(piece.replica, piece.chunks)
         elif piece.note:
-            click.echo(clean(f"{copies[0]['task_name']}.{piece.replica} {piece.note}"), err=True)
+            click.echo(visible(f"{copies[0]['task_name']}.{piece.replica} {piece.note}"), err=True)
         else:
             writer.end(piece.replica)
         left -= piece.last
@@ -186,6 +187,40 @@ def _read(
     pieces.put(_Piece(replica, [], error, last=True))
 
 
+_COLOUR = re.compile(r"\x1b\[([0-9;]{0,64})m")
+_CONCEAL, _COLOUR_MAX = 8, 107
+_WIDE_COLOURS = {("38", "5"): 3, ("48", "5"): 3, ("38", "2"): 5, ("48", "2"): 5}
+
+
+def terminal_text(line: bytes) -> str:
+    """A line of a log for a terminal: colours pass, unless NO_COLOR is set; whatever else it would
+    obey is shown as an escape. In a pipe a log is what the container wrote."""
+    text = line.decode("utf-8", "backslashreplace").removesuffix("\r")
+    plain_only, coloured = bool(os.environ.get("NO_COLOR")), False
+    parts, at = [], 0
+    for found in _COLOUR.finditer(text):
+        if not _is_colour(found[1]):
+            continue
+        parts.append(visible(text[at : found.start()], keep="\t"))
+        parts.append("" if plain_only else found[0])
+        coloured, at = not plain_only, found.end()
+    parts.append(visible(text[at:], keep="\t"))
+    return "".join(parts) + ("\x1b[0m" if coloured else "")
+
+
+def _is_colour(given: str) -> bool:
+    """Whether parameters of SGR only colour or weigh text: hidden text is none."""
+    left = given.split(";")
+    while left:
+        if skipped := _WIDE_COLOURS.get((left[0], left[1] if len(left) > 1 else "")):
+            left = left[skipped:]
+        elif len(left[0]) > 3 or int(left[0] or 0) in (_CONCEAL, *range(_COLOUR_MAX + 1, 1000)):
+            return False
+        else:
+            left = left[1:]
+    return True
+
+
 class _Writer:
     """Writes chunks as whole lines, each with its copy and time where asked for. A line that is
     longer than what is kept comes in parts, which end without a line end."""
@@ -193,6 +228,7 @@ class _Writer:
     def __init__(self, several: bool, timestamps: bool, as_json: bool) -> None:
         self._several, self._timestamps, self._json = several, timestamps, as_json
         self._partial: dict[tuple[int, str], bytes] = {}
+        self._terminal = {"stdout": sys.stdout.isatty(), "stderr": sys.stderr.isatty()}
         self._stream = ""
         self._out: list[bytes] = []
         self._open: tuple[int, str] | None = None
@@ -241,7 +277,7 @@ class _Writer:
             value = {"replica": replica, "stream": stream, "at_ms": at_ms, "text": text}
             if not whole:
                 value["partial"] = True
-            self._add("stdout", json.dumps(value, ensure_ascii=False).encode() + b"\n")
+            self._add("stdout", json_text(envelope("log-line", value)).encode() + b"\n")
             return
         place = (replica, stream)
         head = f"{replica} | " if self._several else ""
@@ -252,6 +288,8 @@ class _Writer:
         if self._open is not None:  # A part of a line was written last.
             start = b"" if self._open == place else b"\n" + start
         self._open = None if whole else place
+        if self._terminal[stream]:
+            line = terminal_text(line).encode("utf-8", "backslashreplace")
         self._add(stream, start + line + (b"\n" if whole else b""))
 
     def _add(self, stream: str, line: bytes) -> None:

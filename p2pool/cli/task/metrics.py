@@ -4,13 +4,15 @@ import click
 
 from p2pool.cli.shared.lookup import find_task
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import age, short, warn, write_json, write_table
+from p2pool.cli.shared.output import age, short, warn, write_json
+from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.client.agent_client import AgentClient
 
 
 @click.command("metrics")
 @click.argument("task_name", metavar="TASK")
 @agent_option
+@wide_option
 @json_option
 def metrics(task_name: str, client: AgentClient, as_json: bool) -> None:
     """Show the last numbers that each copy of TASK wrote to its metrics socket.
@@ -20,7 +22,7 @@ def metrics(task_name: str, client: AgentClient, as_json: bool) -> None:
     """
     copies = client.task_metrics(find_task(client, task_name)["task_id"])
     if as_json:
-        write_json(copies)
+        write_json("task-metrics", copies)
         return
     rows = [
         (
@@ -33,9 +35,8 @@ def metrics(task_name: str, client: AgentClient, as_json: bool) -> None:
         for copy in copies
         for one in copy["metrics"]
     ]
-    write_table(
-        ("COPY", "NODE", "METRIC", "VALUE", "REPORTED"), rows, "The task has reported nothing yet."
-    )
+    columns = ("COPY", Column("NODE", rank=2), "METRIC", "VALUE", Column("REPORTED", rank=1))
+    write_table(columns, rows, "The task has reported nothing yet.")
     for copy in copies:
         if copy["problem"]:
             warn(f"copy {copy['allocation'].rpartition('.')[2]}: {copy['problem']}")

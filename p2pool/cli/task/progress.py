@@ -5,21 +5,21 @@ a pull one for each tenth, so that a log file stays short.
 """
 
 import sys
-from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.documents import visible
 from p2pool.cli.shared.known import runs
-from p2pool.cli.shared.output import clean, short, size
+from p2pool.cli.shared.output import short, size
+from p2pool.cli.task.reasons import reasons_text
 from p2pool.client.agent_client import Answer
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _BARS_MAX = 16
-_REASONS_MAX = 3
 
 
 def copies_text(one: Answer) -> str:
@@ -30,24 +30,9 @@ def copies_text(one: Answer) -> str:
     return f"{text}, {unknown} unknown" if unknown else text
 
 
-def pull_text(copy: Answer) -> str:
-    """How much of a copy's image is here: `12 MiB of 80 MiB (15%)`."""
-    done, total = copy["pulled_bytes"], copy["pull_total_bytes"]
-    return f"fetching: {size(done)} of {size(total)} ({100 * done // max(1, total)}%)"
-
-
 def pulls(one: Answer) -> list[Answer]:
     """The copies whose image is being fetched."""
     return [copy for copy in one["allocations"] if copy["pull_total_bytes"]]
-
-
-def reasons(one: Answer) -> str:
-    """Why copies do not run, the most common reason first; empty if all do or have ended."""
-    idle = [c for c in one["allocations"] if c["state"] not in ("running", "succeeded")]
-    said = Counter(copy["reason"] for copy in idle if copy["reason"])
-    text = "; ".join(reason for reason, _ in said.most_common(_REASONS_MAX))
-    more = len(said) - _REASONS_MAX
-    return f"{text}; and {more} more" if more > 0 else text
 
 
 class Waiting:
@@ -75,9 +60,9 @@ class Waiting:
 
     def show(self, one: Answer) -> None:
         """Say what is new since the last time."""
-        said = reasons(one)
+        said = reasons_text(one)
         why = f" ({said})" if said else ""
-        now = clean(f"{one['state']}: {copies_text(one)} copies run{why}")
+        now = visible(f"{one['state']}: {copies_text(one)} copies run{why}")
         fetched = pulls(one)
         if not self._fancy and fetched:
             now += "; " + ", ".join(_tenths(copy) for copy in fetched)

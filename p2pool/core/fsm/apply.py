@@ -68,7 +68,9 @@ def apply(state: PoolState, entry: Entry, record: Record | None) -> tuple[Event,
 
 
 def _noop(changes: Changes, record: entries.Noop) -> None:
-    changes.tell("leader", record.leader.hex(), "became the leader")
+    leader = record.leader.hex()
+    term = changes.state.applied_term
+    changes.tell("leader", leader, "became the leader", node_id=f"0x{leader}", term=term)
 
 
 def _configuration(changes: Changes, record: Configuration) -> None:
@@ -77,9 +79,12 @@ def _configuration(changes: Changes, record: Configuration) -> None:
         return
     count = len(record.voters)
     if record.is_joint:
-        changes.tell("committee", "committee", f"passes from {len(record.outgoing)} to {count}")
+        before = len(record.outgoing)
+        text = f"passes from {before} to {count}"
+        changes.tell("committee", "committee", text, state="passing", voters=count, outgoing=before)
         return
-    changes.tell("committee", "committee", f"has {count} voter{'' if count == 1 else 's'}")
+    text = f"has {count} voter{'' if count == 1 else 's'}"
+    changes.tell("committee", "committee", text, state="settled", voters=count)
     state = changes.state
     state.chain = committee_chain.extended(
         state.chain,
@@ -106,7 +111,9 @@ def _certificate(changes: Changes, record: entries.ChangeCertified) -> None:
         link = next(one for one in state.chain.links if one.index == record.index)
         how = "is certified" if committee_chain.complete(state.chain, link) else "lacks signatures"
         how = "is not certified: too few answered" if link.given_up else how
-        changes.tell("committee", "committee", f"its change at {record.index} {how}")
+        state_now = "given-up" if link.given_up else how.removeprefix("is ").replace(" ", "-")
+        text = f"its change at {record.index} {how}"
+        changes.tell("committee", "committee", text, state=state_now, index=record.index)
 
 
 def _placement(changes: Changes, record: entries.Placement) -> None:
@@ -171,7 +178,14 @@ def _outcome(changes: Changes, record: entries.ReportApplied, o: entries.Outcome
     if stray is not None:
         if stray.node_id == record.node_id and o.state in GONE:
             del state.strays[(o.allocation, o.attempt)]
-            changes.tell("allocation", str(o.allocation), "an older copy of it is gone")
+            changes.tell(
+                "allocation",
+                str(o.allocation),
+                "an older copy of it is gone",
+                state="gone",
+                attempt=o.attempt,
+                node_id=f"0x{record.node_id.hex()}",
+            )
         elif (
             stray.node_id == record.node_id
             and o.state is AllocationState.RUNNING
@@ -221,7 +235,7 @@ def _setting(changes: Changes, record: entries.Setting) -> None:
     if changes.state.level >= DISTRUST_LEVEL:
         return
     changes.state.settings[record.name] = record.value
-    changes.tell("setting", record.name, f"is {record.value}")
+    changes.tell("setting", record.name, f"is {record.value}", value=record.value)
 
 
 def _revocation(changes: Changes, record: entries.Revocation) -> None:
@@ -235,7 +249,7 @@ def _level(changes: Changes, record: entries.LevelRaised) -> None:
     state = changes.state
     if record.level == state.level + 1:
         state.level, state.level_version = record.level, record.version
-        changes.tell("pool", "feature level", f"is {record.level}")
+        changes.tell("pool", "feature level", f"is {record.level}", level=record.level)
 
 
 _TABLE: Mapping[type, Callable[..., None]] = {

@@ -20,8 +20,8 @@ class Changes:
     events: list[Event] = attrs.field(factory=list)
     touched: dict[TaskId, None] = attrs.field(factory=dict)
 
-    def tell(self, kind: str, subject: str, text: str) -> None:
-        """Record an event."""
+    def tell(self, kind: str, subject: str, text: str, **named: str | int | None) -> None:
+        """Record an event: a sentence, and what it says by names."""
         state = self.state
         number = len(self.events)
         self.events.append(
@@ -33,6 +33,7 @@ class Changes:
                 kind=kind,
                 subject=subject,
                 text=text,
+                details=tuple(named.items()),
             )
         )
 
@@ -48,7 +49,19 @@ class Changes:
             where = f" on {copy.node_id.hex()}" if copy.node_id is not None else ""
             why = f": {copy.reason}" if copy.reason else ""
             text = f"is {copy.state.name.lower()}{where}{why}"
-            self.tell("allocation", str(copy.allocation), text)
+            self.tell(
+                "allocation",
+                str(copy.allocation),
+                text,
+                state=copy.state.name.lower(),
+                previous=old.state.name.lower() if old is not None else None,
+                task_id=copy.allocation.task_id.hex(),
+                replica=copy.allocation.replica,
+                attempt=copy.attempt,
+                node_id=f"0x{copy.node_id.hex()}" if copy.node_id is not None else None,
+                exit_code=copy.exit_code,
+                reason=copy.reason,
+            )
 
     def set_node(self, node: NodeRecord, because: str) -> None:
         """Store a node's record, and record the event."""
@@ -56,4 +69,14 @@ class Changes:
         fields = (node.membership, node.reachability, node.intent)
         why = f": {because}" if because else ""
         text = f"is {', '.join(field.name.lower() for field in fields)}{why}"
-        self.tell("node", node.node_id.hex(), text)
+        membership, reachability, intent = (field.name.lower() for field in fields)
+        self.tell(
+            "node",
+            node.node_id.hex(),
+            text,
+            node_id=f"0x{node.node_id.hex()}",
+            membership=membership,
+            reachability=reachability,
+            intent=intent,
+            reason=because,
+        )

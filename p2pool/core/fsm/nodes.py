@@ -104,9 +104,10 @@ def hold(changes: Changes, record: ReplacementHeld) -> None:
         return
     state.held_until_ms, state.held_because = record.until_ms, record.reason
     if record.until_ms:
-        changes.tell("pool", "replacement", f"is held: {record.reason}")
+        text = f"is held: {record.reason}"
+        changes.tell("pool", "replacement", text, state="held", reason=record.reason)
     else:
-        changes.tell("pool", "replacement", "goes on")
+        changes.tell("pool", "replacement", "goes on", state="going-on")
 
 
 def view_reason(node: NodeRecord, membership: Membership) -> str:

@@ -280,7 +280,8 @@ def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
 def _set(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     request = record.signed.request
     changes.state.settings[request.target] = setting_value(request)
-    changes.tell("setting", request.target, f"is {setting_value(request)}")
+    value = setting_value(request)
+    changes.tell("setting", request.target, f"is {value}", value=value)
 
 
 def _revoke(changes: Changes, record: RequestApplied, name: TaskId) -> None:
@@ -307,7 +308,8 @@ def note_revocation(changes: Changes, record: Revocation) -> None:
         return
     before_s = max(record.before_s, old.before_s if old else 0)
     state.revocations[record.delegate] = attrs.evolve(record, before_s=before_s)
-    changes.tell("revocation", record.delegate.hex(), "its delegations are void")
+    account, text = record.delegate.hex(), "its delegations are void"
+    changes.tell("revocation", account, text, account=f"0x{account}", before_s=before_s)
     if not record.stop_running:
         return
     for task in tuple(state.tasks.values()):

@@ -34,7 +34,8 @@ UNFINISHED = (S.PULLING, S.STARTING)
 def add(changes: Changes, record: TaskRecord, task: Task) -> None:
     """Add a task; its copies wait for a place (a system task's appear with their nodes)."""
     changes.state.put_task(task)
-    changes.tell("task", record.task_id.hex(), f"{task.spec.name} was submitted")
+    text = f"{task.spec.name} was submitted"
+    changes.tell("task", record.task_id.hex(), text, state="pending", name=task.spec.name)
     if task.spec.system:
         return
     for replica in range(task.spec.replicas):
@@ -254,7 +255,8 @@ def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
         return
     state.put_task(attrs.evolve(task, record=attrs.evolve(task.record, stop_requested=True)))
     changes.touched[task_id] = None
-    changes.tell("task", task_id.hex(), f"{task.spec.name} is being stopped: {reason}")
+    text, name = f"{task.spec.name} is being stopped: {reason}", task.spec.name
+    changes.tell("task", task_id.hex(), text, state="stopping", name=name, reason=reason)
     for copy in state.of_task(task_id):
         if copy.terminal or copy.state is S.STOPPING:
             continue
@@ -272,7 +274,8 @@ def finish(changes: Changes) -> None:
             continue
         record = attrs.evolve(task.record, finished_at_ms=max(1, state.log_time_ms))
         state.put_task(attrs.evolve(task, record=record))
-        changes.tell("task", task_id.hex(), f"{task.spec.name} {summary(state, task)}")
+        how, name = summary(state, task), task.spec.name
+        changes.tell("task", task_id.hex(), f"{name} {how}", state=how, name=name)
         ended = True
     if not ended:
         return

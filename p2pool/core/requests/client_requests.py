@@ -16,12 +16,14 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may, never, refused_by_state
-from p2pool.core.fsm.requests import find_applied, refusal, unfit
+from p2pool.core.fsm.requests import INTENT_OF, find_applied, refusal, target_node, unfit
+from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
@@ -30,6 +32,7 @@ from p2pool.model.errors import (
     Conflict,
     NoLeader,
     NotAllowed,
+    NotFound,
     Overloaded,
     P2poolError,
     Unavailable,
@@ -237,6 +240,7 @@ class ClientRequests:
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)
+        self._check_known(state, signed)
         if signed.request.action is Action.SUBMIT and self.context.roster.ended:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         if state.level < DISTRUST_LEVEL:
@@ -253,6 +257,19 @@ class ClientRequests:
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)
         return None
+
+    def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
+        """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
+        would stay for ever, and whoever asked meant another."""
+        if signed.request.action not in INTENT_OF:
+            return
+        node_id = target_node(signed.request)
+        roster = self.context.roster
+        if not (node_id in state.nodes or node_id in roster.standings or roster.belongs(node_id)):
+            raise NotFound(
+                f"The pool knows no node {address_text(node_id)}.",
+                hint="List the nodes: p2pool node ls --all.",
+            )
 
     def applied(self, entry: Entry, now: Now) -> None:
         """An entry was applied: answer the request that waits for it."""
@@ -325,7 +342,13 @@ class ClientRequests:
             return
         if not message.code:
             name = task_id(self.context.config.pool, item.signed.request)
-            done = Accepted(name, message.accepted_index, message.leader)
+            done = Accepted(
+                task_id=name,
+                index=message.accepted_index,
+                leader=message.leader,
+                replicated=message.replicated,
+                duplicate=message.duplicate,
+            )
             self._accept(item, done, now)
         elif message.code in RETRIED:
             item.sent_to, item.retry_ms = None, now.mono_ms + limits.FORWARD_PAUSE_MS
@@ -419,6 +442,8 @@ class ClientRequests:
                 message=error.message if error else "",
                 hint=error.hint if error else "",
                 leader=leader,
+                duplicate=good.duplicate if good else False,
+                replicated=good.replicated if good else True,
             )
         self.context.tell(origin.peer_key, answer)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.requests import read_invite
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
@@ -90,7 +91,7 @@ async def find_in_file(path: Path) -> Invite | None:
     """
     try:
         data = await trio.to_thread.run_sync(_read_bounded, path)
-        return read_invite(json.loads(data))
+        return read_invite(unwrapped(json.loads(data)))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, Malformed):
         return None
 

@@ -184,7 +184,7 @@ class RequestForwarded(Message):
 @attrs.frozen
 class ForwardAnswered(Message):
     """The result of a forwarded request: `code` empty if accepted, else a code of
-    `model.errors`."""
+    `model.errors`. `duplicate`: it was committed before; `replicated`: others hold it too."""
 
     request: int
     task_id: TaskId
@@ -193,6 +193,8 @@ class ForwardAnswered(Message):
     message: str
     hint: str
     leader: NodeId | None
+    duplicate: bool = since(DISTRUST_LEVEL, default=False)
+    replicated: bool = since(DISTRUST_LEVEL, default=True)
 
 
 @message(46, Channel.QUERY)

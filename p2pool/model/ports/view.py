@@ -233,7 +233,8 @@ class NodeTable(Sequence[NodeView]):
 
 @attrs.frozen
 class Event:
-    """Something that happened; ids are (epoch, index, number), so a reader can resume."""
+    """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
+    for people; `details` say the same by names, those that the API's answers have."""
 
     epoch: int
     index: int
@@ -242,6 +243,7 @@ class Event:
     kind: str
     subject: str
     text: str
+    details: tuple[tuple[str, str | int | None], ...] = ()
 
 
 def _tasks(given: Iterable[TaskView]) -> TaskTable:

@@ -54,7 +54,7 @@ def submission(rng: random.Random) -> dict[str, object]:
         if rng.random() < 0.3:
             gpu["model"] = rng.choice(["h100", "nvidia", "t4"])
         if rng.random() < 0.3:
-            gpu["memory_min_bytes"] = rng.randint(1, 2**35)
+            gpu["memory_min_bytes"] = rng.randint(2**20, 2**35)
     limit = {"attribute": "gpu.model", "value": rng.choice(MODELS), "equals": rng.random() < 0.5}
     resources = {
         "cpu_milli": rng.randint(1, 1500),

@@ -192,7 +192,7 @@ def test_a_lost_copy_is_replaced_elsewhere_and_holds_its_gpu_until_it_is_gone() 
     assert reason(made, task) == "1 node: an older copy may still run on it"
     pool.run(*nodes)
     assert pool.where(task) == [1]
-    other = pool.submit(resources=gpus(1, memory_min_bytes=1), constraints=only("node", "2" * 40))
+    other = pool.submit(resources=gpus(1, memory_min_bytes=MIB), constraints=only("node", "2" * 40))
     assert "node is not" in reason(pool.run(*nodes), other)
     pool.report(first, AllocationState.STOPPED)
     last = pool.submit(resources=gpus(1), constraints=only("node", node_id(2).hex()))

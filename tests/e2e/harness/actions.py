@@ -1,6 +1,5 @@
 """What the tests do to a pool that runs, each with a deadline, through what users have."""
 
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from p2pool.dev.cleanup import runtime_of
 from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.model.errors import Unavailable
 from p2pool.model.ports.runtime import ContainerState
+from tests.cli.output.held import held
 from tests.e2e.conftest import IMAGE, p2pool
 
 ENDLESS = "while true; do sleep 1; done"
@@ -46,7 +46,7 @@ class Acting:
         group, verb, *rest = arguments
         done = p2pool(group, verb, "--json", *rest, **self.environment(at, key))
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return held(done.stdout)
 
     def submit(self, at: DevAgent, name: str, script: str, *options: str) -> str:
         """Run a task by the command line; its id."""

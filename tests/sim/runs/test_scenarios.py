@@ -7,8 +7,8 @@ from eth_account import Account
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model.access.requests import Action, Signers
-from p2pool.model.errors import Conflict, NotAllowed, P2poolError
-from p2pool.model.ids import Address
+from p2pool.model.errors import Conflict, NotAllowed, NotFound, P2poolError
+from p2pool.model.ids import Address, NodeId
 from p2pool.model.ports.agent import Accepted, ReadIndexCommand, SubmitCommand
 from p2pool.model.states import AllocationState, Intent, Membership, RaftRole
 from p2pool.model.tasks.spec import GpuRequest, Resources, TaskSpec
@@ -132,6 +132,29 @@ def test_a_request_sent_twice_is_carried_out_once(pool: Pool) -> None:
     assert isinstance(second, Accepted)
     assert second.index == first.index
     assert len(pool.node(0).context.pool_log.state.tasks) == 1  # type: ignore[union-attr]
+
+
+def test_a_follower_passes_on_what_the_leader_said_of_a_request(pool: Pool) -> None:
+    """That it was carried out before, and that others hold it, as the leader itself says."""
+    request = pool.sign(Action.SUBMIT, "", spec_json(brief()))
+    for machine, duplicate in ((pool.other(), False), (pool.other(), True), (pool.leader(), True)):
+        pool.world.replies.clear()
+        pool.send(machine.number, request)
+        answer = pool.reply(request)
+        assert isinstance(answer, Accepted)
+        assert (answer.duplicate, answer.replicated) == (duplicate, True)
+
+
+def test_a_node_that_nobody_knows_is_not_drained(pool: Pool) -> None:
+    """Asked at the leader or elsewhere; nothing of it stays in the state."""
+    stranger = NodeId(b"\x77" * 20)
+    for at in range(3):
+        request = pool.sign(Action.DRAIN, stranger.hex(), "")
+        pool.send(at, request)
+        assert isinstance(pool.reply(request), NotFound)
+    state = pool.leader().node.context.pool_log.state  # type: ignore[union-attr]
+    assert state is not None
+    assert stranger not in state.nodes
 
 
 def test_an_applicant_gets_nothing() -> None:

@@ -20,6 +20,7 @@ from p2pool.core.leader.orders import compose, left_out
 from p2pool.core.leader.reports import changes
 from p2pool.core.scheduler.plan import plan
 from p2pool.core.view import Heard, task_view
+from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import AllocationId, Token
@@ -114,7 +115,7 @@ def use(state: PoolState, rng: Random) -> None:
     decisions.adopting(state, now)
     for placement in plan(state, offers).placements:
         taken(state, placement)
-    for _ in range(25):
+    for _ in range(min(25, limits.LOG_NUMBER_MAX - state.applied_index)):
         taken(state, any_record(state, rng), NOW_S * 1000 + rng.choice((0, 10**5, 10**8)))
     assert flaw(state) is None
     assert decode_state(encode_state(state)).applied_index == state.applied_index
