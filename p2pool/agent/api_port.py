@@ -10,6 +10,7 @@ from p2pool.agent.event_hub import EventHub, EventId
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
+from p2pool.codec.text.fit import fitted
 from p2pool.core.effects import Reply
 from p2pool.core.inputs import Asked
 from p2pool.model import limits
@@ -59,7 +60,7 @@ class AgentApi:
 
     async def runtime_info(self) -> RuntimeInfo:
         """The runtime that runs containers here."""
-        return await self._runtime.probe()
+        return fitted(await self._runtime.probe())
 
     @property
     def pool(self) -> PoolRef:
