@@ -182,8 +182,9 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
         )
     if roots[0] is None:
         raise NotFound(
-            f"Pool {pool.pool_id} has no root record in a final block, so it has no log yet.",
-            hint="Its creator or manager founds one: p2pool pool start.",
+            f"Pool {pool.pool_id} has no root record in a final block, so nothing says which log is"
+            " its own.",
+            hint="See whether it had one: p2pool pool root.",
         )
     return roots[0]
 

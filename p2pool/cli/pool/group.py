@@ -9,6 +9,7 @@ from p2pool.cli.pool.end import end
 from p2pool.cli.pool.evidence import evidence
 from p2pool.cli.pool.membership import eject, leave
 from p2pool.cli.pool.recover import recover
+from p2pool.cli.pool.root import root
 from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
 from p2pool.cli.shared.options import agent_option, json_option
@@ -32,6 +33,7 @@ def pool() -> None:
 
 pool.add_command(create)
 pool.add_command(start)
+pool.add_command(root)
 pool.add_command(set_setting)
 pool.add_command(eject)
 pool.add_command(leave)
