@@ -10,6 +10,7 @@ import click
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
 from p2pool.cli.shared.process import run_unless_interrupted
+from p2pool.cli.shared.types import Number
 
 if TYPE_CHECKING:
     from p2pool.dev.pool import DevPool
@@ -37,9 +38,7 @@ def _directory(given: Path | None) -> Path:
 
 @dev.command("up")
 @dir_option
-@click.option(
-    "--nodes", type=click.IntRange(1, 16), default=3, show_default=True, help="How many agents."
-)
+@click.option("--nodes", type=Number(1, 16), default=3, show_default=True, help="How many agents.")
 @click.option("--keep", is_flag=True, help="If it fails, keep what runs, for you to look at.")
 @json_option
 def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
@@ -136,9 +135,7 @@ def down(directory: Path | None, as_json: bool) -> None:
 
 @dev.command("demo")
 @dir_option
-@click.option(
-    "--nodes", type=click.IntRange(3, 16), default=3, show_default=True, help="How many agents."
-)
+@click.option("--nodes", type=Number(3, 16), default=3, show_default=True, help="How many agents.")
 @click.option("--keep", is_flag=True, help="Keep all logs afterwards.")
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:

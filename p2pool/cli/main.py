@@ -19,6 +19,7 @@ from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.client.errors import heard, misread
 from p2pool.drivers import failures
+from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
@@ -118,6 +119,7 @@ def run(args: Sequence[str]) -> int:
     """Run a command line and return its exit code: prints known errors, raises our own bugs."""
     as_json = wants_json(args)
     heard.clear()
+    forget_input()
     try:
         if not any(word in _ASKS for word in _options(args)):
             check_environment()

@@ -63,18 +63,21 @@ def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
 
 @volume.command("export")
 @click.argument("name", metavar="VOLUME")
-@click.option("-o", "--output", metavar="FILE", help="Default: standard output.")
+@click.option("-o", "--output", metavar="FILE", help="Default, and -: standard output.")
 @agent_option
 @json_option
 def export(name: str, output: str | None, client: AgentClient, as_json: bool) -> None:
     """Write a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
-    if output is None:
+    if output in (None, "-"):
+        if as_json:
+            raise click.UsageError("--json needs -o FILE: the archive takes standard output.")
         if sys.stdout.isatty():
             raise click.UsageError(
                 "A terminal cannot show an archive: use -o FILE, or | tar -xf -."
             )
         _write(client, name, sys.stdout.buffer)
         return
+    assert output is not None
     aside = Path(f"{output}.part")
     began = time.monotonic()
     try:

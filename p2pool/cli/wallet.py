@@ -1,7 +1,6 @@
 """`p2pool wallet`: key files of accounts, version 3 keystores that other wallets read too."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -9,8 +8,10 @@ import click
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
 from p2pool.codec.json.hex import address_text
+from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.model.errors import BadKey
 
+_PRIVATE_KEY_MAX_BYTES = 256
 passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path),
@@ -48,6 +49,8 @@ def new(
     from p2pool.drivers.keys import keystore
     from p2pool.model.errors import Conflict
 
+    if is_stdin(file):
+        raise click.UsageError("A key is kept in a file: name it.")
     if file.exists():
         # Before asking for a passphrase in vain.
         raise Conflict(f"The file {file} already exists.", hint="Name another file.")
@@ -82,7 +85,7 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
 
 def _private_key(file: Path) -> bytes:
     try:
-        text = sys.stdin.read(256) if str(file) == "-" else file.read_text(encoding="utf-8")
+        text = read_input(file.expanduser(), _PRIVATE_KEY_MAX_BYTES, "private key").decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadKey(f"Cannot read the private key in {file}.") from error
     try:

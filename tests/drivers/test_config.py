@@ -103,7 +103,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "pool.idd: is unknown; did you mean 'id'?",
         "runtme: is unknown; did you mean 'runtime'?",
         "network.listen: must be text, not 1",
-        "resources.gpus: 1000 is not between 0 and 64",
+        "resources.gpus: 1000 is above 64, the most (0 to 64)",
         "resources.memory_bytes: must be a number of bytes",
         "runtime.kind: 'podman' is not one of auto, docker, process",
         "metrics.enabled: must be true or false, not 1",
@@ -121,7 +121,7 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         (GOOD.replace(ADDRESS, "0x12"), "must be an address"),
         (GOOD.replace('["http://127.0.0.1:8545"]', "[]"), "at least one is needed"),
         (GOOD.replace('["http://127.0.0.1:8545"]', '"http://x"'), "must be a list"),
-        (GOOD.replace("id = 3\n", "id = -1\n"), "is not between"),
+        (GOOD.replace("id = 3\n", "id = -1\n"), "-1 is below 0, the least"),
         (GOOD.replace("id = 3\n", "id = true\n"), "must be a whole number"),
     ],
 )

@@ -10,6 +10,7 @@ import click
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json, write_table
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.drivers.input_files import is_stdin
 from p2pool.model.errors import Misconfigured, NotFound
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 
@@ -50,6 +51,8 @@ def evidence(
         found = [one for one in found if one["kind"] == kind]
     if out is not None:
         _write(out, found)
+    if out is not None and is_stdin(out):
+        return
     if as_json:
         write_json(found)
         return
@@ -74,6 +77,9 @@ def _write(out: Path, found: Sequence[Answer]) -> None:
             hint="See all proofs: p2pool pool evidence.",
         )
     text = json.dumps(found[-1]["proof"], indent=2) + "\n"
+    if is_stdin(out):
+        click.echo(text, nl=False)
+        return
     try:
         out.expanduser().write_text(text, encoding="utf-8")
     except OSError as error:

@@ -12,7 +12,7 @@ import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import write_dry, write_json, write_pairs
-from p2pool.cli.shared.types import UINT256
+from p2pool.cli.shared.types import UINT256, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import log_id
 from p2pool.codec.json.proofs import read_proof
@@ -42,7 +42,7 @@ def root_of_log(client: AgentClient, pool: PoolRef) -> RootRecord | None:
 
 
 @click.command("root")
-@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option("--restore", is_flag=True, help="Write the log's record, if the chain has none.")
 @click.option("--yes", is_flag=True, help="Do not ask; --json needs this with --restore.")
 @click.option(

@@ -6,7 +6,7 @@ import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import warn, write_dry, write_json, write_pairs
-from p2pool.cli.shared.types import UINT256
+from p2pool.cli.shared.types import UINT256, Number
 from p2pool.codec.json.held_logs import read_held_log
 from p2pool.codec.text.data_uri import format_root
 from p2pool.drivers.chain.founding import (
@@ -65,7 +65,7 @@ def check_no_log(agent: str | None, pool: PoolRef, force: bool) -> None:
 
 
 @click.command("start")
-@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option(
     "--founder",
     callback=check_founder,

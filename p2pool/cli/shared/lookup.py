@@ -1,9 +1,11 @@
 """Finds a task or node by what a person types: a name, an id, the beginning of one."""
 
+import re
 from collections.abc import Sequence
 
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model.errors import Conflict, NotFound
+from p2pool.model.ids import ADDRESS_BYTES
 
 _PREFIX_MIN = 4
 
@@ -22,15 +24,30 @@ def find_task(client: AgentClient, text: str) -> Answer:
         found = alive or named[:1]
     if not found and len(wanted) >= _PREFIX_MIN:
         found = [task for task in tasks if task["task_id"].startswith(wanted)]
+    if not found and len(wanted) < _PREFIX_MIN and re.fullmatch("[0-9a-f]+", wanted):
+        raise NotFound(
+            f"There is no task named {text!r}, and the beginning of an id needs {_PREFIX_MIN} hex"
+            " digits.",
+            hint="List them: p2pool task ls --all.",
+        )
     return _only(found, f"task {text!r}", "task_id", "p2pool task ls --all")
 
 
 def find_node(client: AgentClient, text: str) -> Answer:
     """A node by id or the beginning of it."""
-    wanted = "0x" + text.lower().removeprefix("0x")
-    found = [node for node in client.nodes() if node["node_id"].startswith(wanted)]
-    if len(wanted) < _PREFIX_MIN + 2:
-        found = []
+    digits = text.lower().removeprefix("0x")
+    if not re.fullmatch("[0-9a-f]*", digits) or len(digits) > 2 * ADDRESS_BYTES:
+        raise NotFound(
+            f"{text!r} is not the id of a node, or the beginning of one: 0x and hex digits.",
+            hint="List them: p2pool node ls.",
+        )
+    if len(digits) < _PREFIX_MIN:
+        raise NotFound(
+            f"{text!r} is too short for the beginning of a node's id: it needs {_PREFIX_MIN} hex"
+            f" digits, and has {len(digits)}.",
+            hint="List them: p2pool node ls --all.",
+        )
+    found = [node for node in client.nodes() if node["node_id"].startswith(f"0x{digits}")]
     return _only(found, f"node {text!r}", "node_id", "p2pool node ls")
 
 

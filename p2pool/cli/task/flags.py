@@ -30,7 +30,7 @@ OPTIONS = (
         "--file",
         "path",
         type=click.Path(path_type=Path),
-        help="A specification in JSON or TOML.",
+        help="A specification in JSON, TOML or YAML; - reads standard input.",
     ),
     click.option("--image", help="Container image."),
     click.option("--pull", type=click.Choice(_PULLS), help="When to fetch the image."),

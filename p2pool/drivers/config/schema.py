@@ -16,6 +16,7 @@ import platformdirs
 
 from p2pool.drivers.config.reader import Size, path_problem, read_section_tables, toml_text
 from p2pool.drivers.config.validators import LEVELS, Between, OneOf, known_levels, not_empty
+from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import Address, PoolRef
@@ -232,7 +233,9 @@ def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
     Without a file, the environment alone can set `P2POOL_CHAIN__ID` and the others.
     """
     environ = os.environ if env is None else env
-    alone = not path.exists() and any(name.startswith(f"{PREFIX}CHAIN__") for name in environ)
+    alone = not (is_stdin(path) or path.exists()) and any(
+        name.startswith(f"{PREFIX}CHAIN__") for name in environ
+    )
     tables = {} if alone else _tables(path)
     tables.setdefault("pool", {"id": 0})
     return _structured(path, tables, environ).chain
@@ -245,8 +248,7 @@ def override_problem(name: str) -> str:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(limits.CONFIG_MAX_BYTES + 1)
+        data = read_input(path, limits.CONFIG_MAX_BYTES, "configuration")
     except OSError as error:
         raise Misconfigured(
             f"The configuration {path} cannot be read: {error.strerror}.",

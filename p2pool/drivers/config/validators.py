@@ -9,6 +9,8 @@ from typing import Any
 
 import attrs
 
+from p2pool.codec.text.ranges import outside, short_number
+
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -37,8 +39,8 @@ class Between:
 
     def __call__(self, _self: Any, _field: Any, value: Any) -> None:
         """ValueError for a number outside."""
-        if value is not None and not self.least <= value <= self.most:
-            raise ValueError(f"{value} is not between {self.least} and {self.most}")
+        if value is not None and (wrong := outside(value, self.least, self.most)):
+            raise ValueError(f"{short_number(value)} is {wrong}")
 
     def __str__(self) -> str:
         """The bounds."""

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pool.drivers.input_files import read_input
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
@@ -254,8 +255,7 @@ def _load_or_make(path: Path, made: bytes) -> bytes:
 
 def _read(path: Path, most: int, what: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
+        data = read_input(path, most, what)
     except OSError as error:
         raise BadKey(f"The {what} {path} cannot be read: {error.strerror}.") from error
     if len(data) > most:
