@@ -7,9 +7,9 @@ import click
 
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json, write_pairs
-from p2pool.codec.json.hex import address_text
 from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.model.errors import BadKey
+from p2pool.model.ids import Address
 
 _PRIVATE_KEY_MAX_BYTES = 256
 passphrase_option = click.option(
@@ -71,15 +71,13 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
     """Show the address of a key file, never the private key."""
     from p2pool.drivers.keys import keystore
 
-    address = keystore.key_file_address(file)
+    if passphrase_file is not None and not check:
+        raise click.UsageError("--passphrase-file needs --check: nothing else opens the key.")
     if check:
         passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
-        opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
-        if opened != address:
-            raise BadKey(
-                f"The key in {file} belongs to {address_text(opened)}, not to"
-                f" {address_text(address)}."
-            )
+        address = Address(bytes.fromhex(keystore.load_account(file, passphrase).address[2:]))
+    else:
+        address = keystore.key_file_address(file)
     _write(file, address, as_json)
 
 
