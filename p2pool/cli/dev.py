@@ -11,7 +11,7 @@ from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.process import run_unless_interrupted
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import FilePath
+from p2pool.cli.shared.types import FilePath, Number
 
 if TYPE_CHECKING:
     from p2pool.dev.pool import DevPool
@@ -39,9 +39,7 @@ def _directory(given: Path | None) -> Path:
 
 @dev.command("up")
 @dir_option
-@click.option(
-    "--nodes", type=click.IntRange(1, 16), default=3, show_default=True, help="How many agents."
-)
+@click.option("--nodes", type=Number(1, 16), default=3, show_default=True, help="How many agents.")
 @click.option("--keep", is_flag=True, help="If it fails, keep what runs, for you to look at.")
 @json_option
 def up(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
@@ -138,9 +136,7 @@ def down(directory: Path | None, as_json: bool) -> None:
 
 @dev.command("demo")
 @dir_option
-@click.option(
-    "--nodes", type=click.IntRange(3, 16), default=3, show_default=True, help="How many agents."
-)
+@click.option("--nodes", type=Number(3, 16), default=3, show_default=True, help="How many agents.")
 @click.option("--keep", is_flag=True, help="Keep all logs afterwards.")
 @json_option
 def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:

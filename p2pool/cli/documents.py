@@ -38,6 +38,7 @@ KINDS: Mapping[str, str] = {
     "proof": "`verify leader`, `verify evidence`: what is proven",
     "recovery": "`pool recover`: the logs, the proposal, and who leads now",
     "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set",
+    "root-record": "`pool root`: the record on the chain, and the log's",
     "signature": "`--dry-run` of whatever is signed: exactly what would be signed",
     "task": "`task show`",
     "task-metrics": "`task metrics`: the numbers of each copy",

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import PurePath
 from typing import Any, NoReturn
 
 import click
@@ -20,6 +22,7 @@ from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.client.errors import heard, misread
 from p2pool.drivers import failures
+from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
@@ -112,6 +115,16 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_unwritten(failed) if failed and code == errors.OK else code)
 
 
+def _while_writing(error: BaseException) -> bool:
+    """Whether it came up where a command writes its answer: without a buffer (PYTHONUNBUFFERED)
+    there is nothing left to flush afterwards."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    parts = PurePath(last.tb_frame.f_code.co_filename).parts if last is not None else ()
+    return bool({"click", "rich", "cli"} & set(parts))
+
+
 def _unwritten(reason: str) -> int:
     errors.say(f"error: Standard output cannot be written: {reason}.")
     return errors.FAILED
@@ -122,6 +135,7 @@ def run(args: Sequence[str]) -> int:
     as_json = wants_json(args)
     heard.clear()
     forget_warnings()
+    forget_input()
     try:
         if not any(word in _ASKS for word in _options(args)):
             check_environment()
@@ -130,7 +144,8 @@ def run(args: Sequence[str]) -> int:
         if as_json:
             errors.print_json_error("usage", error.format_message(), error.exit_code)
         else:
-            errors.print_usage_error(error)
+            with suppress(OSError):  # The exit code tells of it anyway.
+                errors.print_usage_error(error)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _interrupted(as_json)
@@ -141,8 +156,10 @@ def run(args: Sequence[str]) -> int:
     except BaseExceptionGroup as group:
         return _run_group(group, as_json)
     except Exception as error:
-        if isinstance(error, OSError) and not error.filename and (failed := flush_streams()):
-            return _unwritten(failed)
+        if isinstance(error, OSError) and not error.filename:
+            failed = flush_streams()
+            if failed or _while_writing(error):
+                return _unwritten(failed or error.strerror or str(error))
         known = _as_known(error)
         if known is None:
             raise

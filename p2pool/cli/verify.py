@@ -16,7 +16,7 @@ from p2pool.cli.documents import visible
 from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.types import AddressType, FilePath
+from p2pool.cli.shared.types import AddressType, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import committee_hash
 from p2pool.codec.json.envelope import unwrapped
@@ -28,6 +28,7 @@ from p2pool.codec.json.proofs import (
     read_proof,
     voter_json,
 )
+from p2pool.drivers.input_files import read_input
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, ChainUnavailable, Malformed, Misconfigured, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, PoolRef
@@ -53,14 +54,14 @@ def verify() -> None:
     metavar="URL",
     help="RPC endpoint of the chain; several must agree. Default: [chain] endpoints.",
 )
-@click.option("--chain-id", type=click.IntRange(1, UINT63), help="Default: [chain] id.")
+@click.option("--chain-id", type=Number(1, UINT63), help="Default: [chain] id.")
 @click.option(
     "--contract",
     type=AddressType(),
     metavar="ADDRESS",
     help="The pool contract. Default: [chain.addresses] pool.",
 )
-@click.option("--pool", "number", type=click.IntRange(0, UINT63), help="Default: [pool] id.")
+@click.option("--pool", "number", type=Number(0, UINT63), help="Default: [pool] id.")
 @click.option(
     "--trust",
     metavar="HASH",
@@ -185,8 +186,9 @@ def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
         )
     if roots[0] is None:
         raise NotFound(
-            f"Pool {pool.pool_id} has no root record in a final block, so it has no log yet.",
-            hint="Its creator or manager founds one: p2pool pool start.",
+            f"Pool {pool.pool_id} has no root record in a final block, so nothing says which log is"
+            " its own.",
+            hint="See whether it had one: p2pool pool root.",
         )
     return roots[0]
 
@@ -270,8 +272,7 @@ def _proven(pool: PoolRef, found: LieProof) -> dict[str, Any]:
 
 def _read_json(file: Path) -> Any:
     try:
-        with file.open("rb") as opened:
-            data = opened.read(limits.PROOF_FILE_MAX_BYTES + 1)
+        data = read_input(file, limits.PROOF_FILE_MAX_BYTES, "proof")
     except OSError as error:
         raise Misconfigured(f"Cannot read {file}: {error.strerror}.") from error
     if len(data) > limits.PROOF_FILE_MAX_BYTES:

@@ -16,6 +16,7 @@ from p2pool.cli.shared.output import age, size, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.drivers.input_files import is_stdin
 from p2pool.model.errors import Misconfigured
 
 
@@ -80,13 +81,16 @@ def rm(names: tuple[str, ...], client: AgentClient, as_json: bool) -> None:
 @json_option
 def export(name: str, output: Path | None, client: AgentClient, as_json: bool) -> None:
     """Write a volume as a tar archive: `p2pool volume export NAME | tar -xf -`."""
-    if output is None or output == Path("-"):
+    if output is None or is_stdin(output):
+        if as_json:
+            raise click.UsageError("--json needs -o FILE: the archive takes standard output.")
         if sys.stdout.isatty():
             raise click.UsageError(
                 "A terminal cannot show an archive: use -o FILE, or | tar -xf -."
             )
         _write(client, name, sys.stdout.buffer)
         return
+    assert output is not None
     aside = Path(f"{output}.part")
     began = time.monotonic()
     try:

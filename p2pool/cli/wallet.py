@@ -1,7 +1,6 @@
 """`p2pool wallet`: key files of accounts, version 3 keystores that other wallets read too."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
@@ -10,9 +9,11 @@ from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import FilePath
-from p2pool.codec.json.hex import address_text
+from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.model.errors import BadKey
+from p2pool.model.ids import Address
 
+_PRIVATE_KEY_MAX_BYTES = 256
 passphrase_option = click.option(
     "--passphrase-file",
     type=FilePath(),
@@ -50,6 +51,8 @@ def new(
     from p2pool.drivers.keys import keystore
     from p2pool.model.errors import Conflict
 
+    if is_stdin(file):
+        raise click.UsageError("A key is kept in a file: name it.")
     if file.exists():
         # Before asking for a passphrase in vain.
         raise Conflict(f"The file {file} already exists.", hint="Name another file.")
@@ -70,21 +73,19 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
     """Show the address of a key file, never the private key."""
     from p2pool.drivers.keys import keystore
 
-    address = keystore.key_file_address(file)
+    if passphrase_file is not None and not check:
+        raise click.UsageError("--passphrase-file needs --check: nothing else opens the key.")
     if check:
         passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
-        opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
-        if opened != address:
-            raise BadKey(
-                f"The key in {file} belongs to {address_text(opened)}, not to"
-                f" {address_text(address)}."
-            )
+        address = Address(bytes.fromhex(keystore.load_account(file, passphrase).address[2:]))
+    else:
+        address = keystore.key_file_address(file)
     _write(file, address, as_json)
 
 
 def _private_key(file: Path) -> bytes:
     try:
-        text = sys.stdin.read(256) if str(file) == "-" else file.read_text(encoding="utf-8")
+        text = read_input(file, _PRIVATE_KEY_MAX_BYTES, "private key").decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadKey(f"Cannot read the private key in {file}.") from error
     try:

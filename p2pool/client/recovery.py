@@ -47,7 +47,7 @@ def propose(
     `root`: the record on the chain now; `founder`: the node to found the epoch instead.
     """
     if root is None:
-        raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
+        raise _rootless(holders)
     holding = [h for h in holders if h.log_id is not None]
     if not holding:
         raise Conflict(
@@ -80,7 +80,7 @@ def propose(
 def propose_empty(root: RootRecord | None, holders: Sequence[HeldLog], founder: str) -> Proposal:
     """The next epoch from nothing; only if no agent that answers holds a log."""
     if root is None:
-        raise Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
+        raise _rootless(holders)
     for holder in holders:
         if holder.log_id is not None:
             raise Conflict(
@@ -91,6 +91,16 @@ def propose_empty(root: RootRecord | None, holders: Sequence[HeldLog], founder: 
     lost = "all tasks, settings and revocations of the pool; running containers are adopted"
     reason = "no agent that answers holds a log"
     return Proposal(_empty(root, chosen), chosen, (reason,), (lost,))
+
+
+def _rootless(holders: Sequence[HeldLog]) -> Conflict:
+    """The error for a pool whose data URI has no root record: it was never founded, or lost it."""
+    if any(holder.log_id is not None for holder in holders):
+        return Conflict(
+            "The pool's data URI lost its root record, and its log lives.",
+            hint="Write the record again: p2pool pool root --restore.",
+        )
+    return Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")
 
 
 def _check_needed(

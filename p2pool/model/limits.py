@@ -477,6 +477,10 @@ DATA_PATH_MAX_BYTES = 480
 CPUINFO_MAX_BYTES = 64 * 1024
 PASSPHRASE_FILE_MAX_BYTES = 4096
 KEYSTORE_MAX_BYTES = 64 * 1024
+# What deriving a keystore's key may take: scrypt's memory times its passes, or PBKDF2's rounds.
+KEYSTORE_WORK_MAX_BYTES = 2 * 1024 * 1024 * 1024
+KEYSTORE_ROUNDS_MAX = 20_000_000
+KEYSTORE_NOTED_BYTES = 4 * 1024 * 1024
 
 # --- Raft --------------------------------------------------------------------------------------
 COMMITTEE_DEFAULT = 5

@@ -156,7 +156,7 @@ def test_nothing_to_go_on_from() -> None:
     with pytest.raises(Conflict, match="holds a log, so the next epoch has no base"):
         propose(POOL, ROOT, [without(1), without(2)])
     with pytest.raises(Conflict, match="never founded"):
-        propose(POOL, None, [holder(1)])
+        propose(POOL, None, [without(1)])
     made = propose_empty(ROOT, [without(1), without(2)], name(2))
     assert (made.root.epoch, made.root.previous) == (2, None)
     assert made.root.founder == b"\x02" * 20

@@ -379,8 +379,11 @@ def task_in(view: View, text: str) -> TaskView:
     if not found and len(wanted) >= limits.API_PREFIX_MIN and re.fullmatch(r"[0-9a-f]+", wanted):
         found = list(view.tasks.starting(wanted, _TOLD + 1))
     if not found:
-        hint = "List the tasks: p2pool task ls --all."
-        raise NotFound(f"There is no task {text[:64]!r}.", hint=hint)
+        hint, told = "List the tasks: p2pool task ls --all.", f"There is no task {text[:64]!r}."
+        if re.fullmatch(f"[0-9a-f]{{1,{limits.API_PREFIX_MIN - 1}}}", wanted):
+            told = f"There is no task named {text[:64]!r}, and the beginning of an id needs"
+            told += f" {limits.API_PREFIX_MIN} hex digits."
+        raise NotFound(told, hint=hint)
     if len(found) > 1:
         told = ", ".join(one.task_id.hex() for one in found[:_TOLD])
         many = len(found) if len(found) <= _TOLD else "Several"

@@ -19,6 +19,7 @@ from p2pool.cli.shared.process import (
     run_until_signal,
 )
 from p2pool.cli.shared.types import CommitteeHash, FilePath
+from p2pool.drivers.input_files import is_stdin
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 from p2pool.model.ids import Digest
@@ -190,7 +191,7 @@ async def _no_invite() -> None:
 
 def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":
     """The node's account, and its provider's if the start has one."""
-    if not files.node_key.exists():
+    if not (is_stdin(files.node_key) or files.node_key.exists()):
         raise files.no_node_key()
     node = _account(files.node_key, files.passphrase_file, "the node key")
     files.check_node(node.address.lower())
@@ -211,7 +212,7 @@ def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]"
 def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
     from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
-    if not path.exists():
+    if not (is_stdin(path) or path.exists()):
         raise BadKey(f"There is no key file {path}.", hint=f"Name the file of {what}.")
     return load_account(path, read_passphrase(what, file=passphrase_file))
 
@@ -220,6 +221,8 @@ def _remember(directory: Path, record: "StartRecord") -> None:
     """Keep what the agent was started with; one that runs does not end because it cannot."""
     from p2pool.drivers.config.start_record import write_start
 
+    if not (record.config and record.node_key):
+        return say("The next start needs its options again: standard input is read once.")
     try:
         write_start(directory, record)
     except OSError as error:

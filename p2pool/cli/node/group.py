@@ -4,6 +4,7 @@ import click
 
 from p2pool.cli.node.intent import ban, drain, resume, unban
 from p2pool.cli.shared.known import copy_state, warn_if_stale
+from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
@@ -81,7 +82,7 @@ def _row(one: Answer) -> tuple[str, ...]:
 @json_option
 def show(node_id: str, client: AgentClient, as_json: bool) -> None:
     """Show one node and what it runs. NODE is its id or the beginning of it."""
-    answer = client.node(node_id)
+    answer = find_node(client, node_id)
     warn_if_stale(client)
     if as_json:
         write_json("node", {"node": answer["node"], "allocations": answer["allocations"]})

@@ -7,7 +7,7 @@ import click
 from p2pool.cli.shared.chain import Sender, sender_options
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import UINT256, AddressType
+from p2pool.cli.shared.types import UINT256, AddressType, Number
 from p2pool.codec.text.data_uri import (
     BOOTSTRAP_KEY,
     ROOT_KEY,
@@ -67,7 +67,7 @@ def check_bootstrap(
 @click.option("--name", required=True, help="Name of the pool, for people.")
 @click.option(
     "--domain",
-    type=click.IntRange(0, UINT256),
+    type=Number(0, UINT256),
     default=0,
     show_default=True,
     help="Number of the domain on the chain.",
@@ -80,7 +80,7 @@ def check_bootstrap(
 )
 @click.option(
     "--compute-limit",
-    type=click.IntRange(0, UINT256),
+    type=Number(0, UINT256),
     default=0,
     help="Most compute units of all nodes together. Default: no limit.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, sender_options
-from p2pool.cli.shared.types import UINT256
+from p2pool.cli.shared.types import UINT256, Number
 from p2pool.drivers.chain.founding import check_keeper
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import Address
@@ -35,7 +35,7 @@ async def check_may_end(chain: "PoolContracts", pool_id: int, account: Address) 
 
 
 @click.command("end")
-@click.argument("pool_id", metavar="POOL", type=click.IntRange(0, UINT256))
+@click.argument("pool_id", metavar="POOL", type=Number(0, UINT256))
 @click.option("--yes", is_flag=True, help="Do not ask; --json needs this.")
 @sender_options
 def end(pool_id: int, yes: bool, sender: Sender) -> None:

@@ -12,6 +12,7 @@ from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.drivers.input_files import is_stdin
 from p2pool.model.errors import Misconfigured, NotFound
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 
@@ -53,6 +54,8 @@ def evidence(
         found = [one for one in found if one["kind"] == kind]
     if out is not None:
         _write(out, found)
+    if out is not None and is_stdin(out):
+        return
     if as_json:
         write_json("evidence", found)
         return
@@ -78,6 +81,9 @@ def _write(out: Path, found: Sequence[Answer]) -> None:
             hint="See all proofs: p2pool pool evidence.",
         )
     text = json_text(found[-1]["proof"], indent=2) + "\n"
+    if is_stdin(out):
+        click.echo(text, nl=False)
+        return
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

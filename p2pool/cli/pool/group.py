@@ -9,6 +9,7 @@ from p2pool.cli.pool.end import end
 from p2pool.cli.pool.evidence import evidence
 from p2pool.cli.pool.membership import eject, leave
 from p2pool.cli.pool.recover import recover
+from p2pool.cli.pool.root import root
 from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.pool.start import start
 from p2pool.cli.shared.known import warn_if_stale
@@ -16,7 +17,7 @@ from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import Span
+from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.requests import invite_json
@@ -36,6 +37,7 @@ def pool() -> None:
 
 pool.add_command(create)
 pool.add_command(start)
+pool.add_command(root)
 pool.add_command(set_setting)
 pool.add_command(eject)
 pool.add_command(leave)
@@ -104,7 +106,7 @@ def _runs(node: Answer) -> str:
 @click.argument("node_id", metavar="NODE")
 @click.option(
     "--expires",
-    type=Span(),
+    type=Span(1, limits.INVITE_LIFETIME_MAX_S),
     default=_INVITE_DEFAULT,
     show_default=True,
     help="How long the invite is valid; 24h at most.",
@@ -120,8 +122,6 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     node = unhex(node_id, ADDRESS_BYTES)
     if node is None:
         raise click.UsageError(f"{node_id!r} is not a node id: 0x and 40 hex digits.")
-    if not 0 < expires <= limits.INVITE_LIFETIME_MAX_S:
-        raise click.UsageError(f"--expires takes {limits.INVITE_LIFETIME_MAX_S // 3600} h at most.")
     one = signer.client.pool()
     if one["manager"] is None:
         raise Misconfigured(
@@ -145,4 +145,4 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
     if signer.as_json:
         write_json("invite", invite_json(made))
     else:
-        click.echo(f"Invited {node_id}; it can join within {expires // 60} minutes.")
+        click.echo(f"Invited {node_id}; it can join within {span_text(expires)}.")

@@ -14,7 +14,7 @@ import click
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.tables import Column, write_pairs, write_table
-from p2pool.cli.shared.types import UINT256
+from p2pool.cli.shared.types import UINT256, Number
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.recovery import Proposal, propose, propose_empty
 from p2pool.codec.json.held_logs import HeldLog, read_held_log
@@ -51,7 +51,7 @@ async def write_root(
 
 
 @click.command("recover")
-@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option(
     "--founder", metavar="NODE", help="Node that founds it. Default: the one with the longest log."
 )

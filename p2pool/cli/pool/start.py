@@ -7,14 +7,20 @@ import click
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
 from p2pool.cli.shared.output import warn, write_dry, write_json
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import UINT256
-from p2pool.codec.text.data_uri import (
-    format_root,
+from p2pool.cli.shared.types import UINT256, Number
+from p2pool.codec.json.held_logs import read_held_log
+from p2pool.codec.text.data_uri import format_root
+from p2pool.drivers.chain.founding import (
+    Started,
+    check_may_start,
+    founder_of,
+    rooted_uri,
+    start_pool,
 )
-from p2pool.drivers.chain.founding import Started, founder_of, start_pool
 from p2pool.model.chain.root_record import RootRecord
-from p2pool.model.errors import Malformed
+from p2pool.model.errors import Conflict, Malformed, Misconfigured, Unavailable
 from p2pool.model.ids import PoolRef
+from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
@@ -36,8 +42,31 @@ def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
     return founder_of(f"{one['node_id']}/{one['peer_id']}/{one['store_id']}")
 
 
+def check_no_log(agent: str | None, pool: PoolRef, force: bool) -> None:
+    """`Conflict` if some agent holds a log of a pool that runs without a root record: naming a
+    founder would begin another one and end it. `Unavailable` if none can be asked."""
+    try:
+        client = client_in(pool, agent, "Name an agent of this pool: --agent.")
+        held = [one for one in map(read_held_log, client.logs_held()["logs"]) if one.log_id]
+    except (Misconfigured, Unavailable) as error:
+        if force:
+            return
+        raise Unavailable(
+            f"Pool {pool.pool_id} runs and its data URI has no root record, and no agent says"
+            f" whether a log of it lives: {error.message}",
+            hint="Name an agent of the pool: --agent URL|DIR. If there never was one: --force.",
+        ) from error
+    if held:
+        newest = max(held, key=lambda one: (one.epoch, *one.end))
+        raise Conflict(
+            f"The log of pool {pool.pool_id} lives, and only the data URI lost its root record:"
+            f" {len(held)} agents hold it, to entry {newest.last_index} of epoch {newest.epoch}.",
+            hint="Write that record again: p2pool pool root --restore.",
+        )
+
+
 @click.command("start")
-@click.argument("pool_id", metavar="[POOL]", required=False, type=click.IntRange(0, UINT256))
+@click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option(
     "--founder",
     callback=check_founder,
@@ -50,11 +79,18 @@ def running_founder(agent: str | None, pool: PoolRef) -> RootRecord:
     help="The agent to ask for its identity: its URL or data directory. Default: P2POOL_AGENT, else"
     " this user's own agent.",
 )
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Name the founder of a pool that runs without a root record, although no agent can be"
+    " asked whether a log of it lives. That log would be lost.",
+)
 @sender_options
 def start(
     pool_id: int | None,
     founder: RootRecord | None,
     agent: str | None,
+    force: bool,
     sender: Sender,
 ) -> None:
     """Start a pool on the chain, and name the agent that founds its log. Safe to repeat.
@@ -66,6 +102,13 @@ def start(
     root = founder or running_founder(agent, pool)
 
     async def act(chain: "PoolContracts", writer: "Writer") -> Started:
+        info = await chain.pool(pool.pool_id)
+        check_may_start(info, writer.address)
+        missing = rooted_uri(info.data_uri, root) is not None
+        if missing and info.status is PoolStatus.ACTIVE:
+            import trio
+
+            await trio.to_thread.run_sync(check_no_log, agent, pool, force)
         return await start_pool(chain, writer, pool.pool_id, root)
 
     done, said = sender.run(act)

@@ -17,7 +17,7 @@ import click
 from p2pool.cli.shared.options import json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signing import account_of
-from p2pool.cli.shared.types import UINT256, FilePath
+from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory, find_agent
 from p2pool.codec.json.hex import address_text
@@ -98,7 +98,7 @@ def writer_maker(
 pool_option = click.option(
     "--pool",
     "pool_id",
-    type=click.IntRange(0, UINT256),
+    type=Number(0, UINT256),
     help="Default: [pool] id of the configuration.",
 )
 

@@ -3,8 +3,12 @@
 The agent finds it, so that a command reads that one and not the whole list.
 """
 
+import re
+
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.model import limits
 from p2pool.model.errors import NotFound
+from p2pool.model.ids import ADDRESS_BYTES
 
 _DIGITS_MAX = 9
 
@@ -29,5 +33,17 @@ def find_copy(client: AgentClient, text: str) -> tuple[Answer, int | None]:
 
 
 def find_node(client: AgentClient, text: str) -> Answer:
-    """A node by id or the beginning of it."""
-    return dict(client.node(text)["node"])
+    """A node and its allocations, by its id or the beginning of it."""
+    digits = text.lower().removeprefix("0x")
+    if not re.fullmatch("[0-9a-f]*", digits) or len(digits) > 2 * ADDRESS_BYTES:
+        raise NotFound(
+            f"{text!r} is not the id of a node, or the beginning of one: 0x and hex digits.",
+            hint="List them: p2pool node ls.",
+        )
+    if len(digits) < limits.API_PREFIX_MIN:
+        raise NotFound(
+            f"{text!r} is too short for the beginning of a node's id: it needs"
+            f" {limits.API_PREFIX_MIN} hex digits, and has {len(digits)}.",
+            hint="List them: p2pool node ls --all.",
+        )
+    return client.node(text)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from p2pool.cli.shared.output import size
+from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
 
@@ -137,13 +138,13 @@ class Cpus(click.ParamType[int]):
 
 
 class Span(click.ParamType[int]):
-    """`90`, `90s`, `10m`, `2h`, `7d`."""
+    """`90`, `90s`, `10m`, `2h`, `7d`, within bounds."""
 
     name = "TIME"
 
-    def __init__(self, most: int = limits.TASK_TIME_MAX_S) -> None:
-        """So many seconds at most."""
-        self.most = most
+    def __init__(self, least: int = 0, most: int = limits.TASK_TIME_MAX_S) -> None:
+        """Both in seconds."""
+        self.least, self.most = least, most
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Seconds."""
@@ -153,9 +154,33 @@ class Span(click.ParamType[int]):
         if found is None:
             self.fail(f"{value!r} is not a time such as 90s, 10m or 2h.", param, ctx)
         seconds = int(found[1]) * _SPAN_S[found[2]]
-        if seconds > self.most:
-            self.fail(f"{value!r} is too long: {self.most} s at most.", param, ctx)
+        if wrong := outside(seconds, self.least, self.most, span_text):
+            self.fail(f"{span_text(seconds)} is {wrong}.", param, ctx)
         return seconds
+
+
+def span_text(seconds: int) -> str:
+    """A span as people write it, in the largest unit that divides it."""
+    for unit, length_s in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % length_s == 0:
+            return f"{seconds // length_s}{unit}"
+    return f"{seconds}s"
+
+
+class Number(click.IntRange):
+    """A whole number within bounds, both included; an error says which one is broken."""
+
+    def __init__(self, least: int, most: int) -> None:
+        """As click's range."""
+        super().__init__(least, most)
+        self.least, self.most = least, most
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """The number."""
+        number = int(click.INT.convert(value, param, ctx))
+        if wrong := outside(number, self.least, self.most):
+            self.fail(f"{short_number(number)} is {wrong}.", param, ctx)
+        return number
 
 
 UINT256 = 2**256 - 1

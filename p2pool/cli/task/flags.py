@@ -33,7 +33,7 @@ OPTIONS = (
         "--file",
         "path",
         type=types.FilePath(),
-        help="A specification in JSON or TOML.",
+        help="A specification in JSON, TOML or YAML; - reads standard input.",
     ),
     click.option("--image", help="Container image."),
     click.option("--pull", type=click.Choice(_PULLS), help="When to fetch the image."),

@@ -22,7 +22,7 @@ import click
 from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.cli.shared.lookup import find_copy
 from p2pool.cli.shared.signing import Signer, plain, signer_options, write_signature
-from p2pool.cli.shared.types import Span
+from p2pool.cli.shared.types import Number, Span
 from p2pool.cli.task.follow import Follower
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.errors import MISREAD, misread, not_an_agent
@@ -51,7 +51,7 @@ class _Piece:
 @click.argument("name", metavar="TASK[.REPLICA]")
 @click.option("-f", "--follow", is_flag=True, help="Follow: write lines as they come.")
 @click.option(
-    "-n", "--tail", type=click.IntRange(0, limits.LOG_TAIL_MAX_LINES), help="Only the last lines."
+    "-n", "--tail", type=Number(0, limits.LOG_TAIL_MAX_LINES), help="Only the last lines."
 )
 @click.option("--since", type=Span(), help="Only lines of the last TIME, such as 10m.")
 @click.option("-t", "--timestamps", is_flag=True, help="Show when each line was written.")

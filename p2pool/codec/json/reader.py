@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
 
 T = TypeVar("T")
@@ -101,8 +102,8 @@ class Reader:
             return least if default is None else default
         if type(value) is not int:
             self.problem(key, f"is not a whole number but {_kind(value)}")
-        elif not least <= value <= most:
-            self.problem(key, f"is {_short(value)}, not from {least} to {most}")
+        elif wrong := outside(value, least, most):
+            self.problem(key, f"is {short_number(value)}, {wrong}")
         else:
             return value
         return least
@@ -208,8 +209,3 @@ def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false"}
     names |= {int: "a number", float: "a number with a fraction", type(None): "null"}
     return names.get(type(value), type(value).__name__)
-
-
-def _short(value: int) -> str:
-    """A number, cut to fit a line."""
-    return str(value) if abs(value) < 10**20 else "absurdly large"

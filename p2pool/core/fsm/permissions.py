@@ -184,7 +184,7 @@ def _principal_wrong(
         if delegation is None:
             return NotAllowed(
                 f"The account {who} may not {what} in this pool.",
-                hint="Sign as the pool's creator or manager, or attach a delegation by one.",
+                hint="Sign as the pool's creator or manager.",
             )
         return NotAllowed(
             f"The delegation is by {who}, which is neither the pool's creator nor its manager.",

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
 from p2pool.core.local.machine import Machine
+from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model.log.certificates import LieProof
@@ -57,10 +58,7 @@ def problems(
     if not inside:
         out.append(f"This node is not in the pool. {context.joining or _LOOKING}")
     if roster.root is None:
-        out.append(
-            "The pool has no root record in a final block: its creator or manager runs "
-            "`p2pool pool start`."
-        )
+        out.append(_no_root(pool_log))
     elif inside and context.leader(now) is None:
         # Whoever is outside hears of no leader, and that is no reason to found another epoch.
         out.append(_why_no_leader(context))
@@ -88,6 +86,19 @@ def accusations(context: Context, proofs: Iterable[LieProof]) -> tuple[str, ...]
         f"Voter {told(one)} Ban the node, or eject it: `p2pool node ban {address_text(node_id)}`; "
         "`p2pool pool evidence` has the proof."
         for node_id, one in last.items()
+    )
+
+
+def _no_root(pool_log: PoolLog) -> str:
+    """Who has to write a root record, by which command: no log that lives is begun anew."""
+    if pool_log.root is None:
+        return (
+            "The pool has no root record in a final block: its creator or manager runs "
+            "`p2pool pool start`."
+        )
+    return (
+        "The pool's data URI lost its root record, so who comes new finds no log; this one lives. "
+        "Its creator or manager writes the record again: `p2pool pool root --restore`."
     )
 
 

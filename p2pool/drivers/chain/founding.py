@@ -60,7 +60,7 @@ def rooted_uri(uri: str, wanted: RootRecord) -> str | None:
             f"The pool already has a root record of epoch {there.epoch}, by another identity:"
             f" {format_root(there)}. Yours is {format_root(wanted)}.",
             hint="One identity founds a pool, once. If its data is lost, recover the pool in a new"
-            " epoch instead of starting it again.",
+            " epoch instead of starting it again: p2pool pool recover --dry-run.",
         )
     return with_root(uri, wanted)
 

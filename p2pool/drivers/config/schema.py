@@ -31,6 +31,7 @@ from p2pool.drivers.config.validators import (
     rpc_urls,
     subnet_ranges,
 )
+from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.drivers.paths import absolute_path
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
@@ -266,7 +267,9 @@ def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
     Without a file, the environment alone can set `P2POOL_CHAIN__ID` and the others.
     """
     environ = os.environ if env is None else env
-    alone = not path.exists() and any(name.startswith(f"{PREFIX}CHAIN__") for name in environ)
+    alone = not (is_stdin(path) or path.exists()) and any(
+        name.startswith(f"{PREFIX}CHAIN__") for name in environ
+    )
     tables = {} if alone else _tables(path)
     tables.setdefault("pool", {"id": 0})
     return _structured(path, tables, environ).chain
@@ -279,8 +282,7 @@ def override_problem(name: str) -> str:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = file.read(limits.CONFIG_MAX_BYTES + 1)
+        data = read_input(path, limits.CONFIG_MAX_BYTES, "configuration")
     except OSError as error:
         raise Misconfigured(
             f"The configuration {path} cannot be read: {error.strerror}.",

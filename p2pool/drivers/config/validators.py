@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from p2pool.codec.text.multiaddr import full_address, split_peer
+from p2pool.codec.text.ranges import outside, short_number
 from p2pool.drivers.redaction import REDACTED, shown_url
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
@@ -52,8 +53,8 @@ class Between:
 
     def __call__(self, _self: Any, _field: Any, value: Any) -> None:
         """ValueError for a number outside."""
-        if value is not None and not self.least <= value <= self.most:
-            raise ValueError(f"{value} is not between {self.least} and {self.most}")
+        if value is not None and (wrong := outside(value, self.least, self.most)):
+            raise ValueError(f"{short_number(value)} is {wrong}")
 
     def __str__(self) -> str:
         """The bounds."""

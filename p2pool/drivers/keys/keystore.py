@@ -11,6 +11,7 @@ takes more than a second to import: only code that needs a curve imports it.
 
 import getpass
 import json
+import math
 import os
 import secrets
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pool.drivers.input_files import read_input
 from p2pool.drivers.paths import absolute_path
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
@@ -33,6 +35,9 @@ PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
 SCRYPT_N = 262_144
 SCRYPT_N_LIGHT = 4_096
+CIPHER = "aes-128-ctr"
+KEY_BYTES = 32
+_DERIVED_MAX_BYTES = 1024
 
 Note = Callable[[str], None]
 
@@ -135,24 +140,36 @@ def import_key_file(
 
 def key_file_address(path: Path) -> Address:
     """The address that a keystore says it holds; needs no passphrase. Raises BadKey."""
-    text = str(_keystore(path).get("address", "")).removeprefix("0x")
+    address = _address_in(_keystore(path), path)
+    if address is None:
+        raise BadKey(
+            f"The key file {path} does not say its address.",
+            hint=f"Some wallets leave it out; its passphrase shows it: p2pool wallet show --check"
+            f" {path}",
+        )
+    return address
+
+
+def _address_in(keystore: Mapping[str, Any], path: Path) -> Address | None:
+    """The address in a keystore, None where there is none. `BadKey`: it is no address."""
+    said = keystore.get("address")
+    if said in (None, ""):
+        return None
     try:
-        address = bytes.fromhex(text)
+        address = bytes.fromhex(str(said).lower().removeprefix("0x"))
     except ValueError:
         address = b""
     if len(address) != ADDRESS_BYTES:
-        raise BadKey(f"The key file {path} does not say its address.")
+        raise BadKey(f"The address in the key file {path} is none: 40 hex digits.")
     return Address(address)
 
 
 def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
-    """Open a keystore. Raises BadKey: missing file, not a keystore, or wrong passphrase."""
+    """Open a keystore. Raises BadKey: missing file, not a keystore, wrong passphrase, or the key of
+    another address than the file says."""
     register_secret(passphrase)
     keystore = _keystore(path)
-    crypto = keystore["crypto"]
-    parameters = crypto.get("kdfparams")
-    n = parameters.get("n", 0) if isinstance(parameters, dict) else 0
-    if isinstance(n, int) and n > SCRYPT_N_LIGHT:
+    if _work(keystore["crypto"], path) > limits.KEYSTORE_NOTED_BYTES:
         note(f"Opening {path.name} (a few seconds) ...")
     from eth_account import Account
 
@@ -165,24 +182,73 @@ def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) ->
                 hint="Try again; the file was not changed.",
             ) from error
         raise _not_keystore(path) from error
-    except (KeyError, TypeError, NotImplementedError, AttributeError) as error:
+    except (KeyError, TypeError, NotImplementedError, AttributeError, ArithmeticError) as error:
         raise _not_keystore(path) from error
     register_secret(key)
-    account: LocalAccount = Account.from_key(key)
+    try:
+        account: LocalAccount = Account.from_key(key)
+    except ValueError as error:
+        raise BadKey(f"What is in the key file {path} is no key of an account.") from error
+    said = _address_in(keystore, path)
+    if said is not None and said != bytes.fromhex(account.address[2:]):
+        raise BadKey(
+            f"The key in {path} belongs to {account.address.lower()}, and the file says"
+            f" 0x{said.hex()}.",
+            hint="Somebody changed one of them: take the file from its backup.",
+        )
     return account
 
 
+def _work(crypto: Mapping[str, Any], path: Path) -> int:
+    """The bytes that deriving the key takes, 0 if few. `BadKey`: so much memory or time that the
+    file would stop this machine, or no numbers."""
+    parameters, kdf = crypto["kdfparams"], crypto.get("kdf")
+    if kdf not in ("scrypt", "pbkdf2"):
+        raise _not_keystore(path)
+    names = ("n", "r", "p", "dklen") if kdf == "scrypt" else ("c", "dklen")
+    *numbers, length = (parameters.get(name) for name in names)
+    if not all(type(number) is int and number > 0 for number in (*numbers, length)):
+        raise _not_keystore(path)
+    if not KEY_BYTES <= length <= _DERIVED_MAX_BYTES:
+        raise _not_keystore(path)
+    work = math.prod(numbers) * (128 if kdf == "scrypt" else 1)
+    most = limits.KEYSTORE_WORK_MAX_BYTES if kdf == "scrypt" else limits.KEYSTORE_ROUNDS_MAX
+    if work > most:
+        raise BadKey(
+            f"Opening the key file {path} would take more memory or time than any wallet asks for.",
+            hint="It is damaged, or made to stop this machine.",
+        )
+    return work if kdf == "scrypt" else 0
+
+
 def _keystore(path: Path) -> dict[str, Any]:
+    """A version 3 keystore with its names in lower case and its hex without 0x: wallets differ."""
     try:
         value = json.loads(_read(path, limits.KEYSTORE_MAX_BYTES, "key file"))
     except (ValueError, RecursionError) as error:
         raise _not_keystore(path) from error
-    if not isinstance(value, dict):
+    keystore = _plain(value)
+    if not isinstance(keystore, dict):
         raise _not_keystore(path)
-    keystore = {str(key).lower(): item for key, item in value.items()}
-    if keystore.get("version") != 3 or not isinstance(keystore.get("crypto"), dict):
+    crypto = keystore.get("crypto")
+    if str(keystore.get("version")) != "3" or not isinstance(crypto, dict):
         raise _not_keystore(path)
-    return keystore
+    if not all(isinstance(crypto.get(part), dict) for part in ("kdfparams", "cipherparams")):
+        raise _not_keystore(path)
+    if str(crypto.get("cipher")).lower() != CIPHER:  # Another would give another key.
+        raise _not_keystore(path)
+    kdf = crypto.get("kdf")
+    crypto["kdf"] = kdf.lower() if isinstance(kdf, str) else kdf
+    return {**keystore, "version": 3}
+
+
+def _plain(value: Any) -> Any:
+    """A part of a keystore as most wallets write it."""
+    if isinstance(value, dict):
+        return {str(key).lower(): _plain(item) for key, item in value.items()}
+    if isinstance(value, str) and value[:2] in ("0x", "0X"):
+        return value[2:]
+    return value
 
 
 def _not_keystore(path: Path) -> BadKey:
@@ -255,8 +321,7 @@ def _load_or_make(path: Path, made: bytes) -> bytes:
 
 def _read(path: Path, most: int, what: str) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(most + 1)
+        data = read_input(path, most, what)
     except OSError as error:
         raise BadKey(f"The {what} {path} cannot be read: {error.strerror}.") from error
     if len(data) > most:

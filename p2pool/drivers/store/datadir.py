@@ -79,7 +79,8 @@ class DataDirLock:
             raise DataDirInUse(
                 f"The data directory {self.path} is held by another agent"
                 + (f" (process {holder})." if holder else "."),
-                hint="Stop that agent, or name another directory with --data-dir.",
+                hint=(f"Stop that agent: kill {holder}" if holder else "Stop that agent")
+                + "; or name another directory with --data-dir.",
             ) from error
         try:
             os.ftruncate(file, 0)

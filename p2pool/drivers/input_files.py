@@ -1,0 +1,41 @@
+"""Reads a file that a flag names; `-` is standard input.
+
+Invariants: of one command line standard input is one file: whoever names it twice is told, instead
+of getting nothing the second time.
+"""
+
+import sys
+from pathlib import Path
+
+from p2pool.model.errors import Misconfigured
+
+STDIN = Path("-")
+
+_read: dict[str, bytes] = {}
+"""What standard input held, by what it was read as."""
+
+
+def is_stdin(path: Path) -> bool:
+    """Whether a path stands for standard input."""
+    return str(path) == "-"
+
+
+def read_input(path: Path, most: int, what: str) -> bytes:
+    """At most `most` + 1 bytes of a file; `what` it is read as. Raises OSError, and `Misconfigured`
+    if standard input was read as something else."""
+    if not is_stdin(path):
+        with path.open("rb") as file:
+            return file.read(most + 1)
+    if what not in _read:
+        if _read:
+            raise Misconfigured(
+                f"Standard input is the {next(iter(_read))} already, so it cannot be the {what}.",
+                hint="Name a file for one of them.",
+            )
+        _read[what] = sys.stdin.buffer.read(most + 1)
+    return _read[what]
+
+
+def forget_input() -> None:
+    """Another command line begins."""
+    _read.clear()
