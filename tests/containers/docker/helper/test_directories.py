@@ -23,7 +23,8 @@ from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.checks.software import software_checks
-from p2pool.drivers.containers.docker import directories
+from p2pool.drivers.containers.docker import directories, helper
+from p2pool.drivers.containers.docker.images.helper_image import helper_image
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.errors import RuntimeUnavailable
@@ -166,6 +167,17 @@ async def test_the_check_starts_a_container_and_fails(
         (found,) = [check for check in checks if check.name == name]
         assert found.verdict is verdict, found
         assert bool(found.todo) is (verdict is Verdict.FAIL)
+
+
+async def test_a_processor_without_a_helper_image_is_told(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check fails and names the processors that there are images for."""
+    monkeypatch.setattr(helper, "helper_image", lambda platform: helper_image("linux/arm"))
+    checks = await software_checks(runtime_in(tmp_path, engine), ())
+    (found,) = [check for check in checks if check.name == "a container"]
+    assert found.verdict is Verdict.FAIL
+    assert "linux/amd64 and linux/arm64; this engine runs linux/arm." in found.found
 
 
 async def test_the_node_is_ineligible_and_the_task_does_not_fail(

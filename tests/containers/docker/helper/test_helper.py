@@ -13,6 +13,7 @@ from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.helper import Helper, HelperMount
 from p2pool.drivers.containers.docker.images.helper_image import LABEL, helper_image
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
+from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.errors import CannotStart, Overloaded, RuntimeUnavailable
 from p2pool.model.ports.runtime import RuntimeScope
@@ -26,7 +27,10 @@ SH = ("/bin/busybox", "sh", "-c")
 
 @pytest.fixture
 async def helper(engine: Engine, client: Any) -> Helper:
-    """A helper; `client` removes its image after the test."""
+    """A helper on an engine that does not have its image yet; `client` removes it afterwards."""
+    name = helper_image("linux/amd64").reference
+    if client.images(name):
+        client.remove_image(name, force=True)
     return Helper(SCOPE, DockerClient(engine.url))
 
 
@@ -51,6 +55,17 @@ async def test_a_foreign_image_of_the_name_is_not_taken(helper: Helper, client: 
     assert await helper.ready() != foreign
     ran = await helper.run(("/usr/sbin/nft", "--version"), deadline_ms=SOON_MS)
     assert (ran.exit_code, ran.stdout[:8]) == (0, b"nftables")
+
+
+async def test_the_image_is_not_the_agents_to_delete(
+    helper: Helper, engine: Engine, tmp_path: Path
+) -> None:
+    """Neither making room nor a limit on images takes it, although no container uses it."""
+    await helper.ready()
+    settings = Settings(images_max_bytes=1, image_grace_ms=0)
+    images = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings).images
+    assert await images.collect() == await images.collect(lambda: False) == []
+    assert await helper.loaded()
 
 
 async def test_a_container_has_nothing_that_it_was_not_given(
