@@ -10,7 +10,7 @@ they take nothing of their own.
 Source: docs/design/tasks.md, "Placement".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -21,6 +21,7 @@ from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, TaskId
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks.set_aside import SetAside
 from p2pool.model.tasks.spec import Constraint, Resources
 
 MIB = 1024 * 1024
@@ -45,7 +46,8 @@ class NodeOffer:
 class Demand:
     """What each copy of a task needs on a node. Tasks with equal `shape` need the same.
 
-    `set_aside`: nodes that refused to start it and are not to be tried yet, and why.
+    `refused`: how often each node refused to start it; `set_aside`: those of them that are not to
+    be tried yet, and why.
     """
 
     task_id: TaskId
@@ -53,6 +55,7 @@ class Demand:
     constraints: tuple[Constraint, ...]
     ports: tuple[HostPort, ...]
     order_bytes: int
+    refused: Mapping[NodeId, int] = attrs.field(factory=dict)
     set_aside: Mapping[NodeId, str] = attrs.field(factory=dict)
 
     @property
@@ -62,8 +65,9 @@ class Demand:
         return (self.resources, self.constraints, self.ports, self.order_bytes, aside)
 
 
-def need_of(task: Task, set_aside: Mapping[NodeId, str] | None = None) -> Demand:
-    """What each copy of this task needs."""
+def need_of(task: Task, refusals: Iterable[SetAside] = (), at_ms: int = 0) -> Demand:
+    """What each copy of this task needs, at a log time; `refusals`: the nodes that refused it."""
+    rows = tuple(refusals)
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
     return Demand(
@@ -72,7 +76,8 @@ def need_of(task: Task, set_aside: Mapping[NodeId, str] | None = None) -> Demand
         constraints=spec.constraints,
         ports=ports,
         order_bytes=order_bytes(task.record.signed),
-        set_aside=set_aside or {},
+        refused={row.node_id: row.times for row in rows},
+        set_aside={row.node_id: row.reason for row in rows if not row.over(at_ms)},
     )
 
 

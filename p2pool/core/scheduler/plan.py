@@ -154,8 +154,7 @@ class _Planner:
             self._place_each(waiting, need)
 
     def _need(self, task: Task) -> Demand:
-        aside = self.state.set_aside.of_task(task.task_id)
-        return need_of(task, {r.node_id: r.reason for r in aside if not r.over(self.at_ms)})
+        return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms)
 
     def _waiting(self, task: Task) -> tuple[Allocation, ...]:
         """The copies that want a place; of a gang, all or none."""
