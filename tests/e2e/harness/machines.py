@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,7 +47,7 @@ class Place(Acting):
     def run_file(self, at: DevAgent, script: str, **spec: Any) -> str:
         """Run a task from a file, for what has no flag; its id."""
         wanted = {
-            "name": "endings",
+            "name": f"endings-{uuid.uuid4().hex[:8]}",
             "image": IMAGE,
             "command": ["sh", "-c", script],
             "resources": {"cpu_milli": 100, "memory_bytes": 64 * 2**20},
