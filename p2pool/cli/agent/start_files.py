@@ -128,7 +128,7 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
         overrides = last.overrides
     files.setdefault("config", directory / CONFIG_NAME)
     files.setdefault("node_key", directory / NODE_KEY_FILE)
-    found: dict[str, Any] = {name: path for name, path in files.items()}
+    found: dict[str, Any] = dict(files)
     return StartFiles(directory=directory, overrides=overrides, last=last, **found, **flags)
 
 
