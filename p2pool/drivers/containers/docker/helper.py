@@ -117,11 +117,17 @@ class Helper:
     async def _load(self, wanted: HelperImage) -> str:
         archive = await trio.to_thread.run_sync(wanted.archive)
 
-        def load(client: Any) -> list[Any]:
-            return list(client.load_image(archive) or ())
+        deadline_ms = limits.HELPER_LOAD_DEADLINE_MS
+
+        def load(api: Any) -> list[Any]:
+            # The SDK's own `load_image` waits no longer than for any other answer.
+            url = api._url("/images/load")
+            response = api._post(url, data=archive, stream=True, timeout=deadline_ms / 1000)
+            api._raise_for_status(response)
+            return list(api._stream_helper(response, decode=True))
 
         try:
-            said = await self._engine.ask(load)
+            said = await self._engine.ask(load, deadline_ms)
         except APIError as error:
             raise start_error(error) from error
         found = await self._find(wanted)

@@ -155,10 +155,11 @@ class DockerRuntime:
                     self._settings.bind_directories,
                 )
             except (RuntimeUnavailable, Misconfigured) as error:
+                sure = isinstance(error, DirectoryUnseen | Misconfigured)
                 # Once seen, they are not lost because an engine was too busy to look again.
-                if fresh or not self._seen or isinstance(error, DirectoryUnseen):
+                if fresh or sure or not self._seen:
                     self._seen, self._unseen = False, error
-                wait_ms = limits.DIRECTORIES_RETRY_MS
+                wait_ms = limits.DIRECTORIES_RETRY_MS if sure or self._seen else 0
             else:
                 self._seen, self._unseen = True, None
                 wait_ms = limits.DIRECTORIES_SEEN_MS

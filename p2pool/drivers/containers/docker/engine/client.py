@@ -62,9 +62,9 @@ class DockerClient:
             self._made = make_client(timeout_s, **options)
         return self._made
 
-    async def ask(self, ask: Callable[[Any], T]) -> T:
+    async def ask(self, ask: Callable[[Any], T], timeout_ms: int | None = None) -> T:
         """Ask the engine in a thread. APIError: the engine refused."""
-        timeout_s = limits.ENGINE_CALL_TIMEOUT_MS / 1000
+        timeout_s = (timeout_ms or limits.ENGINE_CALL_TIMEOUT_MS) / 1000
 
         def call() -> T:
             with engine_errors(), answered_within(timeout_s):
