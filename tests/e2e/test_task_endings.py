@@ -44,6 +44,12 @@ async def test_exit_codes_decide(place: Place) -> None:
         at, "again", "exit 4", "--restart", "on-failure", "--restart-attempts", "1"
     )
     killed = place.submit(at, "killed", "sh -c 'kill -9 $$'; exit $?")
+    loud = place.submit(
+        at, "loud", "echo one; sleep 1; exit 4", "--restart", "always", "--restart-attempts", "2"
+    )
+    read = p2pool("task", "logs", "-f", loud, **place.environment(at))
+    assert (read.returncode, read.stdout) == (0, "one\n" * 3)
+    assert "is failed, exit code 4" in read.stderr
     await place.wait_states(at, good, "succeeded")
     (copy,) = await place.wait_states(at, bad, "failed")
     assert (copy["exit_code"], copy["oom_killed"]) == (3, False)
@@ -172,6 +178,35 @@ async def test_back_in_time_it_runs_on(place: Place) -> None:
     assert (await place.running(other, task))["attempt"] == 1
     assert await place.containers(agent) == before
     await place.stop_task(other, task)
+
+
+async def test_back_too_late_and_not_replaced_it_is_taken_back(place: Place) -> None:
+    """No other node may take the copy, so it is lost, and it runs on: the pool says so again once
+    its agent is heard, whatever that agent had reported before."""
+    at = place.agents[0]
+    task = place.run_file(at, ENDLESS, reconnect_window_s=600)
+    agent = place.agent_of(await place.running(at, task))
+    other = place.other_than(agent)
+    lost = place.run_file(
+        other,
+        ENDLESS,
+        reconnect_window_s=2,
+        constraints=[{"attribute": "node", "value": agent.node_id}],
+    )
+    await place.running(other, lost)
+    before = await place.containers(agent)
+    await _silent(place, agent, other)
+    (unknown,) = (await place.task(other, task))["allocations"]
+    assert (unknown["state"], unknown["known"]) == ("running", False)
+    await place.wait_states(other, lost, "lost")
+    assert agent.child is not None
+    agent.child.signal(signal.SIGCONT)
+    await _heard(place, agent, other)
+    copy = await place.running(other, lost)
+    assert (copy["attempt"], copy["known"]) == (1, True)
+    assert await place.containers(agent) == before
+    for one in (task, lost):
+        await place.stop_task(other, one)
 
 
 async def test_back_too_late_the_older_copy_ends(place: Place) -> None:

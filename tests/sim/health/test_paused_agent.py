@@ -5,6 +5,7 @@ import pytest
 from p2pool.core import inputs
 from p2pool.core.fsm.state import Allocation
 from p2pool.core.leader import decisions
+from p2pool.model import limits
 from p2pool.model.access.requests import Action
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import TaskId
@@ -158,3 +159,18 @@ def test_a_replacement_that_has_not_begun_is_taken_back() -> None:
     pool.send(0, pool.sign(Action.DRAIN, at.node_id.hex(), ""))
     pool.until(lambda: copies(pool, name)[0].attempt == 3, 30_000)
     pool.until(lambda: pool.states(name) == ["RUNNING"], 30_000)
+
+
+def test_more_copies_than_a_heartbeat_names_are_all_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A node first names those that the log takes for lost, and then the next ones."""
+    pool = formed()
+    third = Resources(cpu_milli=2_600)
+    name = pool.run_task(0, replicas=9, resources=third, reconnect_window_s=10)
+    monkeypatch.setattr(limits, "ALLOCATIONS_PER_HEARTBEAT_MAX", 1)
+    machine = pool.other()
+    pool.world.stall(machine, OUTAGE_MS)
+    pool.until(lambda: pool.states(name).count("LOST") == 3, OUTAGE_MS)
+    pool.until(lambda: pool.states(name) == ["RUNNING"] * 9, 40_000)
+    assert [c.attempt for c in copies(pool, name)] == [1] * 9
