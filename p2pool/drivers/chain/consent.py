@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from eth_utils.crypto import keccak
 
+from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
-from p2pool.model.ids import Address, NodeId
+from p2pool.model.ids import Address, Digest, NodeId
+from p2pool.wire.eip712 import recover
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -109,19 +111,17 @@ def countersign(member: "LocalAccount", invite: Invite) -> bytes:
 
 
 def invite_signer(invite: Invite) -> Address:
-    """The account that signed an invite; `BadSignature` if the signature is invalid."""
-    from eth_account import Account
-    from eth_account.messages import encode_defunct
-    from eth_keys.exceptions import BadSignature as BadKeySignature
-    from eth_utils.exceptions import ValidationError
-
+    """The account that signed an invite; `BadSignature` if the signature is none, in the one form
+    that the contracts take."""
+    if not is_well_formed(invite):
+        raise BadSignature("The invite's numbers are out of bounds.")
     digest = invite_digest(
         invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
     )
-    try:
-        found = Account.recover_message(
-            encode_defunct(primitive=digest), signature=invite.signature
-        )
-    except (BadKeySignature, ValidationError, ValueError, TypeError) as bad:
-        raise BadSignature("The invite's signature is invalid.") from bad
-    return Address(bytes.fromhex(found[2:]))
+    return recover(Digest(personal_hash(digest)), invite.signature)
+
+
+def is_well_formed(invite: Invite) -> bool:
+    """Whether the contracts can read an invite: the codec lets negative numbers in."""
+    numbers = (invite.domain_id, invite.pool_id, invite.nonce, invite.expiration_s)
+    return all(0 <= number <= limits.CHAIN_WORD_MAX for number in numbers)

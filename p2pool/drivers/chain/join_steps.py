@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
+from p2pool.drivers.chain.consent import is_well_formed
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
@@ -216,7 +217,8 @@ class Joining:
     async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
         """Whether an invite is worth a transaction: for us, not expired, and from the manager."""
         wanted = (pool.domain_id, self.pool_id, self.node_id)
-        if (invite.domain_id, invite.pool_id, invite.node_id) != wanted:
+        named = (invite.domain_id, invite.pool_id, invite.node_id)
+        if named != wanted or not is_well_formed(invite):
             return False
         if invite.expiration_s <= await self.chain.time_s():
             return False
