@@ -13,7 +13,7 @@ import attrs
 import click
 
 from p2pool.cli.shared.lookup import find_node
-from p2pool.cli.shared.options import wait_timeout_option
+from p2pool.cli.shared.options import wait_options
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.client.agent_client import AgentClient, Answer
@@ -96,8 +96,7 @@ def _command(wish: Wish) -> click.Command:
 
 
 def _wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    command = wait_timeout_option(_WAIT_DEFAULT)(command)
-    return click.option("--wait", is_flag=True, help="Wait until nothing runs there.")(command)
+    return wait_options("nothing runs there", _WAIT_DEFAULT)(command)
 
 
 def _no_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from p2pool.cli.shared import types
 from p2pool.client.agent_client import AgentClient
@@ -22,15 +23,30 @@ consistent_option = click.option(
 )
 
 
-def wait_timeout_option(default: str) -> Callable[[F], F]:
-    """`--timeout`, in seconds, for a command that can `--wait`."""
-    return click.option(
-        "--timeout",
-        type=types.Span(),
-        default=default,
-        show_default=True,
-        help="How long --wait waits.",
-    )
+def wait_options(what: str, default: str) -> Callable[[F], F]:
+    """`--wait`, which waits until `what`, and `--timeout`, in seconds, which needs it."""
+
+    def needed(context: click.Context, option: click.Parameter, value: int) -> int:
+        given = context.get_parameter_source("timeout") is ParameterSource.COMMANDLINE
+        if given and not context.params.get("wait"):
+            raise click.UsageError("--timeout needs --wait: nothing else waits.", context)
+        return value
+
+    def both(command: F) -> F:
+        command = click.option(
+            "--timeout",
+            type=types.Span(),
+            default=default,
+            show_default=True,
+            callback=needed,
+            help="How long --wait waits.",
+        )(command)
+        # Eager: known before the other is judged, in whichever order they are given.
+        return click.option("--wait", is_flag=True, is_eager=True, help=f"Wait until {what}.")(
+            command
+        )
+
+    return both
 
 
 def agent_option(command: F) -> F:

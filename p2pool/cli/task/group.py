@@ -16,7 +16,7 @@ from p2pool.cli.shared.options import (
     agent_option,
     consistent_option,
     json_option,
-    wait_timeout_option,
+    wait_options,
 )
 from p2pool.cli.shared.output import age, short, warn, write_json
 from p2pool.cli.shared.signing import Signer, signer_options
@@ -34,8 +34,6 @@ from p2pool.model.errors import NotFound, Unavailable
 
 _WAIT_DEFAULT = "5m"
 
-wait_timeout = wait_timeout_option(_WAIT_DEFAULT)
-
 
 @click.group(name="task", help="Run, watch and stop tasks: containers in the pool.")
 def task() -> None:
@@ -49,13 +47,10 @@ task.add_command(metrics)
 @task.command("run", context_settings={"ignore_unknown_options": False})
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
 @flags.run_options
-@click.option(
-    "--wait",
-    is_flag=True,
-    help="Wait until all copies run or the task has ended; a task of one copy that"
-    " fails gives its exit code.",
+@wait_options(
+    "all copies run or the task has ended; a task of one copy that fails gives its exit code",
+    _WAIT_DEFAULT,
 )
-@wait_timeout
 @signer_options
 @click.pass_context
 def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
@@ -252,8 +247,7 @@ def _digests(one: Answer) -> list[str]:
 
 @task.command("stop")
 @click.argument("name", metavar="TASK")
-@click.option("--wait", is_flag=True, help="Wait until no copy runs.")
-@wait_timeout
+@wait_options("no copy runs", _WAIT_DEFAULT)
 @signer_options
 def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""

@@ -25,6 +25,12 @@ NODE = "0x" + "11" * 20
         ("pool end -1", "No such option"),
         ("pool end -- -1", "-1 is below 0, the least"),
         ("dev up --nodes many", "is not a valid integer"),
+        ("task stop x --timeout 5s", "--timeout needs --wait"),
+        ("task run --image a --timeout 5s", "--timeout needs --wait"),
+        (f"node drain {NODE} --timeout 5s", "--timeout needs --wait"),
+        ("wallet show k.json --passphrase-file p", "--passphrase-file needs --check"),
+        ("volume export data --json", "--json needs -o FILE"),
+        (f"agent check --node {NODE} --node-key k.json", "give one of them"),
     ],
 )
 async def test_which_end_is_broken_and_what_the_range_is(
