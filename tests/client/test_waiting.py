@@ -136,3 +136,18 @@ def test_reasons_are_told_once_and_a_few_of_them() -> None:
     assert exit_code_of(told("failed", "x", spec={"system": True})) == 1
     assert exit_code_of(told("failed", "x")) == 7
     assert ending_text(told("stopped", "stop by 0x1")).startswith("web was stopped: stop by 0x1")
+
+
+async def test_what_an_agent_calls_a_task_does_not_reach_the_terminal(
+    served: Served, commands: Commands
+) -> None:
+    """Not even in the one sentence about it."""
+    view = served.port.seen
+    named = attrs.evolve(view.tasks[0].spec, name="a\x1b[2J\u202eb")
+    served.port.seen = attrs.evolve(view, tasks=(attrs.evolve(view.tasks[0], spec=named),))
+    for words in (("stop", ID), ("show", ID), ("ls",), RUN):
+        result = await commands(task, *words)
+        assert result.exit_code == 0, result
+        said = result.stdout + result.stderr
+        assert "\x1b" not in said
+        assert "\u202e" not in said

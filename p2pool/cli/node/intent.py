@@ -14,7 +14,7 @@ import click
 
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import wait_options
-from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.output import short, write_json, write_line
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
@@ -90,7 +90,7 @@ def _command(wish: Wish) -> click.Command:
             if signer.as_json:
                 write_json("request", said)
         if wait and not signer.as_json:
-            click.echo(f"{short(one['node_id'])} is {wish.reached}.")
+            write_line(f"{short(one['node_id'])} is {wish.reached}.")
 
     return change
 
@@ -111,7 +111,7 @@ def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
     node_id = one["node_id"]
     if one["intent"] in wish.already:
         if not signer.as_json:
-            click.echo(f"{short(node_id)} is already {one['intent']}: nothing to sign.")
+            write_line(f"{short(node_id)} is already {one['intent']}: nothing to sign.")
         said = {"action": wish.action.value, "changed": False}
         told: Answer = {**said, "index": None, "leader": None, "replicated": None}
         return {**told, "duplicate": None, "node_id": node_id, "node": None}
@@ -119,7 +119,7 @@ def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
     if answer is None:
         return None
     if not signer.as_json:
-        click.echo(f"{short(node_id)} {wish.done}")
+        write_line(f"{short(node_id)} {wish.done}")
     return {**answer, "node_id": node_id, "node": None}
 
 
@@ -132,7 +132,7 @@ def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int)
             return one
         if one["allocations"] != said:
             said = one["allocations"]
-            click.echo(f"{one['intent']}: {said} copies left.", err=True)
+            write_line(f"{one['intent']}: {said} copies left.", err=True)
         if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
             raise Unavailable(
                 f"The node {node_id} is not {wish.reached} after {timeout_s} s; the"

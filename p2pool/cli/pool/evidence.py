@@ -8,7 +8,7 @@ import click
 
 from p2pool.cli.documents import json_text
 from p2pool.cli.shared.options import agent_option, json_option
-from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.output import short, write_json, write_line
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient, Answer
@@ -70,7 +70,7 @@ def evidence(
     columns = ("VOTER", Column("TERM", rank=1), Column("KIND", rank=2))
     write_table((*columns, Column("WHAT IT DID", prose=True)), rows, empty)
     if found:
-        click.echo("\n" + "\n".join(_advice([one["voter"]["node_id"] for one in found])))
+        write_line("\n" + "\n".join(_advice([one["voter"]["node_id"] for one in found])))
 
 
 def _write(out: Path, found: Sequence[Answer]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
-from p2pool.cli.shared.output import short, write_json
+from p2pool.cli.shared.output import short, write_json, write_line
 from p2pool.cli.shared.tables import Column, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256, Number
 from p2pool.client.agent_client import AgentClient, Answer
@@ -115,7 +115,7 @@ def recover(
     if sender.as_json:
         write_json("recovery", told)
     elif not no_wait:
-        click.echo(f"Epoch {proposal.root.epoch} has begun; {told['leader']} leads.")
+        write_line(f"Epoch {proposal.root.epoch} has begun; {told['leader']} leads.")
 
 
 def wait_leader(client: AgentClient, proposal: Proposal) -> str:

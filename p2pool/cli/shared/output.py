@@ -25,6 +25,11 @@ def write_json_line(kind: str, value: Mapping[str, Any]) -> None:
     click.echo(json_text(envelope(kind, value), ascii_only=is_narrow(sys.stdout)))
 
 
+def write_line(text: str, *, err: bool = False) -> None:
+    """A sentence for people, with whatever others named in it."""
+    click.echo(visible(text, keep="\n"), err=err)
+
+
 def warn(text: str) -> None:
     """Warn in the document that this command writes, else on standard error, and go on."""
     if not note_warning(text):

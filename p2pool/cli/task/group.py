@@ -18,7 +18,7 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_options,
 )
-from p2pool.cli.shared.output import age, short, warn, write_json
+from p2pool.cli.shared.output import age, short, warn, write_json, write_line
 from p2pool.cli.shared.signing import Signer, signer_options
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.cli.task import flags
@@ -74,16 +74,16 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
     if accepted is None:
         return
     if not signer.as_json:
-        click.echo(accepted["task_id"])  # Now: whoever interrupts the wait has it.
+        write_line(accepted["task_id"])  # Now: whoever interrupts the wait has it.
     elif not given["wait"]:
         write_json("request", {**accepted, "task": None})
     one = _followed(signer, accepted, given["timeout"], _settled) if given["wait"] else None
     if one is not None and one["state"] not in ("running", "succeeded"):
         if not signer.as_json:
-            click.echo(ending_text(one), err=True)
+            write_line(ending_text(one), err=True)
         context.exit(exit_code_of(one))
     if one is not None and not signer.as_json:
-        click.echo(ending_text(one), err=True)
+        write_line(ending_text(one), err=True)
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -260,4 +260,4 @@ def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
     elif signer.as_json:
         write_json("request", {**answer, "task": None})
     if not signer.as_json:
-        click.echo(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")
+        write_line(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")

@@ -87,7 +87,7 @@ class Waiting:
         here = {copy["id"]: copy for copy in fetched[:_BARS_MAX]}
         for name, copy in here.items():
             if name not in self._bars:
-                title = f"{copy['replica']} on {short(copy['node_id'])}"
+                title = visible(f"{copy['replica']} on {short(copy['node_id'])}")
                 self._bars[name] = self._progress.add_task(title)
             self._progress.update(
                 self._bars[name], total=copy["pull_total_bytes"], completed=copy["pulled_bytes"]
@@ -105,7 +105,11 @@ def _bars() -> Any:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+    )
     shown = Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True))
     shown.start()
     return shown

@@ -134,6 +134,7 @@ class Images:
     @asynccontextmanager
     async def _one_of(self, image: str) -> AsyncGenerator[None, None]:
         """Of several tasks that want one image, one pulls it."""
+        image = reference_of(image).full
         lock = self._fetching.setdefault(image, trio.Lock())
         try:
             async with lock:
@@ -169,7 +170,7 @@ class Images:
     def _remember(self, image: str, before: Local | None, after: Local) -> None:
         """A name that did not exist before is ours; so is the image that a name of ours had
         before."""
-        known = self._known()
+        known, image = self._known(), reference_of(image).full
         if before is None:
             known[image] = Fetched(after.id, after.size_bytes, _now_ms())
         elif image in known:
@@ -181,7 +182,7 @@ class Images:
     async def used(self, image: str) -> None:
         """A container of this image is starting."""
         async with self._lock:
-            known = self._known()
+            known, image = self._known(), reference_of(image).full
             if image in known:
                 known[image] = attrs.evolve(known[image], used_at_ms=_now_ms())
                 self._keep(known)
@@ -204,7 +205,7 @@ class Images:
                 young = now_ms - known[image].used_at_ms < self._settings.image_grace_ms
                 if known[image].id in used or young:
                     continue
-                if await self._delete(_engines_name(image, known[image])):
+                if await self._delete(image):
                     gone.append(image)
                     del known[image]
             self._keep(known)
@@ -225,7 +226,7 @@ class Images:
         """Without names that somebody else deleted, or moved to another image."""
         kept = {}
         for image, fetched in known.items():
-            record = await self._record(_engines_name(image, fetched))
+            record = await self._record(image)
             if record is not None and str(record["Id"]) == fetched.id:
                 kept[image] = fetched
         return kept
@@ -240,7 +241,8 @@ class Images:
     def _known(self) -> dict[str, Fetched]:
         try:
             rows = json.loads(self._path.read_bytes())
-            return {str(name): Fetched(*row) for name, row in rows.items()}
+            fetched = [(str(name), Fetched(*row)) for name, row in rows.items()]
+            return {_engines_name(name, one): one for name, one in fetched}
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return {}  # Without a record, no image counts as ours.
 
@@ -279,7 +281,8 @@ def free_bytes(path: Path) -> int:
 
 
 def _engines_name(image: str, fetched: Fetched) -> str:
-    """What the engine calls a row of the record: an image that lost its name goes by its id."""
+    """What the engine calls a row of the record: an image's name in its normal form, so that one
+    image has one row, or the id of one that lost its name."""
     return image if image == fetched.id else reference_of(image).full
 
 
