@@ -79,7 +79,7 @@ def _command(wish: Wish) -> click.Command:
     @_wait_options if wish.reached else _no_options
     @signer_options
     def change(node_id: str, signer: Signer, wait: bool = False, timeout: int = 0) -> None:
-        one = find_node(signer.client, node_id)
+        one = find_node(signer.client, node_id)["node"]
         said = _ask(signer, wish, one)
         if said is None:
             return

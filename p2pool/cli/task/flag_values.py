@@ -110,7 +110,7 @@ def _mount_value(key: str, value: str, *, in_memory: bool) -> Any:
             least = limits.MEMORY_FILES_MIN_BYTES if in_memory else limits.SIZE_MIN_BYTES
             return types.Size(least).convert(value, None, None)
         case "keep_s":
-            return types.Span(limits.VOLUME_KEEP_MAX_S).convert(value, None, None)
+            return types.Span(most=limits.VOLUME_KEEP_MAX_S).convert(value, None, None)
         case _:
             return value
 

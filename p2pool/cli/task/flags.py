@@ -145,7 +145,7 @@ OPTIONS = (
     click.option("--deadline", type=types.Span(), help="Stop it after this time, such as 2h."),
     click.option(
         "--stop-grace",
-        type=types.Span(limits.STOP_GRACE_MAX_S),
+        type=types.Span(most=limits.STOP_GRACE_MAX_S),
         help="Time to end after SIGTERM, before SIGKILL.",
     ),
     click.option(

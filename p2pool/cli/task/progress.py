@@ -60,7 +60,7 @@ class Waiting:
 
     def show(self, one: Answer) -> None:
         """Say what is new since the last time."""
-        said = reasons_text(one)
+        said = reasons_text(one, pulls=False)
         why = f" ({said})" if said else ""
         now = visible(f"{one['state']}: {copies_text(one)} copies run{why}")
         fetched = pulls(one)

@@ -24,10 +24,11 @@ def pull_text(copy: Answer) -> str:
     return f"fetching: {size(done)} of {size(total)} ({100 * done // max(1, total)}%)"
 
 
-def reason_text(copy: Answer) -> str:
-    """Why a copy is in its state, as far as that is known; else empty."""
+def reason_text(copy: Answer, *, pulls: bool = True) -> str:
+    """Why a copy is in its state, as far as that is known; else empty. `pulls`: with how much of
+    its image is here."""
     parts = [copy["reason"]] if copy["reason"] else []
-    if copy["pull_total_bytes"]:
+    if pulls and copy["pull_total_bytes"]:
         parts.append(pull_text(copy))
     if copy["oom_killed"]:
         whose = "one of its processes" if copy["exit_code"] == 0 else "it"
@@ -38,10 +39,10 @@ def reason_text(copy: Answer) -> str:
     return "; ".join(parts)
 
 
-def reasons_text(one: Answer) -> str:
+def reasons_text(one: Answer, *, pulls: bool = True) -> str:
     """Why copies do not run, each reason once, the most frequent first."""
     waiting = [c for c in one["allocations"] if c["state"] not in ("running", "succeeded")]
-    counted = Counter(text for text in map(reason_text, waiting) if text)
+    counted = Counter(text for copy in waiting if (text := reason_text(copy, pulls=pulls)))
     named = [
         f"{text} ({count} copies)" if count > 1 else text
         for text, count in counted.most_common(_REASONS_MAX)

@@ -121,7 +121,7 @@ def test_no_error_suggests_another_key_where_there_was_one(
     assert "wallet new" not in said
     (home / "data" / "store.db").unlink()
     assert run("--config", "pool.toml") == errors.MISCONFIGURED
-    assert "p2pool wallet new data/node.json" in capsys.readouterr().err
+    assert f"p2pool wallet new {Path('data/node.json').absolute()}" in capsys.readouterr().err
     assert len(starts) == 1
 
 
