@@ -27,6 +27,7 @@
     |   |-- NoLeader           no leader is known, or it did not answer in time
     |   |-- ChainUnavailable   no endpoint gives a usable answer
     |   |-- RuntimeUnavailable the container engine does not answer
+    |   |   `-- DirectoryUnseen    it does not see a directory that the agent sees
     |   |-- RegistryUnavailable  the image's registry does not answer
     |   |-- DiskFull           no space for an image or a container
     |   |-- StoreFailed        the disk refuses to write
@@ -234,6 +235,8 @@ class RuntimeUnavailable(Unavailable):
 
 class DirectoryUnseen(RuntimeUnavailable):
     """The container engine does not see a directory that the agent sees."""
+
+    code = "directory-unseen"
 
 
 class RegistryUnavailable(Unavailable):

@@ -11,22 +11,7 @@ from p2pool.drivers.config.schema import (
     write_config,
 )
 from p2pool.model.errors import Misconfigured
-
-ADDRESS = "0x" + "ab" * 20
-GOOD = f"""
-[chain]
-id = 31337
-endpoints = ["http://127.0.0.1:8545"]
-[chain.addresses]
-network = "{ADDRESS}"
-pool = "{ADDRESS}"
-registry = "{ADDRESS}"
-stake = "{ADDRESS}"
-domains = "{ADDRESS}"
-token = "{ADDRESS}"
-[pool]
-id = 3
-"""
+from tests.drivers.least_config import ADDRESS, GOOD
 
 
 def load(tmp_path: Path, text: str, **env: str) -> AgentConfig:

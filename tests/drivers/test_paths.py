@@ -12,7 +12,7 @@ from p2pool.drivers.config.schema import default_directory, load_config
 from p2pool.drivers.keys.keystore import read_passphrase
 from p2pool.model.errors import Misconfigured
 from tests.cli.command_tree import every_command
-from tests.drivers.test_config import GOOD
+from tests.drivers.least_config import GOOD
 
 NOBODY = "~nobody-of-that-name/x"
 
