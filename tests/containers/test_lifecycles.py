@@ -27,6 +27,7 @@ from docker.errors import APIError
 from p2pool.agent.clock import read_clock
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.labels import name_of
+from p2pool.drivers.containers.docker.images.helper_image import LABEL as HELPER
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.states import AllocationState
@@ -47,6 +48,7 @@ SCRIPTS = {
     "fails": "sleep 0.3; exit 3",
 }
 ENDS = {"succeeds": S.SUCCEEDED, "fails": S.FAILED}
+OWN_NETWORKS = ["bridge", "host", "none"]
 ALONE = os.environ.get("P2POOL_LIFECYCLE")
 SEEDS = [int(ALONE)] if ALONE else list(range(int(os.environ.get("P2POOL_LIFECYCLES", "10"))))
 
@@ -260,11 +262,13 @@ class Life:
                 await self.side.wait(self._settled, 60)
 
     def _engine_agrees(self) -> bool:
-        """Whether there is one container for each copy that is wanted, and all run."""
-        rows = self.client.containers(all=True)
+        """Whether there is one container for each copy that is wanted, one that holds its network,
+        and all run. Helpers that a killed engine left are removed at the end."""
+        rows = [r for r in self.client.containers(all=True) if r["Labels"].get(HELPER) != "1"]
         names = Counter(str(row["Names"][0]).lstrip("/") for row in rows)
         wanted = self.wanted().values()
-        expected = [name_of(self.scope, c.desired.allocation, c.attempt) for c in wanted]
+        copies = [name_of(self.scope, c.desired.allocation, c.attempt) for c in wanted]
+        expected = [*copies, *(f"{name}-net" for name in copies)]
         return names == Counter(expected) and all(row["State"] == "running" for row in rows)
 
     def _settled(self) -> bool:
@@ -300,9 +304,15 @@ class Life:
             copy.stopped = True
         self.order(*self.copies.values())
         await self.side.wait(lambda: not self.side.worker.items, 60)
+        # A copy is told as gone a moment before its sandbox and its network are.
+        with trio.move_on_after(30):
+            while self.client.containers(all=True):
+                await self.side.runtime.list()
+                await self.side.runtime.helper.sweep(young=True)
         assert self.client.containers(all=True) == []
         assert not self.client.volumes()["Volumes"]
-        assert sorted(n["Name"] for n in self.client.networks()) == ["bridge", "host", "none"]
+        await until(lambda: len(self.client.networks()) == len(OWN_NETWORKS))
+        assert sorted(n["Name"] for n in self.client.networks()) == OWN_NETWORKS
         await until(lambda: _shims(self.engine) == 0)
         await self.end()
         assert self.disk.rows["orders"] == {}

@@ -203,7 +203,12 @@ def _read_request(connection: socket.socket) -> bytes:
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: *(\d+)", head)
-    while length and len(body) < int(length[1]):
-        body += connection.recv(CHUNK_BYTES)
+    pieces, size = [body], len(body)
+    while length and size < int(length[1]):
+        if not (more := connection.recv(CHUNK_BYTES)):
+            return b""  # Cut off in the middle.
+        pieces.append(more)
+        size += len(more)
+    body = b"".join(pieces)
     head = re.sub(rb"(?i)\r\nconnection:[^\r]*", b"", head) + b"\r\nConnection: close"
     return head + b"\r\n\r\n" + body

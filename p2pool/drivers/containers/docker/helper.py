@@ -41,6 +41,8 @@ from p2pool.model.ports.runtime import RuntimeScope
 
 log = get_logger(__name__)
 
+WORK = "1"
+"""The label of a container that does a piece of work, where the image's is its layer."""
 PATH = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 FED = ("/bin/busybox", "sh", "-c", 'head -c "$0" | "$@"')
 """Ends a command's input after a number of bytes, which no other end could be given to."""
@@ -267,7 +269,8 @@ class Helper:
         """Remove helpers that nobody waits for. `young`: also those that another program of this
         node's owner may still be waiting for, such as `agent check`."""
         labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
-        filters = {"label": [*labels, LABEL]}
+        # Whatever else runs our image, such as the sandboxes of copies, inherits the image's label.
+        filters = {"label": [*labels, f"{LABEL}={WORK}"]}
         try:
             rows = await self._engine.ask(lambda c: c.containers(all=True, filters=filters))
         except APIError as error:
@@ -339,7 +342,7 @@ def _body(
         "User": "0:0",
         "WorkingDir": "/",
         "Healthcheck": {"Test": ["NONE"]},
-        "Labels": scope_labels(scope) | {LABEL: "1"},
+        "Labels": scope_labels(scope) | {LABEL: WORK},
         "Tty": False,
         "OpenStdin": stdin is not None,
         "HostConfig": {

@@ -227,6 +227,20 @@ async def test_a_copy_does_not_outlive_its_sandbox(runtime: DockerRuntime, clien
                 await trio.sleep(0.05)
 
 
+async def test_a_sandbox_is_no_leftover(
+    runtime: DockerRuntime, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs the helpers' image, and helpers that nobody waits for are removed: it is none."""
+    monkeypatch.setattr(limits, "HELPER_LEFTOVER_MS", -60_000)
+    await runtime.start(of_task(1, FOREVER))
+    await runtime.tidy(lambda task, at_ms: False, Retention(0, 0))
+    await runtime.helper.sweep(young=True)
+    (box,) = client.containers(filters={"label": ["p2pool.sandbox"]})
+    assert box["State"] == "running"
+    (status,) = await runtime.list()
+    assert not status.ended
+
+
 async def test_the_end_of_a_sandbox_is_told(runtime: DockerRuntime, client: Any) -> None:
     """As a hint for its copy, so that nobody waits for the next look."""
     wanted = of_task(1, FOREVER)

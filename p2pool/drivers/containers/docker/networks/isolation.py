@@ -152,19 +152,23 @@ class Isolation:
         with _nodes_fault():
             image = await self._helper.ready()
         async with self._networks.door:
-            if (there := await self._inspect(name)) is not None:
-                return f"{JOINS}{there['Id']}"
-            network = await self._networks.ensure(plan, host)
-            body = sandbox_body(self._scope, plan, network, resolvers)
-            body["HostConfig"]["Runtime"] = self._settings.oci_runtime
-            try:
-                made = await self._ask(
-                    lambda c: c.create_container_from_config(body | {"Image": image}, name)
-                )
-            except APIError as error:
-                if error.status_code == 409 and (there := await self._inspect(name)) is not None:
+            with self._swept_later():
+                if (there := await self._inspect(name)) is not None:
                     return f"{JOINS}{there['Id']}"
-                raise start_error(error) from error
+                network = await self._networks.ensure(plan, host)
+                body = sandbox_body(self._scope, plan, network, resolvers)
+                body["HostConfig"]["Runtime"] = self._settings.oci_runtime
+                try:
+                    made = await self._ask(
+                        lambda c: c.create_container_from_config(body | {"Image": image}, name)
+                    )
+                except APIError as error:
+                    if (
+                        error.status_code == 409
+                        and (there := await self._inspect(name)) is not None
+                    ):
+                        return f"{JOINS}{there['Id']}"
+                    raise start_error(error) from error
         return f"{JOINS}{made['Id']}"
 
     async def up(self, key: Key, copy: Mapping[str, Any]) -> None:
@@ -229,9 +233,21 @@ class Isolation:
     async def left(self, key: Key) -> None:
         """Remove an attempt's sandbox, and its task's network if that was the last one on it."""
         name = sandbox_name(self._scope, key)
-        if (box := await self._inspect(name)) is not None:
-            await self._act(lambda c: c.remove_container(str(box["Id"]), v=True, force=True))
-            await self._networks.sweep(key[0].task_id)
+        with self._swept_later():
+            if (box := await self._inspect(name)) is not None:
+                await self._act(lambda c: c.remove_container(str(box["Id"]), v=True, force=True))
+                await self._networks.sweep(key[0].task_id)
+
+    @contextmanager
+    def _swept_later(self) -> Iterator[None]:
+        """What is not done to its end may leave a network: the next listing sweeps all."""
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            if not done:
+                self._swept = False
 
     async def settle(self, key: Key) -> None:
         """Let what is left of an attempt follow the other: a copy its sandbox, or the other way."""
@@ -272,11 +288,11 @@ class Isolation:
                 nursery.start_soon(self._try_settle, key)
         if not self._swept:
             try:
-                await self._networks.sweep()
+                with self._swept_later():
+                    self._swept = True
+                    await self._networks.sweep()
             except P2poolError as error:
                 log.info("networks without copies stay for now", reason=str(error))
-            else:
-                self._swept = True
 
     async def refresh(self) -> None:
         """Write the rules of running copies anew if the machine has other addresses by now."""
