@@ -21,6 +21,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.text.clip import clipped
+from p2pool.core.feature_levels import pool_level
 from p2pool.core.fsm.permissions import Submission, may_read
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
@@ -39,7 +40,7 @@ from p2pool.model.errors import (
     error_for_code,
 )
 from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
-from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.messages.registry import Channel, Message, since_of
 from p2pool.model.messages.task_streams import (
     FullReason,
     LogChunk,
@@ -232,6 +233,9 @@ class LogStreams:
         answer in time, or its version of the program does not tell."""
         if where == self._node.context.me:
             return self._node.parts.worker.reasons_of(task_id)
+        level = pool_level(self._node.context)
+        if level < since_of(ReasonsRequested):
+            raise Unavailable(f"The pool is at feature level {level}, which has no such question.")
         key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node is not known yet.", hint="Retry.")

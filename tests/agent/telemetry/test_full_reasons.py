@@ -14,6 +14,7 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.worker import events as ev
 from p2pool.model import limits
 from p2pool.model.errors import Unavailable
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.task_streams import LogsClosed
 from p2pool.model.tasks.faults import Fault
@@ -50,10 +51,17 @@ def key_of(key: SigningKey) -> PeerKey:
     return PeerKey(bytes(key.verify_key))
 
 
-def streams(me: NodeId, key: SigningKey, bench: Bench, dial: Callable[[], Pipe]) -> LogStreams:
+def streams(
+    me: NodeId,
+    key: SigningKey,
+    bench: Bench,
+    dial: Callable[[], Pipe],
+    level: int = DISTRUST_LEVEL,
+) -> LogStreams:
     """The log streams of an agent, with a network that reaches one other."""
     context = SimpleNamespace(
         me=me,
+        pool_log=SimpleNamespace(state=SimpleNamespace(level=level)),
         config=SimpleNamespace(pool=POOL),
         bindings=SimpleNamespace(key_of={HERE: key_of(ASKER), THERE: key_of(TELLER)}.get),
     )
@@ -105,3 +113,6 @@ async def test_a_node_that_cannot_tell_is_said_to() -> None:
     await far[0].send(data)
     with pytest.raises(Unavailable, match="does not tell"):
         await asker.reasons_of(desired("a").allocation.task_id, THERE)
+    early = streams(HERE, ASKER, Bench(), lambda: pytest.fail("it dials nobody"), BASE_LEVEL)
+    with pytest.raises(Unavailable, match="feature level 1"):
+        await early.reasons_of(desired("a").allocation.task_id, THERE)

@@ -38,4 +38,6 @@ def test_every_message_says_since_when_it_is() -> None:
         "ChainReadRequested",
         "HistoryRequested",
         "HistorySigned",
+        "ReasonsAnswered",
+        "ReasonsRequested",
     }
