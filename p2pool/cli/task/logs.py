@@ -174,7 +174,14 @@ def _read(
 
     try:
         if options.follow:
-            follower = Follower(client, copy["task_id"], copy["id"], grants, options, say)
+            follower = Follower(
+                client=client,
+                task_id=copy["task_id"],
+                copy_id=copy["id"],
+                grants=grants,
+                options=options,
+                say=say,
+            )
             batches = follower.chunks()
         else:
             batches = client.logs(copy["id"], grants(), options)
