@@ -10,6 +10,7 @@ import pytest
 from p2pool.cli import errors, main
 from p2pool.cli.task import spec_file
 from p2pool.cli.task.yaml_text import read_yaml
+from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import BadSpec
 from tests.cli.surroundings.files import write_key, write_settings
 
@@ -28,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_settings(tmp_path / "pool.toml")
     for name in ("P2POOL_KEY", "P2POOL_CONFIG", "P2POOL_AGENT", "P2POOL_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
+    forget_input()
     return tmp_path
 
 
@@ -48,7 +50,7 @@ def test_a_key_and_a_passphrase_come_from_standard_input(
     give(monkeypatch, key)
     capsys.readouterr()
     assert main.run(["wallet", "show", "-", "--check", "--passphrase-file", "-"]) == 6
-    assert "already, so it cannot be the passphrase file" in capsys.readouterr().err
+    assert "already, so it cannot be the key file" in capsys.readouterr().err
     assert main.run(["wallet", "new", "-"]) == errors.USAGE
 
 
@@ -91,15 +93,11 @@ def test_a_specification_is_read_in_three_forms(
     home: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """By its file's name, by what it looks like, and from standard input; to the same."""
-    from p2pool.drivers.input_files import forget_input
-
     for name in (f"a.{kind.lower()}", "a", *(["a.yml"] if kind == "YAML" else [])):
         (home / name).write_text(TEXTS[kind])
         assert spec_file.from_file(Path(name)) == SPEC
-    forget_input()
     give(monkeypatch, TEXTS[kind].encode())
     assert spec_file.from_file(Path("-")) == SPEC
-    forget_input()
 
 
 @pytest.mark.parametrize(
