@@ -1,7 +1,6 @@
 """Every flag of `p2pool task run` becomes what is signed, or says how it is written."""
 
 import io
-import json
 from pathlib import Path
 
 import attrs

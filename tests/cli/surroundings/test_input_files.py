@@ -29,6 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_settings(tmp_path / "pool.toml")
     for name in ("P2POOL_KEY", "P2POOL_CONFIG", "P2POOL_AGENT", "P2POOL_PASSPHRASE"):
         monkeypatch.delenv(name, raising=False)
+    forget_input()
     return tmp_path
 
 
@@ -97,10 +98,8 @@ def test_a_specification_is_read_in_three_forms(
     for name in (f"a.{kind.lower()}", "a", *(["a.yml"] if kind == "YAML" else [])):
         (home / name).write_text(TEXTS[kind])
         assert spec_file.from_file(Path(name)) == SPEC
-    forget_input()
     give(monkeypatch, TEXTS[kind].encode())
     assert spec_file.from_file(Path("-")) == SPEC
-    forget_input()
 
 
 @pytest.mark.parametrize(
