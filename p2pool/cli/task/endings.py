@@ -1,5 +1,6 @@
 """Says how a task ended, and why a copy is in its state, in words and by an exit code."""
 
+import re
 from collections import Counter
 
 from p2pool.cli.documents import visible
@@ -20,7 +21,7 @@ def reason_text(copy: Answer) -> str:
         whose = "one of its processes" if copy["exit_code"] == 0 else "it"
         parts.append(f"{whose} used more memory than it has, and was killed")
     code = f"exit code {copy['exit_code']}"
-    if copy["exit_code"] is not None and not f"{copy['reason']};".endswith(f" {code};"):
+    if copy["exit_code"] is not None and not re.search(rf"\b{code}\b", copy["reason"]):
         parts.append(code)
     return "; ".join(parts)
 
