@@ -10,7 +10,7 @@ import trio
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.model.errors import CannotStart, Conflict, NotFound
 from p2pool.model.ids import Digest
-from p2pool.model.ports.runtime import ContainerRuntime, ContainerState
+from p2pool.model.ports.runtime import ContainerRuntime, ContainerState, RuntimeKind
 from tests.containers.harness.plans import FOREVER, SCOPE, chunks, lines, plan, run_to_end
 
 DEADLINE_S = 30
@@ -135,9 +135,23 @@ async def test_only_what_ended_is_removed(runtime: ContainerRuntime) -> None:
 async def test_what_cannot_start_leaves_nothing(runtime: ContainerRuntime) -> None:
     """A command that is not there is the submitter's fault."""
     wrong = attrs.evolve(plan(""), spec=attrs.evolve(plan("").spec, command=("/no/such/thing",)))
+    alone = attrs.evolve(wrong, spec=attrs.evolve(wrong.spec, init=False))
     with pytest.raises(CannotStart):
-        await runtime.start(wrong)
+        await runtime.start(alone)
     assert await runtime.list() == ()
+
+
+async def test_an_init_says_by_its_exit_code_that_there_is_no_command(
+    runtime: ContainerRuntime,
+) -> None:
+    """It has started already; its line in the log names the command. A process has no init."""
+    wrong = attrs.evolve(plan(""), spec=attrs.evolve(plan("").spec, command=("/no/such/thing",)))
+    if runtime.kind is RuntimeKind.PROCESS:
+        with pytest.raises(CannotStart):
+            await runtime.start(wrong)
+        return
+    assert (await run_to_end(runtime, wrong)).exit_code == 127
+    assert "/no/such/thing" in "".join(await lines(runtime, wrong))
 
 
 async def test_the_environment_is_the_specifications(runtime: ContainerRuntime) -> None:

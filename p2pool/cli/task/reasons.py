@@ -3,6 +3,7 @@
 A reason that the log had no room for ends with an ellipsis: then the nodes are asked for all of it.
 """
 
+import re
 import time
 from collections import Counter
 from typing import Any
@@ -34,7 +35,7 @@ def reason_text(copy: Answer, *, pulls: bool = True) -> str:
         whose = "one of its processes" if copy["exit_code"] == 0 else "it"
         parts.append(f"{whose} used more memory than it has, and was killed")
     code = f"exit code {copy['exit_code']}"
-    if copy["exit_code"] is not None and not f"{copy['reason']};".endswith(f" {code};"):
+    if copy["exit_code"] is not None and not re.search(rf"\b{code}\b", copy["reason"]):
         parts.append(code)
     return "; ".join(parts)
 

@@ -139,6 +139,13 @@ def over(
         end(item, S.FAILED, _because(exit_code, oom_killed, why), mark)
 
 
+_MEANINGS = {
+    126: ": its command cannot be run",
+    127: ": its command was not found",
+}
+"""What shells and inits mean by some exit codes; the log says more."""
+
+
 def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
     if oom_killed:
         return "it ran out of memory"
@@ -146,7 +153,7 @@ def _because(exit_code: int | None, oom_killed: bool, why: str) -> str:
         return why or "it ended and nobody knows how"
     if exit_code > 128 and exit_code - 128 < 65:
         return f"signal {exit_code - 128} ended it"
-    return why or f"it ended with exit code {exit_code}"
+    return why or f"it ended with exit code {exit_code}{_MEANINGS.get(exit_code or 0, '')}"
 
 
 def vanished(item: Attempt, mark: Mark, now: Now) -> None:

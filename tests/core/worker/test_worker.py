@@ -28,6 +28,17 @@ def test_an_order_is_carried_out_and_told(bench: Bench) -> None:
     assert bench.reported() == {}
 
 
+def test_an_exit_code_that_everybody_knows_is_told_in_words(bench: Bench) -> None:
+    """An init starts before the command is looked for, so the engine has no word on it."""
+    one = desired()
+    bench.order(one)
+    bench.turn()
+    bench.reported()
+    bench.finish(one, 127)
+    reason = bench.reported()[S.FAILED].reason
+    assert reason == "it ended with exit code 127: its command was not found"
+
+
 def test_older_orders_are_refused_also_after_a_restart(bench: Bench) -> None:
     """The high-water token is durable; an equal one is heard again, and can only add stops."""
     bench.order(desired())
