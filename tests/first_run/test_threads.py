@@ -184,7 +184,7 @@ def ended(task_id: TaskId, used_at_ms: int) -> bool:
 
 async def test_containers(engine: Engine, tmp_path: Path) -> None:
     """A copy that is a container, with a GPU and volumes; and one that cannot be started."""
-    settings = Settings(disk_reserve_bytes=0)
+    settings = Settings(disk_reserve_bytes=0, bind_directories=(tmp_path,))
     runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
     mount = Mount(MountKind.TASK, "/data", "data", size_bytes=MIB)
     before = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)

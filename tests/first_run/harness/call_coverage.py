@@ -86,6 +86,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.info()",
         "drivers/containers/docker/engine/streams.py iterate.work stream.pump",
         "drivers/containers/docker/images/store.py Images.find lambda c: c.inspect_image(image)",
+        "drivers/containers/docker/directories.py probe_directories _identity",
         "drivers/containers/docker/directories.py probe_directories _plant",
         "drivers/containers/docker/directories.py probe_directories _remove",
         "drivers/containers/docker/disk_usage.py Keeper.list self._places",
