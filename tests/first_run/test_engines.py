@@ -161,6 +161,10 @@ def answering(version: bytes, info: bytes, image: bytes | None) -> Answers:
 
 
 SOUND = b'{"ApiVersion": "1.41", "Version": "20.10.24"}'
+INFO = (
+    b'{"OSType": "linux", "Architecture": "x86_64", "Runtimes": {"runc": {}},'
+    b' "SecurityOptions": ["name=seccomp,profile=default"]}'
+)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +195,7 @@ async def test_an_engine_that_falls_silent_later(
 ) -> None:
     """An engine that says what it is and hangs at the next question has the same deadline."""
     monkeypatch.setattr(runtime, "ENGINE_DEADLINE_S", 2.0)
-    with listening(tmp_path / "silent", answering(SOUND, b"{}", None)) as url:
+    with listening(tmp_path / "silent", answering(SOUND, INFO, None)) as url:
         assert "does not answer within 2 s" in await refused(tmp_path, monkeypatch, url)
 
 

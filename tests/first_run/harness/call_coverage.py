@@ -69,7 +69,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/runtime.py DockerRuntime._inspect"
         " lambda c: c.inspect_container(name)",
         "drivers/containers/docker/runtime.py DockerRuntime._prepare mount_sources",
-        "drivers/containers/docker/runtime.py DockerRuntime._create"
+        "drivers/containers/docker/runtime.py DockerRuntime._create_from"
         " lambda c: c.create_container_from_config(wanted['body'], wanted['name'])",
         "drivers/containers/docker/runtime.py DockerRuntime._run lambda c: c.start(name)",
         "drivers/containers/docker/runtime.py DockerRuntime._run"

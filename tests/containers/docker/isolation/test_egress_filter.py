@@ -44,7 +44,8 @@ NEAR = (
 )
 
 BY_RULES = (errno.EPERM, errno.EACCES, errno.EHOSTUNREACH, errno.ECONNREFUSED)
-REFUSED = (*BY_RULES, errno.EINVAL, errno.ENETUNREACH)  # The last two by the kernel itself.
+REFUSED = (*BY_RULES, errno.EINVAL, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+"""The last three by the kernel itself, before any rule: it knows no way to such a place."""
 
 
 @pytest.fixture(scope="module")
