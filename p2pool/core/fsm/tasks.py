@@ -199,7 +199,8 @@ def _refused(changes: Changes, task: Task, copy: Allocation, o: Outcome) -> bool
     state.set_aside.refused(row, copy.placed_at_ms)
     if task.spec.system:
         return False
-    waits = Allocation(copy.allocation, attempt=copy.attempt, reason=_who_refused(row))
+    waits = Allocation(copy.allocation, attempt=copy.attempt, given_up=copy.given_up)
+    waits = attrs.evolve(waits, reason=_who_refused(row))
     changes.set(waits)
     if task.spec.gang:
         _follow(changes, task, waits)
