@@ -188,9 +188,11 @@ def test_a_lost_copy_is_replaced_elsewhere_and_holds_its_gpu_until_it_is_gone() 
     made = pool.run(nodes[1])
     assert reason(made, task) == "1 node: unreachable"
     pool.judge(2, Reachability.HEALTHY)
-    made = pool.run(nodes[1])
+    made = pool.run(*nodes)
+    assert "heard again a moment ago" in reason(made, task)
+    made = pool.run(nodes[1], later_ms=limits.RETURN_WAIT_MS)
     assert reason(made, task) == "1 node: an older copy may still run on it"
-    pool.run(*nodes)
+    pool.run(*nodes, later_ms=limits.RETURN_WAIT_MS)
     assert pool.where(task) == [1]
     other = pool.submit(resources=gpus(1, memory_min_bytes=MIB), constraints=only("node", "2" * 40))
     assert "node is not" in reason(pool.run(*nodes), other)
