@@ -13,11 +13,13 @@ from p2pool.core.fsm.state import Allocation, PoolState, Stray, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.ids import AllocationId, TaskId, Token
+from p2pool.model.ids import AllocationId, NodeId, TaskId, Token
 from p2pool.model.log.entries import Outcome, Placed
 from p2pool.model.states import (
     TERMINAL_ALLOCATION_STATES,
     AllocationState,
+    Membership,
+    Reachability,
     StartRefusal,
     may_become,
 )
@@ -136,18 +138,7 @@ def take_back(changes: Changes, stray: Stray, reason: str) -> None:
     assert copy is not None
     del state.strays[(stray.allocation, stray.attempt)]
     state.leave_behind(copy, stray.resources)
-    old = Allocation(
-        allocation=stray.allocation,
-        state=S.RUNNING,
-        attempt=stray.attempt,
-        node_id=stray.node_id,
-        gpus=stray.gpus,
-        token=copy.token,
-        reason=reason,
-        image_digest=stray.image_digest,
-        placed_at_ms=stray.placed_at_ms or state.log_time_ms,
-    )
-    changes.set(attrs.evolve(old, given_up=copy.next_attempt - 1))
+    changes.set(attrs.evolve(_again(state, stray, copy, S.RUNNING), reason=reason))
 
 
 def take_outcome(changes: Changes, copy: Allocation, o: Outcome) -> None:
@@ -199,11 +190,45 @@ def _refused(changes: Changes, task: Task, copy: Allocation, o: Outcome) -> bool
     state.set_aside.refused(row, copy.placed_at_ms)
     if task.spec.system:
         return False
-    waits = Allocation(copy.allocation, attempt=copy.attempt, reason=_who_refused(row))
-    changes.set(waits)
+    waits = _before(state, task, copy)
+    changes.set(attrs.evolve(waits, reason=_who_refused(row)))
     if task.spec.gang:
         _follow(changes, task, waits)
     return True
+
+
+def _before(state: PoolState, task: Task, copy: Allocation) -> Allocation:
+    """What a copy is that its node refused: it waits for a place. One that it was to replace is the
+    copy again, lost as it was, while its node may come back: it may run on there."""
+    none = Allocation(copy.allocation, attempt=copy.attempt, given_up=copy.given_up)
+    mine = (s for s in state.strays.values() if s.allocation == copy.allocation)
+    older = [s for s in mine if s.attempt < copy.attempt and _may_come_back(state, s.node_id)]
+    newest = max(older, key=lambda stray: stray.attempt, default=None)
+    if newest is None or task.spec.gang or newest.node_id == copy.node_id:
+        return none
+    del state.strays[(newest.allocation, newest.attempt)]
+    return _again(state, newest, copy, S.LOST)
+
+
+def _may_come_back(state: PoolState, node_id: NodeId) -> bool:
+    node = state.node(node_id)
+    gone = node.reachability is Reachability.DEAD or node.membership is Membership.LEFT
+    return not gone
+
+
+def _again(state: PoolState, stray: Stray, copy: Allocation, into: AllocationState) -> Allocation:
+    """A copy that was left behind as the current one, in the place of the one begun since."""
+    return Allocation(
+        allocation=stray.allocation,
+        state=into,
+        attempt=stray.attempt,
+        node_id=stray.node_id,
+        gpus=stray.gpus,
+        token=copy.token,
+        image_digest=stray.image_digest,
+        placed_at_ms=stray.placed_at_ms or state.log_time_ms,
+        given_up=copy.next_attempt - 1,
+    )
 
 
 def _who_refused(row: SetAside) -> str:

@@ -45,7 +45,11 @@ from p2pool.core.log.kept_certificate import (
 from p2pool.core.log.level_check import level_beyond, readable_state
 from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
 from p2pool.core.log.snapshot_check import readable, state_in, without_seat
-from p2pool.core.raft.acceptance.append_check import configuration_before, waits_for_histories
+from p2pool.core.raft.acceptance.append_check import (
+    awaits_word,
+    configuration_before,
+    waits_for_histories,
+)
 from p2pool.core.raft.raft import Frame, Raft, RaftRestored
 from p2pool.core.raft.state import (
     EntryRefusal,
@@ -497,8 +501,12 @@ class PoolLog:
 
     @property
     def waits_for_others(self) -> bool:
-        """Whether this node takes what a quorum signed for committed, and nothing else."""
-        return self.fetches or (self.raft is not None and waits_for_histories(self.raft.state))
+        """Whether this node takes what a quorum signed for committed, and nothing else: a voter too
+        that has refused what its leader wrote."""
+        if self.raft is None:
+            return False
+        s = self.raft.state
+        return self.fetches or waits_for_histories(s) or awaits_word(s)
 
     @property
     def history(self) -> Digest:

@@ -146,6 +146,10 @@ class _Planner:
         need = self._need(task)
         if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
             self._wait(waiting, NEXT_TIME)
+        elif len(need.set_aside) >= limits.SET_ASIDE_PER_TASK_MAX:
+            # The pool remembers no more of them: it would try them all again, one after another.
+            told = f"{_nodes(len(need.set_aside))} refused to start it; more are tried later"
+            self._give_up(waiting, need, told)
         elif need.shape in self.hopeless:
             self._give_up(waiting, need, self.hopeless[need.shape])
         elif task.spec.gang:

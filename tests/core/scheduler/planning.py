@@ -94,9 +94,9 @@ class Pool:
         outcome = Outcome(copy.allocation, copy.attempt, becomes)
         self.feed(ReportApplied(copy.node_id, (outcome,)))
 
-    def run(self, *offers: NodeOffer) -> Plan:
-        """Plan and apply the plan."""
-        made = plan(self.state, offers)
+    def run(self, *offers: NodeOffer, later_ms: int = 0) -> Plan:
+        """Plan and apply the plan, so long after the last entry."""
+        made = plan(self.state, offers, self.state.log_time_ms + later_ms)
         for placement in made.placements:
             self.feed(placement)
         return made

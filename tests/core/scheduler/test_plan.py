@@ -1,14 +1,20 @@
 """Copies go where they fit and spread, gangs whole or not at all, and what waits is told why."""
 
+import attrs
 import pytest
 
 from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.entries import encode_body
+from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.order_room import order_bytes
 from p2pool.core.scheduler.plan import plan
 from p2pool.model import limits
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
+from p2pool.model.log.entries import Outcome, ReportApplied
+from p2pool.model.log.raft import Entry
 from p2pool.model.messages.work import Desired, Order
-from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.states import AllocationState, Reachability, StartRefusal
 from tests.core.scheduler.planning import MIB, Pool, card, node_id, offer, reason
 
 
@@ -188,9 +194,11 @@ def test_a_lost_copy_is_replaced_elsewhere_and_holds_its_gpu_until_it_is_gone() 
     made = pool.run(nodes[1])
     assert reason(made, task) == "1 node: unreachable"
     pool.judge(2, Reachability.HEALTHY)
-    made = pool.run(nodes[1])
+    made = pool.run(*nodes)
+    assert "heard again a moment ago" in reason(made, task)
+    made = pool.run(nodes[1], later_ms=limits.RETURN_WAIT_MS)
     assert reason(made, task) == "1 node: an older copy may still run on it"
-    pool.run(*nodes)
+    pool.run(*nodes, later_ms=limits.RETURN_WAIT_MS)
     assert pool.where(task) == [1]
     other = pool.submit(resources=gpus(1, memory_min_bytes=MIB), constraints=only("node", "2" * 40))
     assert "node is not" in reason(pool.run(*nodes), other)
@@ -289,3 +297,25 @@ def test_a_stopped_task_gets_nothing_and_is_given_no_reason() -> None:
     pool.stop(task)
     made = pool.run(offer(1))
     assert (made.placements, made.reasons) == ((), ())
+
+
+def test_a_task_that_very_many_nodes_refuse_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pool remembers so many of them and no more: to try those it forgot, and forget others
+    for them, would go round for ever."""
+    monkeypatch.setattr(limits, "SET_ASIDE_PER_TASK_MAX", 3)
+    pool = Pool()
+    pool.state.level = DISTRUST_LEVEL
+    task = pool.submit()
+    nodes = [offer(number) for number in range(1, 6)]
+    for _ in range(10):
+        made = pool.run(*nodes)
+        copy = pool.copy(task)
+        if copy.node_id is None:
+            break
+        no = Outcome(copy.allocation, copy.attempt, AllocationState.STOPPED, "no")
+        refused = attrs.evolve(no, refused=StartRefusal.LASTING)
+        index, at_ms = pool.state.applied_index + 1, pool.state.log_time_ms + 1
+        kind, body = encode_body(ReportApplied(copy.node_id, (refused,)), DISTRUST_LEVEL)
+        apply_entry(pool.state, Entry(index, 1, kind, at_ms, body))
+    assert pool.copy(task).attempt == 3
+    assert reason(made, task) == "3 nodes refused to start it; more are tried later"

@@ -3,6 +3,7 @@ some refuse to start anything."""
 
 import pytest
 
+from p2pool.core import inputs
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.model import limits
 from p2pool.model.ids import TaskId
@@ -119,6 +120,31 @@ def test_while_one_node_is_not_heard_nothing_ends() -> None:
     assert pool.copies(task)[0].state is S.PENDING
     pool.world.start(2)
     assert pool.becomes(task, S.RUNNING, 60_000)
+
+
+def test_a_copy_that_no_other_node_takes_over_runs_on_where_it_is() -> None:
+    """Its agent is away for a while, and every other node refuses to start it: when the agent is
+    back, the container still runs and is the copy again, and nobody stops it for one that waits."""
+    pool = Refusing(NO_REGISTRY)
+    task = pool.submit(reconnect_window_s=10)
+    assert pool.becomes(task, S.RUNNING, 20_000)
+    (before,) = pool.copies(task)
+    (at,) = [m for m in pool.world.machines if m.node_id == before.node_id]
+    others = [m for m in pool.world.machines if m is not at]
+    if at is pool.leader():
+        pool.world.give(at, inputs.StopAsked())
+        assert pool.world.run_until(lambda: pool.leader() is not at, 30_000)
+    for machine in others:
+        machine.engine.refuses = NO_REGISTRY
+    pool.world.stall(at, 40_000)
+    assert pool.world.run_until(lambda: len(pool.state.set_aside.of_task(task)) == 2, 39_000)
+    assert pool.becomes(task, S.RUNNING, 40_000)
+    pool.world.run(20_000)
+    (after,) = pool.copies(task)
+    assert (after.state, after.node_id, after.attempt) == (S.RUNNING, at.node_id, 1)
+    assert after.given_up >= 3
+    assert len(at.engine.containers) == 1
+    assert not pool.state.strays
 
 
 def test_the_images_own_fault_ends_it_at_once() -> None:

@@ -77,6 +77,14 @@ def is_doubted(s: RaftState, term: int, leader: Voter) -> bool:
     return s.doubted[2] > s.certified_index
 
 
+def awaits_word(s: RaftState) -> bool:
+    """Whether this term's leader is doubted until a quorum certifies what we refused. The committee
+    may change meanwhile, so that we do not know who signs for it."""
+    if s.doubted is None or s.doubted[0] != s.hard.term:
+        return False
+    return s.doubted[2] > s.certified_index
+
+
 def held_back(s: RaftState, candidate: Voter, last_index: int) -> bool:
     """Whether a candidate's log may still hold what we refused, of any term: it would be elected
     for the length of that log, refused, and elected again. A refusal for what we know of the chain

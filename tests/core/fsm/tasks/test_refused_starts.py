@@ -124,3 +124,18 @@ def test_what_is_known_goes_with_its_task() -> None:
     pool.refuses()
     pool.state.drop_task(pool.task)
     assert len(pool.state.set_aside.rows) == 0
+
+
+def test_a_copy_that_was_taken_back_and_is_refused_later_takes_no_number_twice() -> None:
+    """The attempt that was given up may still be on its node: the next one has its own number, or
+    no word of it would ever be heard."""
+    pool = Pool()
+    pool.says(S.RUNNING)
+    pool.says(S.LOST)
+    pool.place(OTHER)
+    back = Outcome(pool.copy.allocation, 1, S.RUNNING)
+    pool.feed(ReportApplied(NODE, (back,)))
+    assert (pool.copy.attempt, pool.copy.node_id) == (1, NODE)
+    pool.refuses()  # Its policy starts it again, and its port was taken meanwhile.
+    assert (pool.copy.state, pool.copy.next_attempt) == (S.PENDING, 3)
+    assert (pool.copy.allocation, 2) in pool.state.strays

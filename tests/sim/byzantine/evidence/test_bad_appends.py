@@ -8,6 +8,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import OneAppend, evidence_json, read_evidence
 from p2pool.core.raft.acceptance import log_time
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.ids import Digest
 from p2pool.model.log.certificates import BadAppend
 from p2pool.model.log.entries import Noop, Setting
@@ -221,3 +222,21 @@ def test_who_was_away_is_told_later(led: Led) -> None:
     led.pool.world.start(3)
     assert led.proofs(3) == []
     led.pool.until(lambda: len(led.proofs(3)) == 1, 300_000)
+
+
+def test_a_voter_that_was_lied_to_follows_past_a_change_of_the_committee() -> None:
+    """The change is signed for by voters that it does not know: it asks who they are. Else one bad
+    entry shut it out for as long as that leader leads."""
+    pool = formed(5, 18_000)
+    led = Led(pool, pool.leader(), pool.voter())
+    pool.world.expected = (REFUSED,)
+    led.lie(GARBAGE)
+    pool.send(led.leader.number, pool.sign(Action.SET, "committee", '{"value":"5"}'))
+
+    def log(number: int) -> tuple[int, int]:
+        pool_log = pool.node(number).context.pool_log
+        return pool_log.applied_index, len(pool_log.configuration.voters)
+
+    pool.until(lambda: log(led.leader.number)[1] == 5, 120_000)
+    pool.until(lambda: log(led.victim.number) == log(led.leader.number), 180_000)
+    assert pool.leader() is led.leader
