@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,17 @@ async def test_the_owner_opens_what_tasks_may_reach(engine: Engine, tmp_path: Pa
     there = address_of(client)
     client.close()
     assert await reached(runtime, [("10.99.0.9", PORT), (there, 8000)]) == {("10.99.0.9", PORT)}
+    await end_all(runtime)
+
+
+async def test_a_copy_finds_names(engine: Engine, tmp_path: Path) -> None:
+    """By Docker's own resolver, which asks the configured one from within the copy's rules."""
+    settings = Settings(resolvers=(ip_address(RESOLVER),))
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
+    ask = "nslookup -type=a name.example | grep -A 1 'Name:' | grep Address"
+    wanted = of_task(1, f"grep nameserver /etc/resolv.conf; {ask}")
+    await run_to_end(runtime, wanted)
+    assert await lines(runtime, wanted) == ["nameserver 127.0.0.11", f"Address: {INTERNET}"]
     await end_all(runtime)
 
 
