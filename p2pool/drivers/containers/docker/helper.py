@@ -161,7 +161,7 @@ class Helper:
         it sees that of the engine's machine, without any right; otherwise it has none. Of what it
         writes to stderr, the beginning is kept.
 
-        CannotStart: a mount that the engine does not see, a network that is gone.
+        NodeCannotStart: a mount that the engine does not see, a network that is gone.
         RuntimeUnavailable: the engine is away, the deadline is over, or stdout is too much.
         """
         body = _body(self._scope, command, mounts, network_of, capabilities, stdin)

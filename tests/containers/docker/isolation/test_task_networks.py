@@ -287,7 +287,7 @@ async def test_nothing_is_left(runtime: DockerRuntime, client: Any) -> None:
         nursery.start_soon(runtime.start, second)
     assert len({one["Id"] for one in client.networks()} - before) == 1
     with pytest.raises(Exception, match="no-such-program"):
-        await runtime.start(of_task(2, "", entrypoint=("no-such-program",)))
+        await runtime.start(of_task(2, "", entrypoint=("no-such-program",), init=False))
     await runtime.stop(first.allocation, 1, 0)
     await runtime.remove(first.allocation, 1)
     assert len({one["Id"] for one in client.networks()} - before) == 1
