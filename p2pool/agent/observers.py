@@ -12,6 +12,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.roster import RosterFollower
 from p2pool.drivers.chain.rpc import OtherChain, Rpc
 from p2pool.drivers.config.schema import AgentConfig
+from p2pool.drivers.containers.docker.runtime import NOT_ISOLATED
 from p2pool.drivers.hardware.gpu_loss import LostGpus
 from p2pool.drivers.hardware.host import disk_trouble, read_load
 from p2pool.drivers.hardware.nvml import NvmlAnswer
@@ -29,6 +30,7 @@ from p2pool.model.errors import (
     StoreFailed,
     WrongChain,
 )
+from p2pool.model.ports.runtime import RuntimeKind
 
 log = get_logger(__name__)
 
@@ -118,6 +120,8 @@ async def sample_machine(config: AgentConfig, directory: Path, kind: str, loop: 
                 hardware, load, warnings = await probe_hardware(
                     config.resources, directory, kind, xids=xids.seen, answered=answered
                 )
+                if kind == RuntimeKind.DOCKER and not config.network.isolation:
+                    warnings = (f"{NOT_ISOLATED.reason}.", *warnings)  # Heartbeats cut the end.
                 if warnings != said:
                     said = warnings
                     for warning in warnings:

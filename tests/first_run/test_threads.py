@@ -42,6 +42,8 @@ from tests.first_run.harness.call_sites import find_sites
 from tests.first_run.harness.configuration import config_of
 from tests.first_run.harness.trio_watch import Watch, watching
 
+WITH_VOLUME = "p2pool-test/with-volume:1"
+
 
 @contextmanager
 def exercised(name: str) -> Iterator[None]:
@@ -182,6 +184,13 @@ def ended(task_id: TaskId, used_at_ms: int) -> bool:
     return True
 
 
+def commit_volume(client: Any) -> None:
+    """An image that names a volume of its own."""
+    made = client.create_container(BUSYBOX_IMAGE, ["true"], runtime="runc")
+    client.commit(made, *WITH_VOLUME.split(":"), changes=["VOLUME /own"])
+    client.remove_container(made)
+
+
 async def test_containers(engine: Engine, tmp_path: Path) -> None:
     """A copy that is a container, with a GPU and volumes; and one that cannot be started."""
     settings = Settings(disk_reserve_bytes=0, bind_directories=(tmp_path,))
@@ -190,6 +199,7 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
     before = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)
     if await before.helper.loaded():  # By an agent of another test.
         before.client().remove_image(await before.helper.reference(), force=True)
+    commit_volume(before.client())
     with exercised("containers"):
         await runtime.probe_directories()
         await live(runtime)
@@ -209,7 +219,12 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
         await runtime.volumes.remove(volume_id(wanted))
         assert await runtime.tidy(ended, Retention(0, 0)) == ()
         with pytest.raises(CannotStart):
-            await runtime.start(plan("true", command=("no-such-program",)))
+            await runtime.start(plan("true", command=("no-such-program",), init=False))
+        own = plan(FOREVER, replica=2, image=WITH_VOLUME, resources=disk)
+        await runtime.start(own)
+        assert await runtime.overused([RunningCopy(own.allocation, 1, own.spec)]) == ()
+        await runtime.stop(own.allocation, 1, 0)
+        await runtime.remove(own.allocation, 1)
         with_gpu = plan("true", gpus=("GPU-1",), replica=1)
         await run_to_end(runtime, with_gpu)
         await runtime.remove(with_gpu.allocation, 1)

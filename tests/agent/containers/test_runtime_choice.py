@@ -2,10 +2,18 @@
 
 from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
+from typing import cast
+
+import pytest
+import trio
 
 from p2pool.agent.containers.runtime_choice import settings_of
-from p2pool.drivers.config.schema import NetworkConfig, RuntimeConfig
+from p2pool.agent.loop import Loop
+from p2pool.agent.observers import sample_machine
+from p2pool.core.inputs import HardwareObserved
+from p2pool.drivers.config.schema import NetworkConfig, ResourcesConfig, RuntimeConfig
 from p2pool.drivers.containers.settings import Settings
+from tests.first_run.harness.configuration import config_of
 
 
 def test_the_networks_of_tasks_are_as_the_owner_says(tmp_path: Path) -> None:
@@ -31,3 +39,25 @@ def test_isolation_is_on_unless_the_owner_turns_it_off(tmp_path: Path) -> None:
     assert (usual.isolation, usual.egress_opened, usual.egress_host) == (True, (), False)
     assert usual.subnets == Settings().subnets
     assert not settings_of(RuntimeConfig(), NetworkConfig(isolation=False), tmp_path).isolation
+
+
+@pytest.mark.parametrize(
+    ("kind", "isolation", "noted"), [("docker", False, True), ("docker", True, False)]
+)
+async def test_isolation_that_is_off_goes_into_heartbeats(
+    kind: str, isolation: bool, noted: bool, tmp_path: Path
+) -> None:
+    """So that `node show` says it everywhere; first, because a heartbeat cuts the end."""
+    config = config_of(
+        network=NetworkConfig(isolation=isolation), resources=ResourcesConfig(gpus=0)
+    )
+    told: list[HardwareObserved] = []
+
+    class Inbox:
+        async def put(self, event: HardwareObserved) -> None:
+            told.append(event)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sample_machine, config, tmp_path, kind, cast(Loop, Inbox()))
+    assert ("isolation is off" in "".join(told[0].notes[:1])) == noted

@@ -85,10 +85,33 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.version()",
         "drivers/containers/docker/engine/client.py DockerClient.support lambda c: c.info()",
         "drivers/containers/docker/engine/streams.py iterate.work stream.pump",
-        "drivers/containers/docker/images/store.py Images.find lambda c: c.inspect_image(image)",
+        "drivers/containers/docker/images/store.py Images._record lambda c: c.inspect_image(name)",
         "drivers/containers/docker/directories.py probe_directories _identity",
         "drivers/containers/docker/directories.py probe_directories _plant",
         "drivers/containers/docker/directories.py probe_directories _remove",
+        "drivers/containers/docker/networks/isolation.py Isolation.join"
+        " lambda c: c.create_container_from_config(body | {'Image': image}, name)",
+        "drivers/containers/docker/networks/isolation.py Isolation._start lambda c: c.start(name)",
+        "drivers/containers/docker/networks/isolation.py Isolation._filter"
+        " lambda c: c.exec_create(name, [NFT, rules], user='0:0')",
+        "drivers/containers/docker/networks/isolation.py Isolation._filter"
+        " lambda c: c.exec_start(made['Id'], detach=True)",
+        "drivers/containers/docker/networks/isolation.py Isolation._filter"
+        " lambda c: c.exec_inspect(made['Id'])",
+        "drivers/containers/docker/networks/isolation.py Isolation.refresh"
+        " lambda c: c.containers(filters=filters)",
+        "drivers/containers/docker/networks/isolation.py Isolation._inspect"
+        " lambda c: c.inspect_container(name)",
+        "drivers/containers/docker/networks/isolation.py Isolation._act call",
+        "drivers/containers/docker/networks/task_network.py TaskNetworks._create create",
+        "drivers/containers/docker/networks/task_network.py TaskNetworks._networks"
+        " lambda c: c.networks()",
+        "drivers/containers/docker/networks/task_network.py TaskNetworks._remove_unused"
+        " lambda c: c.containers(all=True, filters=filters)",
+        "drivers/containers/docker/networks/task_network.py TaskNetworks._remove_unused"
+        " lambda c: c.remove_network(network)",
+        "drivers/containers/docker/disk_usage.py Keeper._own_volumes"
+        " partial(_inspect_volume, str(mount['Name']))",
         "drivers/containers/docker/disk_usage.py Keeper.list self._places",
         "drivers/containers/docker/disk_usage.py Keeper.list look",
         "drivers/containers/docker/disk_usage.py Keeper._delete self._store.delete",

@@ -20,6 +20,8 @@ WRAPPERS = {
     "drivers/containers/docker/disk_usage.py": {"ask"},
     "drivers/containers/docker/helper.py": {"ask"},
     "drivers/containers/docker/images/store.py": {"ask"},
+    "drivers/containers/docker/networks/isolation.py": {"_ask"},
+    "drivers/containers/docker/networks/task_network.py": {"_ask"},
     "drivers/containers/docker/engine/attachment.py": {"ask"},
     "drivers/containers/docker/engine/client.py": {"ask"},
     "drivers/containers/docker/runtime.py": {"_ask"},

@@ -20,7 +20,7 @@ import trio
 
 from p2pool.drivers.containers.docker.helper import Helper, HelperMount
 from p2pool.model import limits
-from p2pool.model.errors import CannotStart, DirectoryUnseen, RuntimeUnavailable
+from p2pool.model.errors import CannotStart, DirectoryUnseen, NodeCannotStart, RuntimeUnavailable
 
 PREFIX, WORD = ".probe-", "word"
 HINT = (
@@ -77,7 +77,7 @@ async def _inside(helper: Helper, directory: Path, mounted: Path, command: tuple
             mounts=(HelperMount(mounted, "/p", read_only=True),),
             deadline_ms=limits.CHECK_PROBE_TIMEOUT_MS,
         )
-    except CannotStart as error:
+    except (CannotStart, NodeCannotStart) as error:
         raise unseen(directory, error.message) from error
     if ran.exit_code:
         raise unseen(directory, ran.stderr.decode(errors="replace").strip()[:300])

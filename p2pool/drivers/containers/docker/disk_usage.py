@@ -7,11 +7,13 @@ volumes are in use, since only it knows what is mounted.
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 from docker.errors import APIError
+from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.containers.docker.container.labels import read_labels, scope_labels
@@ -153,22 +155,56 @@ class Keeper:
         return found
 
     async def _over_files(self, held: Sequence[RunningCopy]) -> tuple[Overuse, ...]:
-        """Without quotas in the storage driver: copies over quota by the engine's own count."""
+        """Copies over quota by what their images' own volumes hold, which no driver's quota covers;
+        without such quotas also by the engine's own count."""
         limited: dict[tuple[AllocationId, int], RunningCopy] = {
             (one.allocation, one.attempt): one for one in held if one.spec.resources.disk_bytes
         }
-        if not limited or (await self._engine.support()).no_disk_quota is None:
+        if not limited:
             return ()
-        found = []
-        for row in await self._rows(True):
+        counts = (await self._engine.support()).no_disk_quota is not None
+        held: list[tuple[RunningCopy, int, Sequence[Path]]] = []
+        for row in await self._rows(counts):
             said = read_labels(self._scope, row.get("Labels"))
             one = limited.get((said.allocation, said.attempt)) if said is not None else None
-            wrote = int(row.get("SizeRw") or 0)
-            if one is not None and wrote > one.spec.resources.disk_bytes:
-                allowed = _mib(one.spec.resources.disk_bytes)
-                reason = f"it wrote {_mib(wrote)} outside its mounts; {allowed} were asked for"
-                found.append(Overuse(one.allocation, one.attempt, reason))
+            if one is not None:
+                wrote = int(row.get("SizeRw") or 0) if counts else 0
+                held.append((one, wrote, await self._own_volumes(row)))
+        places = list(dict.fromkeys(place for _, _, own in held for place in own))
+        measured = await self._trees.measure(places, of_engine=True)
+        sizes = dict(zip(places, measured, strict=True))
+        found = []
+        for one, wrote, own in held:
+            wrote += sum(sizes[place].used_bytes for place in own)
+            doubt = next((sizes[place].doubt for place in own if sizes[place].doubt), None)
+            if doubt is None and wrote <= one.spec.resources.disk_bytes:
+                continue
+            what = f"it wrote {_mib(wrote)} outside its mounts"
+            if doubt is not None:
+                what += f" at least, and it cannot be measured whole: {doubt}"
+            reason = f"{what}; {_mib(one.spec.resources.disk_bytes)} were asked for"
+            found.append(Overuse(one.allocation, one.attempt, reason))
         return tuple(found)
+
+    async def _own_volumes(self, row: dict[str, Any]) -> Sequence[Path]:
+        """Where the engine keeps the volumes that a container's image names."""
+        found = []
+        for mount in row.get("Mounts") or ():
+            if mount.get("Type") != "volume":
+                continue
+            try:
+                volume = await self._engine.ask(partial(_inspect_volume, str(mount["Name"])))
+            except NoSuch:
+                continue  # It went with its container.
+            except APIError as error:
+                raise other_error(error) from error
+            found.append(Path(volume["Mountpoint"]))
+        return found
+
+
+def _inspect_volume(name: str, client: Any) -> dict[str, Any]:
+    found: dict[str, Any] = client.inspect_volume(name)
+    return found
 
 
 def _mounts(row: dict[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.containers.docker.container.labels import scope_labels
+from p2pool.drivers.containers.docker.container.labels import COPY, scope_labels
 from p2pool.drivers.containers.docker.engine.attachment import STDOUT, Opened, attach, feed, follow
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error, start_error
@@ -58,11 +58,13 @@ class Ran(NamedTuple):
 
 @attrs.frozen
 class HelperMount:
-    """A directory, as the engine's machine names it, and where the helper sees it."""
+    """A directory, as the engine's machine names it, and where the helper sees it. `of_engine`: it
+    lies where the engine keeps its own things."""
 
     source: Path
     target: str
     read_only: bool = False
+    of_engine: bool = False
 
 
 class Helper:
@@ -159,7 +161,7 @@ class Helper:
         it sees that of the engine's machine, without any right; otherwise it has none. Of what it
         writes to stderr, the beginning is kept.
 
-        CannotStart: a mount that the engine does not see, a network that is gone.
+        NodeCannotStart: a mount that the engine does not see, a network that is gone.
         RuntimeUnavailable: the engine is away, the deadline is over, or stdout is too much.
         """
         body = _body(self._scope, command, mounts, network_of, capabilities, stdin)
@@ -276,6 +278,8 @@ class Helper:
         except APIError as error:
             raise other_error(error) from error
         for row in rows:
+            if COPY in (row.get("Labels") or {}):  # Its image carries our label.
+                continue
             name = str((row.get("Names") or [row["Id"]])[0]).lstrip("/")
             age_ms = (time.time() - float(row.get("Created") or 0)) * 1000
             if name not in self._live and (young or age_ms > limits.HELPER_LEFTOVER_MS):
@@ -368,7 +372,11 @@ def _body(
                     "Source": str(mount.source),
                     "Target": mount.target,
                     "ReadOnly": mount.read_only,
-                    "BindOptions": {"Propagation": "rprivate", "NonRecursive": True},
+                    "BindOptions": {
+                        # An engine takes nothing else below its own directory.
+                        "Propagation": "rslave" if mount.of_engine else "rprivate",
+                        "NonRecursive": True,
+                    },
                 }
                 for mount in mounts
             ],

@@ -328,11 +328,12 @@ class DockerRuntime:
                 await self._ask(lambda c: c.start(name))
         except (APIError, P2poolError) as error:
             refused = self._start_error(error) if isinstance(error, APIError) else error
-            if created and not isinstance(refused, RuntimeUnavailable):
+            gone = isinstance(refused, NotFound)  # It never runs again: a new start makes another.
+            if gone or (created and not isinstance(refused, RuntimeUnavailable)):
                 with suppress(APIError):
                     await self._ask(lambda c: c.remove_container(name, v=True, force=True))
                 await self._isolation.left(key)
-            if created and isinstance(refused, NotFound):  # A new start makes a new sandbox.
+            if created and gone:
                 refused = RuntimeUnavailable(refused.message)
             raise refused from error
         found = await self._inspect(of.allocation, of.attempt)

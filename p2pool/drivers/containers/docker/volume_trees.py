@@ -72,20 +72,21 @@ class VolumeTrees:
         # One walk at a time: the disk is for the tasks.
         self._measuring, self._deleting = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
 
-    async def measure(self, places: Sequence[Path]) -> list[Measured]:
-        """The disk space that each tree takes."""
+    async def measure(self, places: Sequence[Path], *, of_engine: bool = False) -> list[Measured]:
+        """The disk space that each tree takes. `of_engine`: they are volumes of the engine's."""
         found: list[Measured] = []
         async with self._measuring:
             for at in range(0, len(places), limits.VOLUMES_MEASURED_AT_ONCE):
-                found += await self._measure(places[at : at + limits.VOLUMES_MEASURED_AT_ONCE])
+                some = places[at : at + limits.VOLUMES_MEASURED_AT_ONCE]
+                found += await self._measure(some, of_engine)
         return found
 
-    async def _measure(self, places: Sequence[Path]) -> list[Measured]:
+    async def _measure(self, places: Sequence[Path], of_engine: bool) -> list[Measured]:
         most, each_s = limits.VOLUME_ENTRIES_MAX, limits.VOLUME_MEASURE_DEADLINE_S
         command = (*SHELL, MEASURE, str(len(places)), str(most), str(each_s))
         ran = await self._helper.run(
             command,
-            mounts=[HelperMount(p, f"/v/{i}", read_only=True) for i, p in enumerate(places)],
+            mounts=[HelperMount(p, f"/v/{i}", True, of_engine) for i, p in enumerate(places)],
             capabilities=READ,
             deadline_ms=(len(places) + 1) * each_s * 1000,
         )

@@ -15,7 +15,7 @@ from p2pool.drivers.containers.docker.images.helper_image import LABEL, helper_i
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
-from p2pool.model.errors import CannotStart, Overloaded, RuntimeUnavailable
+from p2pool.model.errors import CannotStart, NodeCannotStart, Overloaded, RuntimeUnavailable
 from p2pool.model.ports.runtime import RuntimeScope
 from tests.containers.harness.plans import FOREVER, OTHER, SCOPE, plan
 
@@ -138,7 +138,7 @@ async def test_a_command_has_a_deadline_and_leaves_nothing(helper: Helper, clien
     with pytest.raises(CannotStart):
         await helper.run(("/bin/no-such-program",), deadline_ms=SOON_MS)
     mount = HelperMount(Path("/no/such/place"), "/d")
-    with pytest.raises(CannotStart, match="bind source path does not exist"):
+    with pytest.raises(NodeCannotStart, match="bind source path does not exist"):
         await helper.run(("/bin/true",), mounts=(mount,), deadline_ms=SOON_MS)
     assert client.containers(all=True) == []
 

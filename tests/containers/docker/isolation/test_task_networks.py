@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,17 @@ async def test_the_owner_opens_what_tasks_may_reach(engine: Engine, tmp_path: Pa
     await end_all(runtime)
 
 
+async def test_a_copy_finds_names(engine: Engine, tmp_path: Path) -> None:
+    """By Docker's own resolver, which asks the configured one from within the copy's rules."""
+    settings = Settings(resolvers=(ip_address(RESOLVER),))
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
+    ask = "nslookup -type=a name.example | grep -A 1 'Name:' | grep Address"
+    wanted = of_task(1, f"grep nameserver /etc/resolv.conf; {ask}")
+    await run_to_end(runtime, wanted)
+    assert await lines(runtime, wanted) == ["nameserver 127.0.0.11", f"Address: {INTERNET}"]
+    await end_all(runtime)
+
+
 async def test_a_copy_that_starts_again_has_its_rules_again(
     runtime: DockerRuntime, engine: Engine
 ) -> None:
@@ -276,7 +287,7 @@ async def test_nothing_is_left(runtime: DockerRuntime, client: Any) -> None:
         nursery.start_soon(runtime.start, second)
     assert len({one["Id"] for one in client.networks()} - before) == 1
     with pytest.raises(Exception, match="no-such-program"):
-        await runtime.start(of_task(2, "", entrypoint=("no-such-program",)))
+        await runtime.start(of_task(2, "", entrypoint=("no-such-program",), init=False))
     await runtime.stop(first.allocation, 1, 0)
     await runtime.remove(first.allocation, 1)
     assert len({one["Id"] for one in client.networks()} - before) == 1

@@ -56,12 +56,16 @@ def outside_of(engine: Engine, outside: Namespaces) -> Iterator[None]:
         opened = [socket.create_server(("0.0.0.0", port), backlog=64) for port in (PORT, DNS)]
     with here.entered():
         opened.append(socket.create_server(("0.0.0.0", PORT), backlog=64))
+    with outside.entered():
+        names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        names.bind((RESOLVER, DNS))
     for server in opened:  # No thread can begin inside: its processes would be numbered there.
         threading.Thread(target=_answer, args=(server,), daemon=True).start()
+    threading.Thread(target=_resolve, args=(names,), daemon=True).start()
     try:
         yield
     finally:
-        for server in opened:
+        for server in (*opened, names):
             server.close()
         inside(here, "ip", "link", "del", "out0")
         inside(here, "ip", "addr", "del", f"{PUBLIC_OF_HOST}/32", "dev", "lo")
@@ -74,5 +78,20 @@ def _answer(server: socket.socket) -> None:
             taken, _ = server.accept()
             with taken:
                 taken.sendall(b"hello\n")
+        except OSError:
+            return
+
+
+def _resolve(server: socket.socket) -> None:
+    """Say of every name that it is INTERNET, until the socket is closed (RFC 1035)."""
+    while True:
+        try:
+            asked, who = server.recvfrom(512)
+            question = asked[12 : asked.index(0, 12) + 5]
+            wanted = question[-4:-2] == b"\0\1"  # An address of version 4.
+            counts = bytes((0, 1, 0, wanted, 0, 0, 0, 0))
+            found = b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4" + socket.inet_aton(INTERNET)
+            answer = asked[:2] + b"\x81\x80" + counts + question + (found if wanted else b"")
+            server.sendto(answer, who)
         except OSError:
             return

@@ -20,6 +20,7 @@ from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 
 PREFIX = "p2pool"
 GPUS = f"{PREFIX}.gpus"
+COPY = f"{PREFIX}.task"
 OWNERS = f"{PREFIX}.label."
 """What the names of a task's own labels begin with."""
 
@@ -55,7 +56,7 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dic
         given
         | scope_labels(scope)
         | {
-            f"{PREFIX}.task": plan.allocation.task_id.hex(),
+            COPY: plan.allocation.task_id.hex(),
             f"{PREFIX}.replica": str(plan.allocation.replica),
             f"{PREFIX}.attempt": str(plan.attempt),
             f"{PREFIX}.token": f"{token.epoch}.{token.term}.{token.index}",
@@ -72,7 +73,7 @@ def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labell
     if any(given.get(key) != value for key, value in scope_labels(scope).items()):
         return None
     try:
-        task = TaskId(bytes.fromhex(given[f"{PREFIX}.task"]))
+        task = TaskId(bytes.fromhex(given[COPY]))
         spec = Digest(bytes.fromhex(given[f"{PREFIX}.spec"]))
         epoch, term, index = (int(part) for part in given[f"{PREFIX}.token"].split("."))
         name = AllocationId(task, int(given[f"{PREFIX}.replica"]))

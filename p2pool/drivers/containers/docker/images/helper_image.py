@@ -55,7 +55,10 @@ class HelperImage:
         config = record.get("Config") or {}
         layers = (record.get("RootFS") or {}).get("Layers")
         told = ("Entrypoint", "Cmd", "Volumes", "OnBuild", "Healthcheck")
-        return layers == [self.layer] and not any(config.get(key) for key in told)
+        if layers != [self.layer] or any(config.get(key) for key in told):
+            return False
+        # A variable such as LD_PRELOAD would load what a task planted in its volume.
+        return all(one.startswith("PATH=") for one in config.get("Env") or ())
 
 
 def helper_image(platform: str) -> HelperImage:

@@ -173,9 +173,12 @@ class Isolation:
 
     async def up(self, key: Key, copy: Mapping[str, Any]) -> None:
         """Have the sandbox of a copy run, with its rules. NotFound: it is gone for good, and the
-        copy cannot run again. A copy that was made without a sandbox needs none."""
+        copy cannot run again. A copy that was made without a sandbox needs none, but runs again
+        only where isolation is off."""
         mode = str(copy["HostConfig"].get("NetworkMode"))
         if not mode.startswith(JOINS):
+            if self._settings.isolation:
+                raise NotFound("This copy was made without a network of its own.")
             return
         box = await self._inspect(mode.removeprefix(JOINS))
         if box is None or sandbox_of(self._scope, box["Config"].get("Labels")) != key:
@@ -237,6 +240,8 @@ class Isolation:
             if (box := await self._inspect(name)) is not None:
                 await self._act(lambda c: c.remove_container(str(box["Id"]), v=True, force=True))
                 await self._networks.sweep(key[0].task_id)
+            else:  # Somebody else removed it: the network that it was on may be empty.
+                self._swept = False
 
     @contextmanager
     def _swept_later(self) -> Iterator[None]:

@@ -11,7 +11,12 @@ the rules; the copy shares its network, and neither its processes nor its capabi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from p2pool.drivers.containers.docker.container.labels import PREFIX, name_of, scope_labels
+from p2pool.drivers.containers.docker.container.labels import (
+    COPY,
+    PREFIX,
+    name_of,
+    scope_labels,
+)
 from p2pool.model import limits
 from p2pool.model.ids import TASK_ID_BYTES, AllocationId, TaskId
 from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
@@ -32,6 +37,8 @@ def sandbox_name(scope: RuntimeScope, key: Key) -> str:
 def sandbox_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Key | None:
     """Whose sandbox a container is; None: it is none, or another scope's."""
     given = labels or {}
+    if COPY in given:  # Its image may carry any label besides.
+        return None
     if any(given.get(key) != value for key, value in scope_labels(scope).items()):
         return None
     try:
