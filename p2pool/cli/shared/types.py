@@ -167,6 +167,10 @@ def span_text(seconds: int) -> str:
     return f"{seconds}s"
 
 
+_DIGITS = re.compile(r"[+-]?[0-9]{1,100}")
+"""What Python takes besides, such as `1_0`, somebody mistyped."""
+
+
 class Number(click.IntRange):
     """A whole number within bounds, both included; an error says which one is broken."""
 
@@ -177,7 +181,9 @@ class Number(click.IntRange):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """The number."""
-        number = int(click.INT.convert(value, param, ctx))
+        if isinstance(value, str) and not _DIGITS.fullmatch(value):
+            self.fail(f"{value[:64]!r} is not a valid integer.", param, ctx)
+        number = int(value)
         if wrong := outside(number, self.least, self.most):
             self.fail(f"{short_number(number)} is {wrong}.", param, ctx)
         return number
