@@ -290,6 +290,18 @@ async def test_lists_are_tables_for_people_and_json_for_programs(
     assert (empty.stdout, empty.stderr) == ("", "No task runs.\n")
 
 
+@pytest.mark.parametrize("text", ["", "a/b", "/", "../nodes"])
+@pytest.mark.parametrize("verb", ["show", "logs", "stop", "metrics"])
+async def test_a_text_that_names_no_task_asks_no_other_route(
+    commands: Commands, verb: str, text: str
+) -> None:
+    """It is a task that is not there, not an agent that is none."""
+    for words in ([text], [f"{text}.0"] if verb == "logs" else [text]):
+        error = (await commands(task, verb, *words)).exception
+        assert isinstance(error, NotFound)
+        assert f"There is no task {text!r}." in error.message
+
+
 async def test_why_a_copy_waits_is_shown_wherever_it_is(served: Served, commands: Commands) -> None:
     """In the list, alone, while a command waits for it, and where that gives up."""
     view = served.port.seen
