@@ -33,7 +33,8 @@ class AddressType(click.ParamType[Address]):
 
 
 class FilePath(click.Path):
-    """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is."""
+    """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is where
+    a file may stand."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         """Which of the two it may be, if it exists."""
@@ -41,9 +42,11 @@ class FilePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The absolute path."""
+        from p2pool.drivers.input_files import input_path
         from p2pool.drivers.paths import absolute_path
 
-        return super().convert(value if str(value) == "-" else absolute_path(value), param, ctx)
+        path = input_path(value) if self.file_okay else absolute_path(value)
+        return super().convert(path, param, ctx)
 
 
 class CommitteeHash(click.ParamType[Digest]):
