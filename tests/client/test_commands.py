@@ -362,6 +362,15 @@ async def test_the_pool_and_the_agent_describe_themselves(
     assert (result.exit_code, "No leader is known." in result.stdout) == (1, True)
 
 
+async def test_a_dry_invite_shows_what_would_be_signed(served: Served, commands: Commands) -> None:
+    """As other dry runs: alone, or in a document; the node as the pool writes it."""
+    words = ("invite", OTHER_NODE.hex().upper(), "--dry-run")
+    alone = json.loads((await commands(pool, *words, signs=False)).stdout)
+    told = held((await commands(pool, *words, "--json", signs=False)).stdout)
+    assert alone["node_id"] == told["would_sign"]["node_id"] == "0x" + OTHER_NODE.hex()
+    assert served.port.asked == []
+
+
 async def test_only_the_manager_invites(served: Served, commands: Commands) -> None:
     """The invite is the manager's, short-lived, and reaches the agent; another key is refused."""
     words = ("invite", "0x" + OTHER_NODE.hex(), "--expires", "30m")
