@@ -86,7 +86,7 @@ def leader(
     """
     from p2pool.wire.leader_verification import verify_leader
 
-    place = None if client.directory is None else str(client.directory)
+    place = client.url if client.directory is None else str(client.directory)
     pool, endpoints = _which(urls, chain_id, contract, number, lambda: config_file(config, place))
     trusted = _trusted(trust)
     root = _root_on_chain(pool, endpoints)

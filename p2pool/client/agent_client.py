@@ -62,14 +62,18 @@ class AgentClient:
     def pages(self, path: str, rows: str, query: Query) -> Iterator[Answer]:
         """The rows of all pages of a list; `query` may name a parameter several times."""
         after = ""
-        while True:
+        for _ in range(limits.CLIENT_PAGES_MAX):
             asked = [*query, ("limit", str(limits.API_PAGE_MAX))]
             answer = self._json("GET", f"{path}?{urlencode([*asked, ('after', after)])}", None)
             self.meta = answer.get("meta", self.meta)
             yield from _objects(answer, rows)
             # An agent before version 0.3 gives the whole list, and no place to go on from.
-            if not (after := answer.get("next") or ""):
+            before, after = after, answer.get("next") or ""
+            if not after:
                 return
+            if not isinstance(after, str) or after == before:
+                break
+        raise not_an_agent("its list has no end", self.url)
 
     def nodes(self, *, consistent: bool = False) -> list[Answer]:
         """All nodes, by id."""

@@ -7,6 +7,7 @@ of getting nothing the second time.
 import sys
 from pathlib import Path
 
+from p2pool.drivers.paths import absolute_path
 from p2pool.model.errors import Misconfigured
 
 STDIN = Path("-")
@@ -18,6 +19,11 @@ _read: dict[str, bytes] = {}
 def is_stdin(path: Path) -> bool:
     """Whether a path stands for standard input."""
     return str(path) == "-"
+
+
+def input_path(given: str | Path) -> Path:
+    """The absolute form of a path that somebody wrote; `-` stays as it is."""
+    return STDIN if str(given) == "-" else absolute_path(given)
 
 
 def read_input(path: Path, most: int, what: str) -> bytes:

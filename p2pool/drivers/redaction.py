@@ -41,6 +41,8 @@ LABEL_OF_KEY = 16
 WORD_MAX = 20
 """A label that is longer, without a hyphen, may be one even without digits."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s'\"<>]+")
+_NO_NAME = re.compile(r"[^\w.%-]")
+"""What ends the name of a host: behind it may stand anything."""
 _AT_END = ".,;:!?)]}"
 
 _registered: BoundedDict[str, None] = BoundedDict(limits.SECRETS_REGISTERED_MAX)
@@ -94,14 +96,21 @@ def shown_url(url: str) -> str:
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, str]:
-    host, bracket, rest = parts.netloc.rpartition("@")[2].partition("]")
+    whole = parts.netloc.rpartition("@")[2]
+    host, bracket, rest = whole.partition("]")
+    if not bracket:
+        host, colon, rest = whole.partition(":")
+        rest = colon + rest
+    if rest and not re.fullmatch(":[0-9]*", rest):  # What is no port may be anything.
+        rest = f":{REDACTED}"
     if bracket:
         return host + bracket, rest
-    host, colon, port = host.partition(":")
-    labels = host.split(".")
+    labels = _NO_NAME.split(host)[0].split(".")
+    if len(labels) == 1 and "-" not in host and _may_be_key(host):
+        return REDACTED, rest
     # The last two are whose it is.
     shown = [REDACTED if _may_be_key(label) else label for label in labels[:-2]]
-    return ".".join([*shown, *labels[-2:]]), colon + port
+    return ".".join([*shown, *labels[-2:]]), rest
 
 
 def safe_text(text: str) -> str:

@@ -110,6 +110,23 @@ async def test_what_http_refuses_is_a_problem_too(
         assert found["allow"]
 
 
+@pytest.mark.parametrize("path", ["/v1/tasks?state=idle", "/v1/allocations?state=lost&state="])
+async def test_a_word_that_the_route_does_not_know_is_told_with_those_it_does(
+    served: Served, path: str
+) -> None:
+    """By the name that the caller wrote, not by one of ours."""
+    code, _, body = await _ask(served, "GET", path)
+    assert code == 400
+    (problem,) = json.loads(body)["problems"]
+    assert problem.startswith("state is not one of pending, ")
+
+
+async def test_metrics_name_their_form_once(served: Served) -> None:
+    """Scrapers refuse a media type with the same parameter twice."""
+    _, headers, _ = await _ask(served, "GET", "/metrics")
+    assert headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+
+
 @pytest.mark.parametrize("path", ["/v1/nodes", "/v1/health", "/v1/events", "/metrics"])
 async def test_head_is_get_without_the_body(served: Served, path: str) -> None:
     """Of a stream, too: it ends after its head."""

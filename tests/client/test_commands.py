@@ -290,6 +290,18 @@ async def test_lists_are_tables_for_people_and_json_for_programs(
     assert (empty.stdout, empty.stderr) == ("", "No task runs.\n")
 
 
+@pytest.mark.parametrize("text", ["", "a/b", "/", "../nodes"])
+@pytest.mark.parametrize("verb", ["show", "logs", "stop", "metrics"])
+async def test_a_text_that_names_no_task_asks_no_other_route(
+    commands: Commands, verb: str, text: str
+) -> None:
+    """It is a task that is not there, not an agent that is none."""
+    for words in ([text], [f"{text}.0"] if verb == "logs" else [text]):
+        error = (await commands(task, verb, *words)).exception
+        assert isinstance(error, NotFound)
+        assert f"There is no task {text!r}." in error.message
+
+
 async def test_why_a_copy_waits_is_shown_wherever_it_is(served: Served, commands: Commands) -> None:
     """In the list, alone, while a command waits for it, and where that gives up."""
     view = served.port.seen
@@ -348,6 +360,15 @@ async def test_the_pool_and_the_agent_describe_themselves(
     served.port.seen = attrs.evolve(served.port.seen, leader=None)
     result = await commands(agent, "status")
     assert (result.exit_code, "No leader is known." in result.stdout) == (1, True)
+
+
+async def test_a_dry_invite_shows_what_would_be_signed(served: Served, commands: Commands) -> None:
+    """As other dry runs: alone, or in a document; the node as the pool writes it."""
+    words = ("invite", OTHER_NODE.hex().upper(), "--dry-run")
+    alone = json.loads((await commands(pool, *words, signs=False)).stdout)
+    told = held((await commands(pool, *words, "--json", signs=False)).stdout)
+    assert alone["node_id"] == told["would_sign"]["node_id"] == "0x" + OTHER_NODE.hex()
+    assert served.port.asked == []
 
 
 async def test_only_the_manager_invites(served: Served, commands: Commands) -> None:

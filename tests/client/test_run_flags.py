@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from p2pool.cli.task import progress
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
+from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ports.agent import SubmitCommand
@@ -123,6 +125,23 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         ("--deadline soon", "90s"),
         ("--label team", "NAME=VALUE"),
         ("--label a=1 --label a=2", "--label a is given twice"),
+        ("--label A=1", "--label A is not the name of a label"),
+        ("--label =1", "--label is not the name of a label"),
+        ("-e NVIDIA_VISIBLE_DEVICES=all", "ask for GPUs with --gpus"),
+        ("-v a:/x -v b:/x", "--mount names a target twice"),
+        ("-p 80:80 -p 80:81", "--publish names a host port twice"),
+        ("-v a:/b -v ../a:/x:ro", "write its whole path"),
+        ("-v ~/a:/x:ro", "write its whole path"),
+        ("--mount type=bind,source=/a,target=/x", "--mount (no. 1) readonly must be true"),
+        ("--mount type=pool,source=a,target=/x,keep=1d", "--mount (no. 1) keep can only"),
+        ("--mount kind=tmpfs,target=/x,size=1b", "64 KiB at least"),
+        ("--replicas 1001", "--replicas': 1001 is above 1000, the most"),
+        ("--replicas 1_0", "'1_0' is not a valid integer"),
+        ("--gpus \uff11", "is not a valid integer"),
+        ("--name=", "--name is empty"),
+        ("--image=", "--image is empty"),
+        ("--entrypoint=", "--entrypoint is empty"),
+        ("--gpus 1 --gpu-model=", "--gpu-model is empty"),
     ],
 )
 async def test_a_flag_that_is_not_good(
@@ -160,6 +179,17 @@ async def test_sizes_as_docker_takes_them(
     spec = await signed_by(served, commands, f"--memory {words} --disk {words} --swap 0")
     assert (spec.resources.memory_bytes, spec.resources.disk_bytes) == (count, count)
     assert spec.resources.swap_bytes == 0
+
+
+async def test_variables_come_from_standard_input(
+    served: Served, commands: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As every flag that takes a file takes `-`."""
+    forget_input()
+    told = io.TextIOWrapper(io.BytesIO(b"A=1\n"))
+    monkeypatch.setattr("p2pool.drivers.input_files.sys", SimpleNamespace(stdin=told))
+    spec = await signed_by(served, commands, "--env-file -")
+    assert dict(spec.environment) == {"A": "1"}
 
 
 async def test_variables_as_docker_takes_them(

@@ -68,13 +68,14 @@ def test_a_passphrase_file_may_be_in_the_home(here: Path, monkeypatch: pytest.Mo
 def test_every_option_that_is_a_path_gives_an_absolute_one(here: Path) -> None:
     """A new option with click's own type would hand on what was typed."""
     paths = [
-        (command, parameter)
+        (command, parameter, parameter.type)
         for command, found in every_command()
         for parameter in found.params
         if isinstance(parameter.type, click.Path)
     ]
     assert len(paths) > 10
-    for _, parameter in paths:
-        for given, wanted in (("~/x", here / "x"), ("x", here / "x"), ("-", Path("-"))):
-            assert parameter.type.convert(given, parameter, None) == wanted, parameter.name
+    for _, parameter, kind in paths:
+        stdin = Path("-") if kind.file_okay else here / "-"
+        for given, wanted in (("~/x", here / "x"), ("x", here / "x"), ("-", stdin)):
+            assert kind.convert(given, parameter, None) == wanted, parameter.name
     assert os.getcwd() == str(here)

@@ -18,6 +18,7 @@ from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.checks.onchain import endpoint_checks
 from p2pool.drivers.config.reader import read_section_tables
 from p2pool.drivers.config.schema import AgentConfig, ChainConfig
+from p2pool.drivers.config.validators import rpc_problem
 from p2pool.drivers.containers.docker.engine.errors import engine_errors
 from p2pool.drivers.redaction import safe_text, shown_url
 from p2pool.model import limits
@@ -148,6 +149,16 @@ BAD = {
     f"http://eth.example/\n{KEY}": "white space",
     "": "no host|empty",
     "http://eth.example/" + KEY * 300: "long",
+    f"me:{KEY}@eth.example:8545": "write http://eth.example:8545",
+    f"{KEY}.rpc.example/v3": "write http:// before it",
+    f"{KEY}?next=http://eth.example": "no scheme",
+    f"http://eth.example:{KEY}/": "port",
+    f"http://eth.example:1\\{KEY}": "port",
+    f"http://eth.example\\{KEY}": "its host is no name",
+    f"http://eth..example/{KEY}": "its host is no name",
+    f"http://\u2603/{KEY}": "its host is no name",
+    f"http://{'a' * 64}.example/{KEY}": "its host is no name",
+    f"http://-eth.example/{KEY}": "its host is no name",
 }
 
 
@@ -205,6 +216,23 @@ def test_a_text_of_any_length_is_searched_in_a_moment() -> None:
     for text in ("a" * 8_000_000, "a://" * 2_000_000, "revert" * 1_000_000):
         assert len(safe_text(text)) < 3 * limits.FOREIGN_TEXT_MAX
     assert time.process_time() - began_s < 5
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://localhost:1", "http://eth_node:8545", "http://p2pool-dev_anvil.x.", "http://h:"),
+        *(
+            "http://[::1]:8545/x",
+            "http://[fe80::1%25eth0]/",
+            "http://10.0.0.1",
+            "https://b\u00fccher.de",
+        ),
+    ],
+)
+def test_an_endpoint_of_any_name_that_works_is_taken(url: str) -> None:
+    """Names of containers, of other languages, and addresses."""
+    assert rpc_problem(url) is None
 
 
 @given(st.text(max_size=60), st.sampled_from(list(SHAPES)))

@@ -8,7 +8,8 @@ that the route gives gets no answer of another kind.
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import attrs
 from litestar.connection import ASGIConnection
@@ -68,6 +69,13 @@ def query_of(handler: HTTPRouteHandler) -> dict[str, Parameter]:
     }
 
 
+def _words(kind: Any) -> list[str]:
+    """The words that a parameter takes, where it takes only some."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(one.value) for one in kind]
+    return [word for inner in get_args(kind) for word in _words(inner)]
+
+
 def _check_query(given: Iterable[tuple[str, Any]], known: dict[str, Parameter]) -> None:
     seen: set[str] = set()
     problems: list[str] = []
@@ -80,6 +88,8 @@ def _check_query(given: Iterable[tuple[str, Any]], known: dict[str, Parameter]) 
             problems.append(f"{name} is neither true nor false")
         elif parameter.kind is int and not _NUMBER.fullmatch(str(value)):
             problems.append(f"{name} is not a whole number")
+        elif (words := _words(parameter.kind)) and value not in words:
+            problems.append(f"{name} is not one of {', '.join(words)}")
         seen.add(name)
     if problems:
         has = f"It takes {', '.join(known)}." if known else "It takes no parameter."

@@ -132,7 +132,7 @@ async def metrics(state: State) -> Response[bytes]:
             hint="Set [metrics] enabled = true in its configuration, and restart it.",
         )
     text = port_of(state).metrics()
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type="text/plain; version=0.0.4")  # The framework adds a charset.
 
 
 @get("/v1/runtime", summary="The container runtime of this machine, and what it cannot do")

@@ -15,7 +15,7 @@ from p2pool.cli.pool.start import start
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
-from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.signing import Signer, signer_options, write_signature
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
@@ -130,8 +130,9 @@ def invite(node_id: str, expires: int, signer: Signer) -> None:
         )
     expiration_s = int(time.time()) + expires
     if signer.dry_run:
-        sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"], "node_id": node_id}
-        write_json("signature", {"would_sign": {**sentence, "expiration_s": expiration_s}})
+        sentence = {"domain_id": one["domain_id"], "pool_id": one["pool_id"]}
+        sentence |= {"node_id": address_text(NodeId(node)), "expiration_s": expiration_s}
+        write_signature(sentence, signer.as_json)
         return
     manager = KeyManager(signer.account)
     if "0x" + manager.address.hex() != one["manager"]:

@@ -81,15 +81,15 @@ def writer_maker(
     from p2pool.drivers.chain.writer import DryWriter, KeyWriter
 
     if dry_run:
+        from p2pool.drivers.input_files import input_path
         from p2pool.drivers.keys.keystore import key_file_address
-        from p2pool.drivers.paths import absolute_path
 
         if not key:
             raise Misconfigured(
                 "No key is given, so the sender is unknown.",
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
-        address = key_file_address(absolute_path(key))
+        address = key_file_address(input_path(key))
         return lambda _: DryWriter(address)
     account = account_of(key, passphrase_file)
     return lambda chain: KeyWriter(chain.rpc, account)

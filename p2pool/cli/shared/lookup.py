@@ -17,6 +17,10 @@ LIVING = ("pending", "running", "stopping")
 
 def find_task(client: AgentClient, text: str) -> Answer:
     """A task by id, its name, or the beginning of its id; of several of a name, the living one."""
+    if not text or "/" in text:  # It would be another route.
+        raise NotFound(
+            f"There is no task {text[:64]!r}.", hint="List the tasks: p2pool task ls --all."
+        )
     return client.task(text)
 
 
@@ -24,12 +28,12 @@ def find_copy(client: AgentClient, text: str) -> tuple[Answer, int | None]:
     """A task as `find_task` finds it, or `TASK.REPLICA`: that task and the copy's number. What is
     exactly a task's name or id is that task, though its name may end in a dot and digits."""
     try:
-        return client.task(text), None
+        return find_task(client, text), None
     except NotFound:
         head, dot, tail = text.rpartition(".")
         if not dot or not (tail.isascii() and tail.isdigit()) or len(tail) > _DIGITS_MAX:
             raise
-    return client.task(head), int(tail)
+    return find_task(client, head), int(tail)
 
 
 def find_node(client: AgentClient, text: str) -> Answer:

@@ -106,11 +106,11 @@ def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
             "This needs a signature, and no key is given.",
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
+    from p2pool.drivers.input_files import input_path
     from p2pool.drivers.keys.keystore import load_account, read_passphrase
-    from p2pool.drivers.paths import absolute_path
 
-    path = absolute_path(key)
-    file = absolute_path(passphrase_file) if passphrase_file else None
+    path = input_path(key)
+    file = input_path(passphrase_file) if passphrase_file else None
     return load_account(path, read_passphrase(f"the key {path.name}", file=file))
 
 

@@ -33,7 +33,8 @@ class AddressType(click.ParamType[Address]):
 
 
 class FilePath(click.Path):
-    """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is."""
+    """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is where
+    a file may stand."""
 
     def __init__(self, *, file_okay: bool = True, dir_okay: bool = True) -> None:
         """Which of the two it may be, if it exists."""
@@ -41,9 +42,11 @@ class FilePath(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The absolute path."""
+        from p2pool.drivers.input_files import input_path
         from p2pool.drivers.paths import absolute_path
 
-        return super().convert(value if str(value) == "-" else absolute_path(value), param, ctx)
+        path = input_path(value) if self.file_okay else absolute_path(value)
+        return super().convert(path, param, ctx)
 
 
 class CommitteeHash(click.ParamType[Digest]):
@@ -167,6 +170,10 @@ def span_text(seconds: int) -> str:
     return f"{seconds}s"
 
 
+_DIGITS = re.compile(r"[+-]?[0-9]{1,100}")
+"""What Python takes besides, such as `1_0`, somebody mistyped."""
+
+
 class Number(click.IntRange):
     """A whole number within bounds, both included; an error says which one is broken."""
 
@@ -177,7 +184,9 @@ class Number(click.IntRange):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """The number."""
-        number = int(click.INT.convert(value, param, ctx))
+        if isinstance(value, str) and not _DIGITS.fullmatch(value):
+            self.fail(f"{value[:64]!r} is not a valid integer.", param, ctx)
+        number = int(value)
         if wrong := outside(number, self.least, self.most):
             self.fail(f"{short_number(number)} is {wrong}.", param, ctx)
         return number

@@ -13,6 +13,7 @@ _FLAGS: Mapping[str, str] = {
     "command": "the command",
     "entrypoint": "--entrypoint",
     "env": "--env",
+    "labels": "--label",
     "replicas": "--replicas",
     "priority": "--priority",
     "pull": "--pull",
@@ -35,6 +36,13 @@ _FLAGS: Mapping[str, str] = {
     "resources.gpu.model": "--gpu-model",
     "resources.gpu.memory_min_bytes": "--gpu-memory",
 }
+_PARTS: Mapping[str, str] = {
+    "kind": "type",
+    "read_only": "readonly",
+    "size_bytes": "size",
+    "keep_s": "keep",
+}
+"""What a flag calls the parts of a mount."""
 _ITEM = re.compile(r"\[(\d+)\]\.?")
 
 
@@ -58,6 +66,10 @@ def _said(problem: str, given: Mapping[str, Any]) -> str | None:
         if found := _ITEM.match(rest):
             number, rest = int(found[1]) + 1, rest[found.end() :]
             flag = f"{flag} (no. {number})"
+            rest = _PARTS.get(rest, rest)
+        elif path == key:
+            sentence = re.sub("^name ", "names ", sentence)  # The key is many, its flag is one.
+        sentence = sentence.replace("resources.gpu", "--gpus")
         return f"{flag} {rest.lstrip('.')} {sentence}".replace("  ", " ") + "."
     return None
 

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from p2pool.cli.shared import types
+from p2pool.drivers.input_files import read_input
 from p2pool.model import limits
 
 _MOUNT_WORDS = {
@@ -52,8 +53,7 @@ def environment(files: tuple[Path, ...], given: tuple[str, ...]) -> dict[str, st
 
 def _lines(path: Path) -> list[str]:
     try:
-        with path.open("rb") as file:
-            data = file.read(limits.SPEC_JSON_MAX_BYTES + 1)
+        data = read_input(path, limits.SPEC_JSON_MAX_BYTES, "file of variables")
         if len(data) > limits.SPEC_JSON_MAX_BYTES:
             raise click.UsageError(f"--env-file {path} is too long for a task specification.")
         return data.decode("utf-8-sig").replace("\r\n", "\n").split("\n")
@@ -94,10 +94,14 @@ def mount(text: str) -> dict[str, Any]:
         if key in found:
             raise click.UsageError(f"--mount {text}: {name} is given twice.")
         try:
-            found[key] = _mount_value(key, value, in_memory="type=tmpfs" in text.split(","))
+            found[key] = _mount_value(key, value, in_memory=_in_memory(text))
         except click.BadParameter as error:
             raise click.UsageError(f"--mount {text}: {error.message}") from error
     return found
+
+
+def _in_memory(text: str) -> bool:
+    return any(part in ("type=tmpfs", "kind=tmpfs") for part in text.split(","))
 
 
 def _mount_value(key: str, value: str, *, in_memory: bool) -> Any:
@@ -124,7 +128,12 @@ def volume(text: str) -> dict[str, Any]:
             f"--volume {text}: write it as NAME:DIR[:ro], or as /HOST/DIR:DIR:ro; other kinds with"
             " --mount."
         )
-    bound, read_only = source.startswith(("/", ".", "~")), "ro" in options
+    if source.startswith((".", "~")):
+        raise click.UsageError(
+            f"--volume {text}: the directory lies on whichever node runs the copy: write its whole"
+            " path, beginning with a slash."
+        )
+    bound, read_only = source.startswith("/"), "ro" in options
     if bound and not read_only:
         raise click.UsageError(
             f"--volume {text}: directories of the host are read-only: {source}:{rest[0]}:ro."

@@ -41,12 +41,12 @@ OPTIONS = (
     click.option("--entrypoint", help="Replaces the image's entrypoint."),
     click.option(
         "--replicas",
-        type=click.IntRange(1, limits.REPLICAS_MAX),
+        type=types.Number(1, limits.REPLICAS_MAX),
         help=f"Number of copies. Default: {_TASK.replicas}.",
     ),
     click.option(
         "--gpus",
-        type=click.IntRange(0, limits.GPUS_PER_NODE_MAX),
+        type=types.Number(0, limits.GPUS_PER_NODE_MAX),
         help="GPUs of each copy. Default: none.",
     ),
     click.option("--gpu-model", help="Part of the GPUs' model name, such as h100, in any case."),
@@ -70,7 +70,7 @@ OPTIONS = (
     click.option("--disk", type=_SIZE, help="Most that a copy may write outside its mounts."),
     click.option(
         "--pids",
-        type=click.IntRange(1, limits.TASK_PIDS_MAX),
+        type=types.Number(1, limits.TASK_PIDS_MAX),
         help=f"Most processes and threads of each copy. Default: {_RESOURCES.pids}.",
     ),
     click.option(
@@ -89,7 +89,8 @@ OPTIONS = (
         "env_files",
         multiple=True,
         type=types.FilePath(),
-        help="File with a variable a line, as for --env, and # comments. Repeatable.",
+        help="File with a variable a line, as for --env, and # comments; - reads standard input."
+        " Repeatable.",
     ),
     click.option(
         "--init/--no-init",
@@ -132,7 +133,7 @@ OPTIONS = (
     click.option("--restart", type=click.Choice(_RESTARTS), help="When to start a copy again."),
     click.option(
         "--restart-attempts",
-        type=click.IntRange(0, limits.RESTART_ATTEMPTS_MAX),
+        type=types.Number(0, limits.RESTART_ATTEMPTS_MAX),
         help=f"Most restarts in a row; a run of ten minutes ends the row. Default: "
         f"{_TASK.restart.attempts}.",
     ),
@@ -150,7 +151,7 @@ OPTIONS = (
     ),
     click.option(
         "--priority",
-        type=click.IntRange(0, limits.PRIORITY_MAX),
+        type=types.Number(0, limits.PRIORITY_MAX),
         help=f"0 to {limits.PRIORITY_MAX}, the highest first. Default: {_TASK.priority}.",
     ),
 )
@@ -169,6 +170,10 @@ def specification(given: dict[str, Any]) -> str:
     from p2pool.codec.spec.spec import spec_json
 
     base = spec_file.from_file(given["path"]) if given["path"] else {}
+    for option in ("image", "name", "entrypoint", "gpu_model"):
+        if given[option] == "":
+            flag = "--" + option.replace("_", "-")
+            raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")
     image = given["image"] or base.get("image")
     if not image:
         raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")

@@ -57,9 +57,10 @@ def undialable(address: str) -> str | None:
     if kind in NAMES:
         return None
     ip = ipaddress.ip_address(host)
-    if ip.is_unspecified:
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_unspecified or (ip.version == 4 and ip.packed[0] == 0):
         return f"{host} names no machine"
-    if ip.is_multicast or host == "255.255.255.255":
+    if ip.is_multicast or ip.packed == b"\xff" * 4:
         return f"{host} is not the address of one machine"
     if ip.version == 6 and ip.is_link_local:
         return f"{host} needs an interface, which an address cannot name"

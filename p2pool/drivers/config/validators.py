@@ -105,13 +105,21 @@ def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
             raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
 
 
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
+"""A name (of letters of any language, and of `_` inside, as containers have it) or an address."""
+
+
 def rpc_problem(url: str) -> str | None:
     """Why an RPC endpoint can never answer, without the parts of its URL that hold keys; None if it
     may."""
     named, schemed, _ = url.partition("://")
-    if not schemed:
-        host = re.split(r"[/?#@\s]", url)[0]
-        return f"it has no scheme: write http://{host}" if host else "it has no host"
+    if not schemed or not re.fullmatch(r"\s*[A-Za-z][A-Za-z0-9+.-]*", named):
+        if not url.strip():
+            return "it has no host"
+        shown = shown_url(f"http://{url}")
+        sure = shown.isprintable() and REDACTED not in shown
+        return f"it has no scheme: write {shown[:80] if sure else 'http:// before it'}"
     if named.lower() not in ("http", "https"):
         return f"p2pool asks over HTTP, not {named[:16]}: write https://..., or http://..."
     if len(url) > limits.ENDPOINT_URL_MAX_BYTES:
@@ -125,6 +133,8 @@ def rpc_problem(url: str) -> str | None:
         return "its port is none" if "ort" in str(error) else "it is no URL"
     if not host:
         return "it has no host"
+    if not _HOST.fullmatch(host):
+        return "its host is no name and no address"
     if port == 0:
         return "its port is none"
     return "what stands after # is never sent" if parts.fragment else None

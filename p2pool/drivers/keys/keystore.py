@@ -19,8 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from p2pool.drivers.input_files import is_stdin, read_input
-from p2pool.drivers.paths import absolute_path
+from p2pool.drivers.input_files import input_path, read_input
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
@@ -68,7 +67,7 @@ def read_passphrase(
     if file is None and env.get(PASSPHRASE_FILE_VARIABLE):
         file = Path(env[PASSPHRASE_FILE_VARIABLE])
     if file is not None:
-        passphrase = _first_line(file if is_stdin(file) else absolute_path(file))
+        passphrase = _first_line(input_path(file))
     elif PASSPHRASE_VARIABLE in env:
         passphrase = env[PASSPHRASE_VARIABLE]
     else:

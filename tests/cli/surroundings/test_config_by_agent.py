@@ -82,6 +82,17 @@ def test_every_command_of_the_chain_finds_it(
     assert "the chain of the test" in capsys.readouterr().err
 
 
+def test_an_agent_named_by_url_is_not_the_one_of_the_environment(
+    agent: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whose pool may be another: a proof would be checked against the wrong one."""
+    monkeypatch.setenv("P2POOL_AGENT", str(agent))
+    monkeypatch.setenv("P2POOL_TOKEN", "t" * 43)
+    words = ["verify", "leader", "--agent", "http://127.0.0.1:1"]
+    assert main.run(words) == errors.MISCONFIGURED
+    assert f"{agent.parent}/nothing/p2pool/config.toml cannot be read" in capsys.readouterr().err
+
+
 def _no_chain(_: object) -> None:
     from p2pool.model.errors import ChainUnavailable
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from p2pool.cli import errors, main
+from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.types import FilePath
 from p2pool.cli.task import spec_file
 from p2pool.cli.task.yaml_text import read_yaml
 from p2pool.drivers.input_files import forget_input
@@ -53,6 +55,26 @@ def test_a_key_and_a_passphrase_come_from_standard_input(
     assert main.run(["wallet", "show", "-", "--check", "--passphrase-file", "-"]) == 6
     assert "already, so it cannot be the" in capsys.readouterr().err
     assert main.run(["wallet", "new", "-"]) == errors.USAGE
+
+
+def test_the_key_that_signs_comes_from_standard_input(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of requests and of transactions, or its passphrase; no file of that name is meant."""
+    key = (home / "key.json").read_bytes()
+    give(monkeypatch, key)
+    monkeypatch.setenv("P2POOL_PASSPHRASE", "right")
+    address = account_of("-", None).address
+    give(monkeypatch, b"right\n")
+    assert account_of("key.json", "-").address == address
+    give(monkeypatch, key)
+    words = ["pool", "end", "1", "--key", "-", "--config", "pool.toml", "--dry-run"]
+    assert main.run(words) == errors.UNAVAILABLE  # Nobody serves the chain.
+
+
+def test_a_directory_may_have_any_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input is none."""
+    assert FilePath(file_okay=False).convert("-", None, None) == home / "-"
 
 
 def test_a_configuration_comes_from_standard_input(

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,29 @@ def test_an_answer_without_end_is_given_up(
     for first in (b"HTTP/1.1 200 OK\r\nX:", b"HTTP/1.1 200 OK\r\n\r\n{"):
         with listening(drip(first)) as url:
             assert "has no end after" in said_of(["node", "ls", "--agent", url], capsys)
+
+
+@pytest.mark.parametrize("words", ["node ls", "task ls", "volume ls"])
+@pytest.mark.parametrize("place", ["there", {"a": 1}, 7, "always another"])
+def test_a_list_without_end_is_given_up(
+    hurried: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    place: Any,
+) -> None:
+    """Whether it goes round, or on and on."""
+    monkeypatch.setattr(limits, "CLIENT_PAGES_MAX", 20)
+    pages = count()
+
+    def act(opened: socket.socket) -> None:
+        number = next(pages)
+        assert number < 40
+        again = str(number) if place == "always another" else place
+        answering(told({**{key: [] for key in KEYS}, "next": again}))(opened)
+
+    with listening(act) as url:
+        assert "its list has no end" in said_of([*words.split(), "--agent", url], capsys)
 
 
 def test_an_answer_of_any_length_is_not_kept(
