@@ -5,18 +5,18 @@ carries each command's one line. Every command takes `--json`; `cli.errors` alon
 exit codes.
 """
 
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from p2pool.cli import errors
+from p2pool.cli.shared.lazy import LazyGroup
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
-from p2pool.drivers import failures
+from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -30,33 +30,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
     "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
 }
-
-
-class LazyGroup(click.Group):
-    """A group that lists from a table and imports a command only when it is called."""
-
-    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        """As click's, with the table."""
-        super().__init__(*args, **kwargs)
-        self.table = table
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in alphabetical order."""
-        return sorted(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module."""
-        if cmd_name not in self.table:
-            return None
-        module, attribute = self.table[cmd_name][0].split(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list for `--help`, from the table alone."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.table[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.group(
@@ -133,12 +106,21 @@ def run(args: Sequence[str]) -> int:
     except Exception as error:
         if isinstance(error, OSError) and not error.filename and (failed := flush_streams()):
             return _unwritten(failed)
-        known = failures.as_known(error)
+        known = _known(error)
         if known is None:
             raise
         errors.print_error(known, as_json)
         return errors.exit_code(known)
     return result if isinstance(result, int) else errors.OK
+
+
+def _known(error: Exception) -> P2poolError | None:
+    """An error as people see it, None for a bug. Most are told already."""
+    if isinstance(error, P2poolError):
+        return error
+    from p2pool.drivers import failures
+
+    return failures.as_known(error)
 
 
 def _interrupted(as_json: bool) -> int:
@@ -159,6 +141,8 @@ def wants_json(args: Sequence[str]) -> bool:
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
     """A nursery ended with errors: print each known one once, raise any other as our bug."""
+    from p2pool.drivers import failures
+
     found = list(failures.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
         return _interrupted(as_json)

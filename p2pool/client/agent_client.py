@@ -1,29 +1,34 @@
-"""Talks to an agent's API, one request after the other, through `http.client`.
+"""Talks to an agent's API, one request after the other.
 
-Commands are short-lived, and importing an HTTP library costs more than most of them do. Every
-answer is a dictionary as the API describes it (`/v1/openapi.json`); every failure is an error of
-the tree. Sending a signed request again is safe: the pool carries it out once.
+Commands are short-lived, and importing an HTTP library costs more than most of them do; so does
+what only requests need, which is imported where they are made. Every answer is a dictionary as the
+API describes it (`/v1/openapi.json`); every failure is an error of the tree. Sending a signed
+request again is safe: the pool carries it out once.
 """
 
-import http.client
 import json
-import ssl
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from p2pool.client import plain_http
 from p2pool.client.errors import error_of
-from p2pool.codec.json import requests
-from p2pool.codec.json.hex import unhex
 from p2pool.model import limits
-from p2pool.model.access.grants import SignedGrant
-from p2pool.model.access.requests import SignedRequest
-from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
-from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
-from p2pool.model.ports.agent import LogOptions
+
+if TYPE_CHECKING:
+    import http.client
+    import ssl
+
+    from p2pool.model.access.grants import SignedGrant
+    from p2pool.model.access.requests import SignedRequest
+    from p2pool.model.chain.invite import Invite
+    from p2pool.model.ids import PoolRef
+    from p2pool.model.ports.agent import LogOptions
 
 Answer = dict[str, Any]
 Query = Sequence[tuple[str, str]]
@@ -90,8 +95,11 @@ class AgentClient:
         """The pool."""
         return dict(self.get("/v1/pool")["pool"])
 
-    def pool_ref(self) -> PoolRef:
+    def pool_ref(self) -> "PoolRef":
         """The agent's pool, for which requests are signed."""
+        from p2pool.codec.json.hex import unhex
+        from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+
         pool = self.pool()
         contract = unhex(str(pool["contract"]), ADDRESS_BYTES)
         assert contract is not None, "an agent says the contract's address"
@@ -113,7 +121,7 @@ class AgentClient:
 
     def send(
         self,
-        signed: SignedRequest,
+        signed: "SignedRequest",
         *,
         patience_ms: int = limits.CLIENT_RETRY_MS,
         waiting: Callable[[P2poolError], None] = lambda _: None,
@@ -123,10 +131,14 @@ class AgentClient:
         While there is no leader it sends the request again, for `patience_ms` in all, and tells
         `waiting` why.
         """
+        from p2pool.codec.json import requests
+
         return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
 
-    def invite(self, invite: Invite) -> Answer:
+    def invite(self, invite: "Invite") -> Answer:
         """Hand an invite to the agent, which keeps it for the invited node."""
+        from p2pool.codec.json import requests
+
         return self._json("POST", "/v1/invites", requests.invite_json(invite))
 
     def _insist(
@@ -148,10 +160,12 @@ class AgentClient:
     # --- streams --------------------------------------------------------------------------------
 
     def logs(
-        self, allocation: str, grant: SignedGrant, options: LogOptions
+        self, allocation: str, grant: "SignedGrant", options: "LogOptions"
     ) -> Iterator[list[Answer]]:
         """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log until its end, in
         batches as they come."""
+        from p2pool.codec.json import requests
+
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
         for lines in self._lines("POST", path, requests.logs_json(grant, options)):
             chunks: list[Answer] = []
@@ -199,18 +213,10 @@ class AgentClient:
 
     def export_volume(self, volume_id: str) -> Iterator[bytes]:
         """A volume as a tar archive. `Unavailable` if it breaks off."""
-        connection = self._connection()
-        try:
-            path = "/v1/volumes/export?" + urlencode({"id": volume_id})
-            response = self._ask(connection, "GET", path, None)
-            if response.status != 200:
-                raise error_of(response.status, _document(response.read()))
+        path = "/v1/volumes/export?" + urlencode({"id": volume_id})
+        with self._opened("GET", path, None) as response:
             while piece := response.read(_PIECE_BYTES):
                 yield piece
-        except (OSError, http.client.HTTPException) as error:
-            raise self._gone(error) from error
-        finally:
-            connection.close()
 
     # --- HTTP -----------------------------------------------------------------------------------
 
@@ -222,22 +228,19 @@ class AgentClient:
         return document
 
     def _exchange(self, method: str, path: str, body: Answer | None) -> tuple[int, bytes]:
-        connection = self._connection()
-        try:
-            response = self._ask(connection, method, path, body)
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise self._gone(error) from error
-        finally:
-            connection.close()
+        if self._tls:
+            with self._asked(method, path, body) as response:
+                return response.status, response.read()
+        sent, headers = self._request(body)
+        with self._socket() as stream:
+            try:
+                return plain_http.ask(stream, self._name(), method, path, headers, sent)
+            except OSError as error:
+                raise self._gone(error) from error
 
     def _lines(self, method: str, path: str, body: Answer | None) -> Iterator[list[bytes]]:
         """Lines of an answer with their ends, in batches as they come."""
-        connection = self._connection()
-        try:
-            response = self._ask(connection, method, path, body)
-            if response.status != 200:
-                raise error_of(response.status, _document(response.read()))
+        with self._opened(method, path, body) as response:
             rest = b""
             while data := response.read1(_PIECE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
@@ -250,40 +253,77 @@ class AgentClient:
                     yield [line + b"\n" for line in lines]
             if rest:
                 yield [rest]
+
+    @contextmanager
+    def _opened(
+        self, method: str, path: str, body: Answer | None
+    ) -> Iterator["http.client.HTTPResponse"]:
+        """A good answer that is read bit by bit."""
+        with self._asked(method, path, body) as response:
+            if response.status != 200:
+                raise error_of(response.status, _document(response.read()))
+            yield response
+
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: Answer | None
+    ) -> Iterator["http.client.HTTPResponse"]:
+        """Any answer, by Python's own client."""
+        import http.client
+
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        connection.sock = self._socket()
+        sent, headers = self._request(body)
+        try:
+            connection.request(method, path, sent, {"Host": self._name(), **headers})
+            yield connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._gone(error) from error
         finally:
             connection.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        context = ssl.create_default_context()
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=self._timeout_s, context=context
-        )
-
-    def _ask(
-        self, connection: http.client.HTTPConnection, method: str, path: str, body: Answer | None
-    ) -> http.client.HTTPResponse:
+    def _request(self, body: Answer | None) -> tuple[bytes | None, dict[str, str]]:
         headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
-        sent = None if body is None else json.dumps(body).encode()
-        if sent is not None:
-            headers["Content-Type"] = "application/json"
+        if body is None:
+            return None, headers
+        return json.dumps(body).encode(), headers | {"Content-Type": "application/json"}
+
+    def _name(self) -> str:
+        """For the Host header."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}" if self._port is not None else host
+
+    def _socket(self) -> socket.socket:
+        """A connection; in TLS where the URL says so."""
+        port = self._port or (443 if self._tls else 80)
         try:
-            connection.connect()
+            plain = socket.create_connection((self._host, port), self._timeout_s)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            raise self._no_agent(error) from error
+        return self._wrapped(plain) if self._tls else plain
+
+    def _wrapped(self, plain: socket.socket) -> "ssl.SSLSocket":
+        import ssl
+
+        try:
+            context = ssl.create_default_context()
+            return context.wrap_socket(plain, server_hostname=self._host)
         except ssl.SSLError as error:
+            plain.close()
             raise Misconfigured(
                 f"The certificate of {self.url} cannot be trusted: {error}.",
                 hint="Check [api] tls_certificate of that agent, and that this machine trusts it.",
             ) from error
         except OSError as error:
-            raise _NoAgent(
-                f"No agent answers at {self.url} ({error}).",
-                hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
-            ) from error
-        connection.request(method, path, sent, headers)
-        return connection.getresponse()
+            plain.close()
+            raise self._no_agent(error) from error
+
+    def _no_agent(self, error: OSError) -> P2poolError:
+        return _NoAgent(
+            f"No agent answers at {self.url} ({error}).",
+            hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
+        )
 
     def _gone(self, error: Exception) -> P2poolError:
         if isinstance(error, TimeoutError):

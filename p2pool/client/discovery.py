@@ -9,10 +9,9 @@ read.
 
 import fcntl
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import attrs
 
 from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE, LOCK_FILE
 from p2pool.model.errors import Misconfigured, Unavailable
@@ -23,27 +22,50 @@ TOKEN_VARIABLE = "P2POOL_TOKEN"
 TOKEN_FILE_VARIABLE = "P2POOL_TOKEN_FILE"
 
 
-@attrs.frozen
 class FoundAgent:
-    """An agent's API: its URL and its token."""
+    """An agent's API: its URL and its token, which nothing shows."""
 
-    url: str
-    token: str = attrs.field(repr=False)
+    __slots__ = ("token", "url")
+
+    def __init__(self, url: str, token: str) -> None:
+        """Both as they are in the agent's directory."""
+        self.url, self.token = url, token
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FoundAgent):
+            return NotImplemented
+        return (self.url, self.token) == (other.url, other.token)
+
+    def __hash__(self) -> int:
+        return hash((self.url, self.token))
+
+    def __repr__(self) -> str:
+        return f"FoundAgent(url={self.url!r})"
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
     """The data directory of this user's agent."""
     if given := environment.get(DIRECTORY_VARIABLE):
         return Path(given)
-    import platformdirs  # Costs a little, and is seldom needed.
-
-    found = platformdirs.user_data_path("p2pool")
+    found = _user_directory()
     if not found.is_absolute():
         raise Misconfigured(
             "This user has no home directory to look for an agent in.",
             hint="Set HOME, or name the agent: --agent URL|DIR.",
         )
     return found
+
+
+def _user_directory() -> Path:
+    """Where `platformdirs` puts a user's data; on Linux without importing it."""
+    given, home = os.environ.get("XDG_DATA_HOME", ""), os.environ.get("HOME", "")
+    if sys.platform == "linux" and os.path.isabs(given):
+        return Path(given, "p2pool")
+    if sys.platform == "linux" and os.path.isabs(home):
+        return Path(home, ".local", "share", "p2pool")
+    import platformdirs
+
+    return platformdirs.user_data_path("p2pool")
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:

@@ -1,7 +1,7 @@
 """How commands write: tables for people, JSON for programs, warnings aside.
 
 Peers' words lose their control characters, so that no node can write to the terminal of a person
-who lists it. Only a command that writes a table imports the table library.
+who lists it. Only a table that does not fit its line imports the table library.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from p2pool.cli.errors import is_narrow
+from p2pool.cli.shared.table import plain_table
 
 _WIDE = 400
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -32,6 +33,9 @@ def write_table(
     listed = [[clean(cell) for cell in row] for row in rows]
     if not listed:
         click.echo(empty, err=True)
+        return
+    if (text := plain_table(columns, listed, _WIDE)) is not None:
+        click.echo(text)
         return
     from rich.console import Console
     from rich.table import Table

@@ -5,37 +5,42 @@ People write `--memory 2GiB` and `--cpus 1.5`; they sign whole bytes and thousan
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
+if TYPE_CHECKING:
+    from p2pool.model.ids import Address, Digest
 
 
-class AddressType(click.ParamType[Address]):
+class AddressType(click.ParamType["Address"]):
     """An address on the command line: 0x and 40 hex digits."""
 
     name = "address"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
+    ) -> "Address":
         """The 20 bytes."""
+        from p2pool.model.ids import ADDRESS_BYTES, Address
+
         found = _unhexed(value, ADDRESS_BYTES)
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
         return Address(found)
 
 
-class CommitteeHash(click.ParamType[Digest]):
+class CommitteeHash(click.ParamType["Digest"]):
     """A committee's hash: 64 hex digits."""
 
     name = "HASH"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Digest:
+    ) -> "Digest":
         """The 32 bytes."""
+        from p2pool.model.ids import DIGEST_BYTES, Digest
+
         found = _unhexed(value, DIGEST_BYTES)
         if found is None:
             self.fail(f"{value!r} is not a committee's hash: 64 hex digits.", param, ctx)

@@ -6,10 +6,11 @@ agent passes on to the leader. The task id is derived from the signed bytes.
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.shared.lazy import LazyGroup, LazyOptions
 from p2pool.cli.shared.lookup import LIVING, find_task
 from p2pool.cli.shared.options import (
     agent_option,
@@ -18,38 +19,54 @@ from p2pool.cli.shared.options import (
     wait_timeout_option,
 )
 from p2pool.cli.shared.output import age, short, warn, write_json, write_pairs, write_table
-from p2pool.cli.shared.signing import Signer, signer_options
-from p2pool.cli.task import flags
-from p2pool.cli.task.logs import logs
-from p2pool.cli.task.metrics import metrics
+from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.task.progress import Waiting, copies_text, pull_text
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
-from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from p2pool.cli.shared.signer import Signer
 
 _WAIT_DEFAULT = "5m"
 
 wait_timeout = wait_timeout_option(_WAIT_DEFAULT)
 
 
-@click.group(name="task", help="Run, watch and stop tasks: containers in the pool.")
+LAZY = {
+    "logs": ("p2pool.cli.task.logs:logs", "Write the log of a task, or of one copy: TASK.0."),
+    "metrics": (
+        "p2pool.cli.task.metrics:metrics",
+        "Show the last numbers that each copy of TASK wrote to its metrics socket.",
+    ),
+}
+
+
+def _flags(command: Any) -> Any:
+    from p2pool.cli.task import flags
+
+    return flags.run_options(command)
+
+
+@click.group(
+    name="task",
+    cls=LazyGroup,
+    table=LAZY,
+    help="Run, watch and stop tasks: containers in the pool.",
+)
 def task() -> None:
     """The group."""
 
 
-task.add_command(logs)
-task.add_command(metrics)
-
-
-@task.command("run", context_settings={"ignore_unknown_options": False})
+@task.command(
+    "run", cls=LazyOptions, lazily=_flags, context_settings={"ignore_unknown_options": False}
+)
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@flags.run_options
 @click.option("--wait", is_flag=True, help="Wait until all copies run or the task has ended.")
 @wait_timeout
 @signer_options
 @click.pass_context
-def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
+def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
     """Run a task from flags, or from a file whose keys the flags replace.
 
     \b
@@ -63,7 +80,9 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
        "env": {"LR": "0.1"}, "replicas": 2, "restart": {"mode": "on-failure"},
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
+    from p2pool.cli.task import flags
     from p2pool.codec.spec.spec import spec_json
+    from p2pool.model.access.requests import Action
 
     text = spec_json(flags.specification(given))
     if '"env":' in text:
@@ -212,8 +231,10 @@ def _reason(copy: Answer) -> str:
 @click.option("--wait", is_flag=True, help="Wait until no copy runs.")
 @wait_timeout
 @signer_options
-def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
+def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
+    from p2pool.model.access.requests import Action
+
     one = find_task(signer.client, name)
     answer = signer.send(Action.STOP, one["task_id"])
     if answer is None:

@@ -19,7 +19,8 @@ import click
 
 from p2pool.cli.shared.lookup import find_task
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.signing import Signer, plain, signer_options
+from p2pool.cli.shared.signer import Signer, plain
+from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.types import Span
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import grant_for

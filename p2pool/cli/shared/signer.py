@@ -1,0 +1,76 @@
+"""Signs a command's request and has it carried out, or only shows it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from p2pool.cli.shared.output import write_json
+from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.client.requests import request_for
+from p2pool.model.access.requests import Action
+from p2pool.model.errors import Misconfigured, P2poolError
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+
+@attrs.frozen
+class Signer:
+    """The agent that a command asks, and the key that signs; a dry run only shows the request."""
+
+    client: AgentClient
+    key: str | None
+    passphrase_file: str | None
+    dry_run: bool
+    as_json: bool
+
+    @property
+    def account(self) -> "LocalAccount":
+        """The account that signs; reads its passphrase or prompts for it."""
+        return account_of(self.key, self.passphrase_file)
+
+    def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
+        """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
+        pool = self.client.pool_ref()
+        request = request_for(pool, action, target, spec_json)
+        if self.dry_run:
+            from p2pool.wire.typed_data import request_typed_data
+
+            write_json(plain(request_typed_data(pool, request)))
+            return None
+        account = self.account
+        from p2pool.wire.typed_data import sign_request
+
+        told: set[str] = set()
+
+        def waiting(error: P2poolError) -> None:
+            if error.message not in told:
+                told.add(error.message)
+                click.echo(f"waiting: {error.message}", err=True)
+
+        return self.client.send(sign_request(pool, account, request), waiting=waiting)
+
+
+def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
+    """The account in a key file; reads its passphrase or prompts for it."""
+    if not key:
+        raise Misconfigured(
+            "This needs a signature, and no key is given.",
+            hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
+        )
+    from p2pool.drivers.keys.keystore import load_account, read_passphrase
+
+    path = Path(key).expanduser()
+    file = Path(passphrase_file).expanduser() if passphrase_file else None
+    return load_account(path, read_passphrase(f"the key {path.name}", file=file))
+
+
+def plain(value: Any) -> Any:
+    """Typed data with bytes as `0x` hex, as wallets take them."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
