@@ -71,7 +71,7 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
     address = keystore.key_file_address(file)
     if check:
         passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
-        opened = bytes.fromhex(keystore.load_account(file, passphrase).address[2:])
+        opened = bytes.fromhex(keystore.open_key_file(file, passphrase).address[2:])
         if opened != address:
             raise BadKey(
                 f"The key in {file} belongs to {address_text(opened)}, not to"

@@ -442,6 +442,10 @@ DATA_PATH_MAX_BYTES = 480
 CPUINFO_MAX_BYTES = 64 * 1024
 PASSPHRASE_FILE_MAX_BYTES = 4096
 KEYSTORE_MAX_BYTES = 64 * 1024
+# What a keystore may ask for, to be opened: ours take 256 MiB and 2^21.
+KEYSTORE_MEMORY_MAX_BYTES = 2**30
+KEYSTORE_SCRYPT_WORK_MAX = 2**26
+KEYSTORE_ROUNDS_MAX = 20_000_000
 
 # --- Raft --------------------------------------------------------------------------------------
 COMMITTEE_DEFAULT = 5

@@ -15,6 +15,8 @@ from p2pool.model.errors import Misconfigured, P2poolError
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+    from p2pool.wire.account import Account
+
 
 @attrs.frozen
 class Signer:
@@ -27,9 +29,11 @@ class Signer:
     as_json: bool
 
     @property
-    def account(self) -> "LocalAccount":
+    def account(self) -> "Account":
         """The account that signs; reads its passphrase or prompts for it."""
-        return account_of(self.key, self.passphrase_file)
+        from p2pool.drivers.keys.keystore import open_key_file
+
+        return open_key_file(*_opened(self.key, self.passphrase_file))
 
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
         """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
@@ -54,17 +58,24 @@ class Signer:
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
-    """The account in a key file; reads its passphrase or prompts for it."""
+    """The account in a key file, for transactions; reads its passphrase or prompts for it."""
+    from p2pool.drivers.keys.keystore import load_account
+
+    return load_account(*_opened(key, passphrase_file))
+
+
+def _opened(key: str | None, passphrase_file: str | None) -> tuple[Path, str]:
+    """A key file and its passphrase."""
     if not key:
         raise Misconfigured(
             "This needs a signature, and no key is given.",
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
-    from p2pool.drivers.keys.keystore import load_account, read_passphrase
+    from p2pool.drivers.keys.keystore import read_passphrase
 
     path = Path(key).expanduser()
     file = Path(passphrase_file).expanduser() if passphrase_file else None
-    return load_account(path, read_passphrase(f"the key {path.name}", file=file))
+    return path, read_passphrase(f"the key {path.name}", file=file)
 
 
 def plain(value: Any) -> Any:

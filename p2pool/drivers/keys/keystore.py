@@ -6,7 +6,7 @@ The peer key's seed and the token are raw files that only their owner may read.
 
 Invariants: no file is ever overwritten; an existing file is complete (written aside, synced,
 linked); each secret read or made here is registered, so that no log line shows it. eth-account
-takes more than a second to import: only code that needs a curve imports it.
+takes more than a second to import: only who sends transactions needs it.
 """
 
 import getpass
@@ -18,11 +18,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pool.drivers.keys import ciphers
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
 from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
+from p2pool.wire.account import Account
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -119,17 +121,16 @@ def import_key_file(
         raise BadKey("The passphrase is empty.", hint="Choose one; it protects the key's file.")
     if not light:
         note(f"Encrypting {path.name} (a few seconds, 256 MB of memory) ...")
-    from eth_account import Account
-
     try:
-        account = Account.from_key(private_key)
+        account = Account(private_key)
     except ValueError as error:
         raise BadKey("The private key is not a number that secp256k1 allows.") from error
-    keystore = Account.encrypt(
-        private_key, passphrase, kdf="scrypt", iterations=SCRYPT_N_LIGHT if light else SCRYPT_N
+    address = Address(bytes.fromhex(account.address[2:]))
+    keystore = ciphers.encrypt(
+        private_key, address, passphrase, n=SCRYPT_N_LIGHT if light else SCRYPT_N
     )
     _write_new(path, json.dumps(keystore, indent=2).encode() + b"\n")
-    return Address(bytes.fromhex(account.address[2:]))
+    return address
 
 
 def key_file_address(path: Path) -> Address:
@@ -145,6 +146,15 @@ def key_file_address(path: Path) -> Address:
 
 
 def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
+    """Open a keystore, for whoever sends transactions. Raises as `open_key_file`."""
+    key = open_key_file(path, passphrase, note=note).key
+    from eth_account import Account as EthAccount
+
+    account: LocalAccount = EthAccount.from_key(key)
+    return account
+
+
+def open_key_file(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> Account:
     """Open a keystore. Raises BadKey: missing file, not a keystore, or wrong passphrase."""
     register_secret(passphrase)
     keystore = _keystore(path)
@@ -153,22 +163,20 @@ def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) ->
     n = parameters.get("n", 0) if isinstance(parameters, dict) else 0
     if isinstance(n, int) and n > SCRYPT_N_LIGHT:
         note(f"Opening {path.name} (a few seconds) ...")
-    from eth_account import Account
-
     try:
-        key = bytes(Account.decrypt(keystore, passphrase))
+        key = ciphers.decrypt(crypto, passphrase)
+    except ciphers.WrongPassphrase as error:
+        raise BadKey(
+            f"Wrong passphrase for the key file {path}.",
+            hint="Try again; the file was not changed.",
+        ) from error
     except ValueError as error:
-        if "MAC mismatch" in str(error):
-            raise BadKey(
-                f"Wrong passphrase for the key file {path}.",
-                hint="Try again; the file was not changed.",
-            ) from error
-        raise _not_keystore(path) from error
-    except (KeyError, TypeError, NotImplementedError, AttributeError) as error:
         raise _not_keystore(path) from error
     register_secret(key)
-    account: LocalAccount = Account.from_key(key)
-    return account
+    try:
+        return Account(key)
+    except ValueError as error:
+        raise _not_keystore(path) from error
 
 
 def _keystore(path: Path) -> dict[str, Any]:
