@@ -9,12 +9,15 @@ import click
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import request_for
-from p2pool.model.access.requests import Action
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Misconfigured, P2poolError
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
+    from p2pool.drivers.keys.key_client import UnlockedKey
+    from p2pool.model.access.grants import LogGrant, SignedGrant
+    from p2pool.model.ids import PoolRef
     from p2pool.wire.account import Account
 
 
@@ -35,6 +38,33 @@ class Signer:
 
         return open_key_file(*_opened(self.key, self.passphrase_file))
 
+    def _unlocked(self) -> "UnlockedKey | None":
+        """The key, if `wallet unlock` holds it now and no passphrase is named for it here."""
+        if not self.key or self.passphrase_file:
+            return None
+        from p2pool.drivers.keys import key_client, keystore
+
+        path = Path(self.key).expanduser()
+        held = key_client.UnlockedKey(keystore.key_file_address(path))
+        return held if held.left_s() is not None else None
+
+    def _signed(self, pool: "PoolRef", request: TaskRequest) -> SignedRequest:
+        if (held := self._unlocked()) is not None:
+            return SignedRequest(request, held.sign_request(pool, request))
+        from p2pool.wire.typed_data import sign_request
+
+        return sign_request(pool, self.account, request)
+
+    def sign_grant(self, pool: "PoolRef", grant: "LogGrant") -> "SignedGrant":
+        """A signed right to read a task's log."""
+        if (held := self._unlocked()) is not None:
+            from p2pool.model.access.grants import SignedGrant
+
+            return SignedGrant(grant, held.sign_grant(pool, grant))
+        from p2pool.wire import typed_data
+
+        return typed_data.sign_grant(pool, self.account, grant)
+
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
         """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
         pool = self.client.pool_ref()
@@ -44,9 +74,7 @@ class Signer:
 
             write_json(plain(request_typed_data(pool, request)))
             return None
-        account = self.account
-        from p2pool.wire.typed_data import sign_request
-
+        signed = self._signed(pool, request)
         told: set[str] = set()
 
         def waiting(error: P2poolError) -> None:
@@ -54,7 +82,7 @@ class Signer:
                 told.add(error.message)
                 click.echo(f"waiting: {error.message}", err=True)
 
-        return self.client.send(sign_request(pool, account, request), waiting=waiting)
+        return self.client.send(signed, waiting=waiting)
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":

@@ -62,12 +62,12 @@ def logs(
     one, copies = _copies(signer.client, name)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
-    from p2pool.wire import typed_data
-
     if signer.dry_run:
+        from p2pool.wire import typed_data
+
         write_json(plain(typed_data.grant_typed_data(pool, grant)))
         return
-    signed = typed_data.sign_grant(pool, signer.account, grant)
+    signed = signer.sign_grant(pool, grant)
     options = LogOptions(
         follow=follow,
         tail_lines=-1 if tail is None else tail,
