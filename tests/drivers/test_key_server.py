@@ -78,8 +78,8 @@ def test_a_lock_and_the_end_of_its_time_forget_the_key() -> None:
     left_s = held.left_s()
     assert left_s is not None
     assert 50 < left_s <= 60
-    hold(account, held, 1)
     assert held.sign_request(POOL, _request())
+    hold(account, held, 1)
     end = time.monotonic() + 20
     while held.left_s() is not None or held.path.exists():
         assert time.monotonic() < end

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.model import limits
-from p2pool.model.errors import Misconfigured, NotAllowed, error_for_code
+from p2pool.model.errors import Misconfigured, NotAllowed, Stale, error_for_code
 
 if TYPE_CHECKING:
     from p2pool.model.access.grants import LogGrant
@@ -83,7 +83,7 @@ class UnlockedKey:
         """For how long it is unlocked still; None if it is locked."""
         try:
             return int(self._ask({"status": True})["left_s"])
-        except OSError:
+        except (OSError, Stale):
             return None
 
     def _signature(self, question: dict[str, Any]) -> bytes:
