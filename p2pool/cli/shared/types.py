@@ -7,25 +7,29 @@ A size has a unit: a bare number would mean bytes, and whoever writes 80 means s
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.shared.output import size
 from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
+
+if TYPE_CHECKING:
+    from p2pool.model.ids import Address, Digest
 
 
-class AddressType(click.ParamType[Address]):
+class AddressType(click.ParamType["Address"]):
     """An address on the command line: 0x and 40 hex digits."""
 
     name = "address"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
+    ) -> "Address":
         """The 20 bytes."""
+        from p2pool.model.ids import ADDRESS_BYTES, Address
+
         found = _unhexed(value, ADDRESS_BYTES)
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
@@ -46,15 +50,17 @@ class FilePath(click.Path):
         return super().convert(value if str(value) == "-" else absolute_path(value), param, ctx)
 
 
-class CommitteeHash(click.ParamType[Digest]):
+class CommitteeHash(click.ParamType["Digest"]):
     """A committee's hash: 64 hex digits."""
 
     name = "HASH"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Digest:
+    ) -> "Digest":
         """The 32 bytes."""
+        from p2pool.model.ids import DIGEST_BYTES, Digest
+
         found = _unhexed(value, DIGEST_BYTES)
         if found is None:
             self.fail(f"{value!r} is not a committee's hash: 64 hex digits.", param, ctx)
