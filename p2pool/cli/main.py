@@ -17,8 +17,8 @@ import click
 
 from p2pool.cli import errors
 from p2pool.cli.documents import forget_warnings
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.environment import check_environment
-from p2pool.cli.shared.lazy import LazyGroup
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.client.errors import heard, misread
 from p2pool.drivers.input_files import forget_input

@@ -2,7 +2,7 @@
 
 import click
 
-from p2pool.cli.shared.lazy import LazyGroup
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, write_json
 from p2pool.cli.shared.tables import write_pairs

@@ -2,8 +2,8 @@
 
 import click
 
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import copy_state, warn_if_stale
-from p2pool.cli.shared.lazy import LazyGroup
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json

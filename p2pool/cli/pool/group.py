@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import warn_if_stale
-from p2pool.cli.shared.lazy import LazyGroup
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.signing import signer_options

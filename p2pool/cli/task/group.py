@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.lazy import LazyGroup, LazyOptions
 from p2pool.cli.shared.known import copy_state, runs, warn_if_stale
-from p2pool.cli.shared.lazy import LazyGroup, LazyOptions
 from p2pool.cli.shared.lookup import LIVING, find_task
 from p2pool.cli.shared.options import (
     agent_option,
@@ -130,7 +130,7 @@ def _stayed(client: AgentClient, one: Answer) -> Answer:
     return client.task(one["task_id"])
 
 
-def _followed(signer: Signer, said: Answer, timeout_s: int, over: Any) -> Answer:
+def _followed(signer: "Signer", said: Answer, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. With --json its document is written however the wait ends:
     whoever interrupts it is told what was signed."""
     said["task"] = None
