@@ -10,10 +10,12 @@ import click
 import pytest
 import trio
 
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.main import cli
-from p2pool.cli.shared.lazy import LazyGroup
+from p2pool.cli.shared.lookup import NODE_DIGITS_MAX
 from p2pool.cli.wallet import wallet
 from p2pool.model.access.requests import Action
+from p2pool.model.ids import ADDRESS_BYTES
 from p2pool.model.ports.agent import SubmitCommand
 from tests.cli.command_tree import every_command
 from tests.client.conftest import Commands, Served
@@ -22,7 +24,14 @@ from tests.wire.samples import NODE_ID
 HEAVY = (
     *("attrs", "coincurve", "Crypto", "docker", "email", "eth_account", "eth_utils", "http.client"),
     *("httpx2", "libp2p", "nacl", "platformdirs", "py_ecc", "pydantic", "rich", "ssl", "trio"),
-    *("web3", "p2pool.agent", "p2pool.drivers", "p2pool.model.messages", "p2pool.wire"),
+    *(
+        "web3",
+        "p2pool.agent",
+        "p2pool.drivers.failures",
+        "p2pool.drivers.keys",
+        "p2pool.model.messages",
+        "p2pool.wire",
+    ),
 )
 CURVES = (
     *("coincurve", "Crypto", "eth_account", "http.client", "nacl", "p2pool.model.messages"),
@@ -49,6 +58,7 @@ def test_a_read_imports_little(args: list[str]) -> None:
     )
     exit_code, heavy, own = json.loads(done.stdout)
     assert (exit_code, heavy) == (5, [])
+    assert NODE_DIGITS_MAX == 2 * ADDRESS_BYTES
     assert len(own) <= MODULES_MAX, own
 
 
