@@ -121,6 +121,9 @@ async def test_a_consistent_read_asks_the_leader_first(served: Served) -> None:
         await thread(lambda: served.client.tasks(consistent=True))
 
 
+SAID = {Action.SET: '{"value":"5"}', Action.REVOKE: '{"beforeS":5}'}
+
+
 @pytest.mark.parametrize(
     ("action", "target", "about"),
     [
@@ -136,7 +139,7 @@ async def test_an_answer_names_what_the_request_is_about(
 ) -> None:
     """Not the request: the pool knows it by an id of the same form as a task's."""
     accepted = await thread(
-        served.client.send, signed(action=action, target=target, spec_json='{"value":"5"}')
+        served.client.send, signed(action=action, target=target, spec_json=SAID.get(action, ""))
     )
     assert accepted["action"] == action.value
     named = {key: accepted[key] for key in ("task_id", "node_id", "setting") if accepted[key]}

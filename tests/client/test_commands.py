@@ -239,7 +239,7 @@ async def test_a_long_line_stays_one_line(served: Served, commands: Commands, si
     served.port.logs.chunks = [*(LogChunk(1, 5, part) for part in parts), LogChunk(1, 6, b"\nz\n")]
     result = await commands(task, "logs", "train.0")
     assert result.stdout_bytes == line + b"\nz\n"
-    told = [json.loads(t) for t in (await commands(task, "logs", ID, "--json")).stdout.splitlines()]
+    told = [held(t) for t in (await commands(task, "logs", ID, "--json")).stdout.splitlines()]
     assert "".join(one["text"] for one in told) == line.decode() + "z"
     assert [one.get("partial", False) for one in told] == [True] * (len(told) - 2) + [False, False]
     assert len(told) == 2 + size // 1_048_576
@@ -320,7 +320,7 @@ async def test_what_is_not_known_is_shown_as_not_known(served: Served, commands:
     shown = (await commands(task, "show", "train")).stdout
     assert re.search(r"unknown \(running, 4\ds ago\)", shown)
     assert "unknown (running" in (await commands(node, "show", NODE_ID.hex()[:8])).stdout
-    (told,) = json.loads((await commands(task, "ls", "--json")).stdout)
+    (told,) = held((await commands(task, "ls", "--json")).stdout)
     assert [c["known"] for c in told["allocations"]] == [False]
     waited = await commands(task, "run", "--image", "x", "--wait", "--timeout", "1s")
     assert isinstance(waited.exception, Unavailable)

@@ -1,7 +1,5 @@
 """`p2pool task show` names the nodes that refused a task, and what was cut of reasons, in full."""
 
-import json
-
 import attrs
 import pytest
 
@@ -11,6 +9,7 @@ from p2pool.model.errors import Unavailable
 from p2pool.model.ports.view import RefusalView
 from p2pool.model.states import AllocationState
 from tests.api.fakes import OTHER_NODE, TASK_ID
+from tests.cli.output.held import held
 from tests.client.conftest import Commands, Served
 
 ID = TASK_ID.hex()
@@ -42,7 +41,7 @@ async def test_who_refused_it_is_shown_with_the_whole_reason(
     out = (await commands(task, "show", ID)).stdout
     for words in ("REFUSED BY", OTHER_NODE.hex()[:8], "in full", FULL):
         assert words in out, out
-    told = json.loads((await commands(task, "show", ID, "--json")).stdout)
+    told = held((await commands(task, "show", ID, "--json")).stdout)
     assert told["refusals"][0]["times"] == 2
     assert told["full_reasons"][0]["reasons"][0]["reason"].strip() == FULL
 
@@ -58,5 +57,5 @@ async def test_what_a_node_cannot_be_asked_is_said(cut: Served, commands: Comman
 async def test_a_reason_that_is_whole_asks_nobody(served: Served, commands: Commands) -> None:
     """Showing a task costs one question to the agent."""
     served.port.failures.append(Unavailable("The node is away."))
-    told = json.loads((await commands(task, "show", ID, "--json")).stdout)
+    told = held((await commands(task, "show", ID, "--json")).stdout)
     assert told["full_reasons"] == []

@@ -173,7 +173,9 @@ def test_the_kernel_lets_out_what_was_promised(
     write(namespace, reach)
     with standing_in(namespace) as copy:
         for one in (*places, *(ip_address(near) for near in NEAR)):
-            if one == ip_address("10.213.0.10") or one.is_loopback or one.is_unspecified:
+            mapped = one.ipv4_mapped if isinstance(one, IPv6Address) else None
+            own = mapped or one
+            if own == ip_address("10.213.0.10") or own.is_loopback or own.is_unspecified:
                 continue  # The copy itself.
             assert copy.passes(one) == expected(one, opened, host), one
 
