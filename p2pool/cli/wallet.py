@@ -24,7 +24,7 @@ passphrase_option = click.option(
     " P2POOL_PASSPHRASE, then a prompt.",
 )
 file_argument = click.argument("file", type=FilePath())
-key_argument = click.argument("key", metavar="[FILE]", type=FilePath(), envvar="P2POOL_KEY")
+key_argument = click.argument("file", metavar="[FILE]", type=FilePath(), envvar="P2POOL_KEY")
 
 
 @click.group(name="wallet", help="Make and show key files.")
@@ -98,7 +98,7 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
 )
 @passphrase_option
 @json_option
-def unlock(key: Path, span_s: int, passphrase_file: Path | None, as_json: bool) -> None:
+def unlock(file: Path, span_s: int, passphrase_file: Path | None, as_json: bool) -> None:
     """Hold a key in memory for a while, so that commands sign with it without its passphrase.
 
     A process of yours keeps it, and only yours are answered. It signs requests to a pool and rights
@@ -109,9 +109,10 @@ def unlock(key: Path, span_s: int, passphrase_file: Path | None, as_json: bool) 
 
     if not 0 < span_s <= limits.UNLOCK_MAX_S:
         raise click.UsageError(f"--for takes {limits.UNLOCK_MAX_S // 3600}h at most.")
-    passphrase = keystore.read_passphrase(f"the key {key.name}", file=passphrase_file)
-    account = keystore.open_key_file(key, passphrase)
-    hold(account, key_client.UnlockedKey(Address(bytes.fromhex(account.address[2:]))), span_s)
+    passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
+    account = keystore.open_key_file(file, passphrase)
+    held = key_client.UnlockedKey(Address(bytes.fromhex(account.address[2:])))
+    hold(account, held, span_s)
     if as_json:
         write_json("unlocked-key", {"address": account.address, "unlocked_s": span_s})
     else:
@@ -121,15 +122,12 @@ def unlock(key: Path, span_s: int, passphrase_file: Path | None, as_json: bool) 
 @wallet.command("lock")
 @key_argument
 @json_option
-def lock(key: Path, as_json: bool) -> None:
+def lock(file: Path, as_json: bool) -> None:
     """Have an unlocked key forgotten at once. Default: P2POOL_KEY."""
     from p2pool.drivers.keys import key_client, keystore
 
-    address = keystore.key_file_address(key)
-    held = key_client.UnlockedKey(address)
-    was = held.left_s() is not None
-    if was:
-        held.lock()
+    address = keystore.key_file_address(file)
+    was = key_client.UnlockedKey(address).lock()
     if as_json:
         said = {"address": address_text(address), "unlocked_s": 0, "was_unlocked": was}
         write_json("unlocked-key", said)

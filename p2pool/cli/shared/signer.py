@@ -58,8 +58,7 @@ class Signer:
         address = keystore.address_said(_absolute(self.key))
         if address is None:  # Only its passphrase shows whose key it is.
             return None
-        held = key_client.UnlockedKey(address)
-        return held if held.left_s() is not None else None
+        return key_client.unlocked(address)
 
     def _signed(self, pool: "PoolRef", request: TaskRequest) -> SignedRequest:
         if (held := self._unlocked()) is not None:

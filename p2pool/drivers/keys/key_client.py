@@ -11,12 +11,11 @@ import os
 import socket
 import stat
 import struct
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.model import limits
-from p2pool.model.errors import Misconfigured, NotAllowed, Stale, error_for_code
+from p2pool.model.errors import Misconfigured, NotAllowed, Stale, Unavailable, error_for_code
 
 if TYPE_CHECKING:
     from p2pool.model.access.grants import LogGrant
@@ -28,10 +27,25 @@ GRANT_FIELDS = ("task", "not_before_s", "not_after_s")
 
 
 def directory() -> Path:
-    """Where this user's sockets are; made if it is missing. `Misconfigured` if others may enter."""
+    """Where this user's sockets are, whether it is there or not. `Misconfigured`: no home."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    base = Path(runtime) if os.path.isabs(runtime) and os.path.isdir(runtime) else None
-    path = base / "p2pool" if base else Path.home() / ".p2pool"
+    if os.path.isabs(runtime) and os.path.isdir(runtime):
+        return Path(runtime) / "p2pool"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path()
+    if not home.is_absolute():
+        raise Misconfigured(
+            "This user has no home directory to keep the socket of an unlocked key in.",
+            hint="Set HOME or XDG_RUNTIME_DIR.",
+        )
+    return home / ".p2pool"
+
+
+def make_directory() -> None:
+    """Have the directory, for its owner alone. `Misconfigured` if others may enter."""
+    path = directory()
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         found = path.lstat()
@@ -41,12 +55,20 @@ def directory() -> Path:
         raise Misconfigured(
             f"Others may enter {path}, where unlocked keys are asked.", hint=f"chmod 700 {path}"
         )
-    return path
 
 
 def socket_path(address: "Address") -> Path:
     """The socket of an account."""
     return directory() / f"key-{address.hex()}.sock"
+
+
+def unlocked(address: "Address") -> "UnlockedKey | None":
+    """The key of an account, if a process holds it now."""
+    try:
+        held = UnlockedKey(address)
+    except Misconfigured:  # Without a home nothing was ever unlocked.
+        return None
+    return held if held.left_s() is not None else None
 
 
 def peer_is_owner(connection: socket.socket) -> bool:
@@ -75,19 +97,35 @@ class UnlockedKey:
         fields = {name: getattr(grant, name) for name in GRANT_FIELDS}
         return self._signature({"sign": "grant", "pool": _pool(pool), "fields": fields})
 
-    def lock(self) -> None:
-        """Have the key forgotten at once."""
-        self._ask({"lock": True})
+    def lock(self) -> bool:
+        """Have the key forgotten at once; False if nobody holds it. `Unavailable`: who holds it
+        does not answer."""
+        try:
+            self._ask({"lock": True})
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, Stale):
+            return False
+        except OSError as error:
+            raise Unavailable(
+                f"The process that holds the key does not answer at {self.path}: {error}.",
+                hint="End it: ps -ef shows a process with that path.",
+            ) from error
+        return True
 
     def left_s(self) -> int | None:
-        """For how long it is unlocked still; None if it is locked."""
+        """For how long it is unlocked still; None if it is locked, or nobody answers."""
         try:
             return int(self._ask({"status": True})["left_s"])
         except (OSError, Stale):
             return None
 
     def _signature(self, question: dict[str, Any]) -> bytes:
-        return bytes.fromhex(str(self._ask(question)["signature"]))
+        try:
+            return bytes.fromhex(str(self._ask(question)["signature"]))
+        except OSError as error:
+            raise Stale(
+                "The key was locked while it was asked.",
+                hint="Unlock it again: p2pool wallet unlock.",
+            ) from error
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """One answer. OSError: nobody holds the key; the errors of the tree: it refuses."""
@@ -98,10 +136,21 @@ class UnlockedKey:
             if not peer_is_owner(connection):
                 raise NotAllowed(f"Another user holds {self.path}.", hint="Remove that file.")
             connection.sendall(json.dumps(question).encode() + b"\n")
-            told = json.loads(read_line(connection))
+            told = _object(read_line(connection))
         if "error" in told:
-            raise error_for_code(told["error"], str(told["sentence"]))
-        return dict(told)
+            raise error_for_code(told["error"], str(told.get("sentence")))
+        return told
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """An answer; OSError for what is none."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ConnectionError("no key answers so") from error
+    if not isinstance(told, dict) or not {"error", "left_s", "locked", "signature"} & set(told):
+        raise ConnectionError("no key answers so")
+    return told
 
 
 def read_line(connection: socket.socket) -> bytes:
@@ -124,6 +173,8 @@ class _reachable:
     def __enter__(self) -> str:
         if len(os.fsencode(self._path)) < 100:
             return str(self._path)
+        import tempfile  # Costs a little, and is seldom needed.
+
         self._short = tempfile.mkdtemp()
         os.symlink(self._path.parent, f"{self._short}/d")
         return f"{self._short}/d/{self._path.name}"

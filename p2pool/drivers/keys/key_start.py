@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
+from p2pool.drivers.keys import key_client
 from p2pool.drivers.keys.key_client import UnlockedKey
 from p2pool.model.errors import Unavailable
 from p2pool.wire.account import Account
@@ -12,9 +13,9 @@ from p2pool.wire.account import Account
 
 def hold(account: Account, held: UnlockedKey, span_s: int) -> None:
     """Have a process of its own hold the key for so long; one that holds it already ends first.
-    Raises `Unavailable` if it does not come up."""
-    if held.left_s() is not None:
-        held.lock()
+    Raises `Unavailable` if it does not come up, `Misconfigured` if there is no place for it."""
+    key_client.make_directory()
+    held.lock()
     with suppress(FileNotFoundError):
         os.unlink(held.path)  # Of a process that was killed.
     module = f"{__package__}.key_server"

@@ -20,7 +20,7 @@ from p2pool.drivers.keys.key_start import hold
 from p2pool.model import limits
 from p2pool.model.access.grants import LogGrant
 from p2pool.model.access.requests import Action, TaskRequest
-from p2pool.model.errors import Malformed, Misconfigured, P2poolError, Stale
+from p2pool.model.errors import Malformed, Misconfigured, P2poolError, Stale, Unavailable
 from p2pool.model.ids import Address
 from p2pool.wire import typed_data
 from p2pool.wire.account import Account
@@ -87,7 +87,8 @@ def test_a_lock_and_the_end_of_its_time_forget_the_key() -> None:
     hold(account, held, 60)
     held.lock()
     assert not held.path.exists()
-    with pytest.raises(OSError, match=r"No such file|refused"):
+    assert not held.lock()
+    with pytest.raises(Stale, match="was locked"):
         held.sign_request(POOL, _request())
 
 
@@ -155,6 +156,7 @@ def test_another_user_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not key_client.peer_is_owner(ours)
         monkeypatch.undo()
     answered: list[object] = []
+    key_client.make_directory()
     path = key_client.socket_path(Address(b"a" * 20))
     server = Server(ACCOUNT, path, now_s() + 60)
     monkeypatch.setattr(key_client, "peer_is_owner", lambda connection: False)
@@ -180,8 +182,45 @@ def test_a_directory_that_others_may_enter_is_refused(
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".p2pool").mkdir(mode=0o755)
     with pytest.raises(Misconfigured, match="Others may enter"):
-        key_client.directory()
+        key_client.make_directory()
     (tmp_path / ".p2pool").rmdir()
     (tmp_path / ".p2pool").symlink_to(tmp_path)
     with pytest.raises(Misconfigured):
-        key_client.directory()
+        key_client.make_directory()
+
+
+def test_asking_for_a_key_that_nobody_unlocked_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who signs with a passphrase needs neither a home nor a place to write."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert key_client.unlocked(ADDRESS) is None
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("HOME", "nowhere")
+    assert key_client.unlocked(ADDRESS) is None
+    with pytest.raises(Misconfigured, match="no home directory"):
+        hold(ACCOUNT, held=UnlockedKey(ADDRESS), span_s=1)
+
+
+@pytest.mark.parametrize("answer", [b"\n", b"[]\n", b"{}\n", b"half", b"[" * 9999 + b"\n", b"5\n"])
+def test_what_holds_no_key_is_taken_for_none(home: Path, answer: bytes) -> None:
+    """And is not said to be locked: something is there."""
+    key_client.make_directory()
+    other = UnlockedKey(Address(b"o" * 20))
+    with socket.socket(socket.AF_UNIX) as listener:
+        key_client.bind(listener, other.path)
+        listener.listen(8)
+
+        def serve() -> None:
+            for _ in range(2):
+                with listener.accept()[0] as asked:
+                    asked.recv(4096)
+                    asked.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        assert key_client.unlocked(Address(b"o" * 20)) is None
+        with pytest.raises(Unavailable, match="does not answer"):
+            other.lock()
+        thread.join(10)
+    other.path.unlink()
