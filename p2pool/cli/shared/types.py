@@ -5,7 +5,6 @@ A size has a unit: a bare number would mean bytes, and whoever writes 80 means s
 """
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +105,8 @@ class Size(click.ParamType[int]):
         found = _SIZE.fullmatch(text)
         if found is None:
             self.fail(f"{value!r} is not a size such as 512MiB or 2g.", param, ctx)
+        from decimal import Decimal
+
         count = Decimal(found[1]) * 1024 ** " kmgtp".index((found[2] or " ").lower())
         if not count and self.none:
             return 0
@@ -134,6 +135,8 @@ class Cpus(click.ParamType[int]):
             return value
         if not _CPUS.fullmatch(str(value)):
             self.fail(f"{value!r} is not a number of processors such as 2 or 0.5.", param, ctx)
+        from decimal import Decimal
+
         milli = Decimal(str(value)) * 1000
         if milli != int(milli):
             self.fail(f"{value!r} has more than three decimals.", param, ctx)
