@@ -51,7 +51,7 @@ starts: setup-dev ## start development pools one after the other, half under CPU
 upgrade-from: setup-dev ## agents of an earlier version become this one: EARLIER=its python
 	$(PY) -m tests.upgrades $(EARLIER)
 
-bench: setup-dev ## benchmarks, beside their peers in the same run: ONLY=own|containers|etcd|serf
+bench: setup-dev ## benchmarks, beside their peers in the same run: ONLY=cli|own|containers|etcd|serf
 	bash .ci/packages bench
 	$(PY) -m tests.bench $(if $(ONLY),--only $(ONLY))
 

@@ -45,7 +45,7 @@ THIRD: dict[str, set[str] | None] = {
     "codec": {"attrs", "cbor2", "base58", "rfc8785"},
     "proofs": {"attrs"},
     "core": {"attrs"},
-    "wire": {"attrs", "nacl", "eth_account", "eth_utils", "hexbytes", "cbor2"},
+    "wire": {"attrs", "nacl", "coincurve", "Crypto", "cbor2"},
 }
 PURE = {"model", "codec", "proofs", "core"}
 

@@ -45,6 +45,7 @@ KINDS: Mapping[str, str] = {
     "tasks": "`task ls`",
     "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
     " with `--dry-run` what would be sent",
+    "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",
     "version": "`--version`",
     "volume": "`volume export`: the archive",
     "volumes": "`volume ls`, `volume rm`",

@@ -5,23 +5,22 @@ carries each command's one line. Every command takes `--json`; `cli.errors` alon
 exit codes.
 """
 
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import PurePath
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from p2pool.cli import errors
 from p2pool.cli.documents import forget_warnings
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.environment import check_environment
 from p2pool.cli.shared.streams import drop, flush_streams, mend_streams
 from p2pool.client.errors import heard, misread
-from p2pool.drivers import failures
 from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import P2poolError
 
@@ -37,33 +36,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
     "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
 }
-
-
-class LazyGroup(click.Group):
-    """A group that lists from a table and imports a command only when it is called."""
-
-    def __init__(self, *args: Any, table: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        """As click's, with the table."""
-        super().__init__(*args, **kwargs)
-        self.table = table
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in alphabetical order."""
-        return sorted(self.table)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the command's module."""
-        if cmd_name not in self.table:
-            return None
-        module, attribute = self.table[cmd_name][0].split(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list for `--help`, from the table alone."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, self.table[name][1]) for name in self.list_commands(ctx)])
 
 
 @click.group(
@@ -170,6 +142,10 @@ def run(args: Sequence[str]) -> int:
 
 def _as_known(error: BaseException) -> P2poolError | None:
     """A failure of the world, or of an answer that no agent gives; None: a bug of ours."""
+    if isinstance(error, P2poolError):
+        return error
+    from p2pool.drivers import failures
+
     return failures.as_known(error) or misread(error)
 
 
@@ -198,6 +174,8 @@ def _options(args: Sequence[str]) -> list[str]:
 
 def _run_group(group: BaseExceptionGroup[BaseException], as_json: bool) -> int:
     """A nursery ended with errors: print each known one once, raise any other as our bug."""
+    from p2pool.drivers import failures
+
     found = list(failures.leaves(group))
     if any(isinstance(error, KeyboardInterrupt) for error in found):
         return _interrupted(as_json)

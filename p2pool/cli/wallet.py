@@ -8,8 +8,10 @@ import click
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import FilePath
+from p2pool.cli.shared.types import FilePath, Span
+from p2pool.codec.json.hex import address_text
 from p2pool.drivers.input_files import is_stdin, read_input
+from p2pool.model import limits
 from p2pool.model.errors import BadKey
 from p2pool.model.ids import Address
 
@@ -22,6 +24,7 @@ passphrase_option = click.option(
     " P2POOL_PASSPHRASE, then a prompt.",
 )
 file_argument = click.argument("file", type=FilePath())
+key_argument = click.argument("file", metavar="[FILE]", type=FilePath(), envvar="P2POOL_KEY")
 
 
 @click.group(name="wallet", help="Make and show key files.")
@@ -77,10 +80,59 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
         raise click.UsageError("--passphrase-file needs --check: nothing else opens the key.")
     if check:
         passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
-        address = Address(bytes.fromhex(keystore.load_account(file, passphrase).address[2:]))
+        address = Address(bytes.fromhex(keystore.open_key_file(file, passphrase).address[2:]))
     else:
         address = keystore.key_file_address(file)
     _write(file, address, as_json)
+
+
+@wallet.command("unlock")
+@key_argument
+@click.option(
+    "--for",
+    "span_s",
+    type=Span(),
+    default="15m",
+    show_default=True,
+    help=f"For how long; {limits.UNLOCK_MAX_S // 3600}h at most.",
+)
+@passphrase_option
+@json_option
+def unlock(file: Path, span_s: int, passphrase_file: Path | None, as_json: bool) -> None:
+    """Hold a key in memory for a while, so that commands sign with it without its passphrase.
+
+    A process of yours keeps it, and only yours are answered. It signs requests to a pool and rights
+    to read logs that begin now: no transaction, no invite, no delegation. Default: P2POOL_KEY.
+    """
+    from p2pool.drivers.keys import key_client, keystore
+    from p2pool.drivers.keys.key_start import hold
+
+    if not 0 < span_s <= limits.UNLOCK_MAX_S:
+        raise click.UsageError(f"--for takes {limits.UNLOCK_MAX_S // 3600}h at most.")
+    passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
+    account = keystore.open_key_file(file, passphrase)
+    held = key_client.UnlockedKey(Address(bytes.fromhex(account.address[2:])))
+    hold(account, held, span_s)
+    if as_json:
+        write_json("unlocked-key", {"address": account.address, "unlocked_s": span_s})
+    else:
+        click.echo(f"{account.address} is unlocked for {span_s} s.")
+
+
+@wallet.command("lock")
+@key_argument
+@json_option
+def lock(file: Path, as_json: bool) -> None:
+    """Have an unlocked key forgotten at once. Default: P2POOL_KEY."""
+    from p2pool.drivers.keys import key_client, keystore
+
+    address = keystore.key_file_address(file)
+    was = key_client.UnlockedKey(address).lock()
+    if as_json:
+        said = {"address": address_text(address), "unlocked_s": 0, "was_unlocked": was}
+        write_json("unlocked-key", said)
+    else:
+        click.echo(f"{address_text(address)} is locked{'' if was else ' already'}.")
 
 
 def _private_key(file: Path) -> bytes:

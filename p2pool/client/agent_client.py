@@ -1,29 +1,30 @@
 """Talks to an agent's API, one request after the other.
 
-Commands are short-lived, and importing an HTTP library costs more than most of them do. Every
-answer is a dictionary as the API describes it (`/v1/openapi.json`); every failure is an error of
-the tree. Sending a signed request again is safe: the pool carries it out once.
+Commands are short-lived, and importing an HTTP library costs more than most of them do; so does
+what only requests need, which is imported where they are made. Every answer is a dictionary as the
+API describes it (`/v1/openapi.json`); every failure is an error of the tree. Sending a signed
+request again is safe: the pool carries it out once.
 """
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from p2pool.client.discovery import FoundAgent
 from p2pool.client.errors import error_of, not_an_agent
 from p2pool.client.transport import NoAgent, Told, Transport
-from p2pool.codec.json import requests
-from p2pool.codec.json.hex import unhex
 from p2pool.model import limits
-from p2pool.model.access.grants import SignedGrant
-from p2pool.model.access.requests import SignedRequest
-from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import P2poolError, Unavailable
-from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
-from p2pool.model.ports.agent import LogOptions
+
+if TYPE_CHECKING:
+    from p2pool.model.access.grants import SignedGrant
+    from p2pool.model.access.requests import SignedRequest
+    from p2pool.model.chain.invite import Invite
+    from p2pool.model.ids import PoolRef
+    from p2pool.model.ports.agent import LogOptions
 
 Answer = dict[str, Any]
 Query = Sequence[tuple[str, str]]
@@ -112,8 +113,11 @@ class AgentClient:
         """The pool."""
         return _object(self.get("/v1/pool"), "pool")
 
-    def pool_ref(self) -> PoolRef:
+    def pool_ref(self) -> "PoolRef":
         """The agent's pool, for which requests are signed."""
+        from p2pool.codec.json.hex import unhex
+        from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+
         pool = self.pool()
         contract = unhex(str(pool["contract"]), ADDRESS_BYTES)
         if contract is None:
@@ -136,7 +140,7 @@ class AgentClient:
 
     def send(
         self,
-        signed: SignedRequest,
+        signed: "SignedRequest",
         *,
         patience_ms: int = limits.CLIENT_RETRY_MS,
         waiting: Callable[[P2poolError], None] = lambda _: None,
@@ -146,10 +150,14 @@ class AgentClient:
         While there is no leader it sends the request again, for `patience_ms` in all, and tells
         `waiting` why.
         """
+        from p2pool.codec.json import requests
+
         return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
 
-    def invite(self, invite: Invite) -> Answer:
+    def invite(self, invite: "Invite") -> Answer:
         """Hand an invite to the agent, which keeps it for the invited node."""
+        from p2pool.codec.json import requests
+
         return _accepted(self._json("POST", "/v1/invites", requests.invite_json(invite)))
 
     def _insist(
@@ -171,10 +179,12 @@ class AgentClient:
     # --- streams --------------------------------------------------------------------------------
 
     def logs(
-        self, allocation: str, grant: SignedGrant, options: LogOptions
+        self, allocation: str, grant: "SignedGrant", options: "LogOptions"
     ) -> Iterator[list[Answer]]:
         """Chunks `{"stream", "at_ms", "text" or "base64"}` of one copy's log until its end, in
         batches as they come."""
+        from p2pool.codec.json import requests
+
         path = f"/v1/allocations/{quote(allocation, safe='')}/logs"
         wanted = requests.logs_json(grant, options)
         for lines in self._transport.lines("POST", path, wanted, "application/x-ndjson"):

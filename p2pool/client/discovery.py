@@ -9,10 +9,9 @@ read.
 
 import fcntl
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-import attrs
 
 from p2pool.model.data_dir import (
     API_CERTIFICATE_FILE,
@@ -28,25 +27,36 @@ TOKEN_VARIABLE = "P2POOL_TOKEN"
 TOKEN_FILE_VARIABLE = "P2POOL_TOKEN_FILE"
 
 
-@attrs.frozen
 class FoundAgent:
-    """An agent's API: its URL and its token."""
+    """An agent's API: its URL and its token, which nothing shows."""
 
-    url: str
-    token: str = attrs.field(repr=False)
-    fingerprint: str = attrs.field(default="", eq=False)
-    """SHA-256 of its certificate, by its own directory; empty: not known, or without TLS."""
-    directory: Path | None = attrs.field(default=None, eq=False)
-    """Where it keeps its data, if it was found there."""
+    __slots__ = ("directory", "fingerprint", "token", "url")
+
+    def __init__(
+        self, url: str, token: str, fingerprint: str = "", directory: Path | None = None
+    ) -> None:
+        """`fingerprint`: SHA-256 of its certificate, by its own directory; empty: not known, or
+        without TLS. `directory`: where it keeps its data, if it was found there."""
+        self.url, self.token = url, token
+        self.fingerprint, self.directory = fingerprint, directory
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, FoundAgent):
+            return NotImplemented
+        return (self.url, self.token) == (other.url, other.token)
+
+    def __hash__(self) -> int:
+        return hash((self.url, self.token))
+
+    def __repr__(self) -> str:
+        return f"FoundAgent(url={self.url!r})"
 
 
 def default_directory(environment: Mapping[str, str]) -> Path:
     """The data directory of this user's agent."""
     if given := environment.get(DIRECTORY_VARIABLE):
         return _absolute(given)
-    import platformdirs  # Costs a little, and is seldom needed.
-
-    found = platformdirs.user_data_path("p2pool")
+    found = _user_directory()
     if not found.is_absolute():
         raise Misconfigured(
             "This user has no home directory to look for an agent in.",
@@ -73,6 +83,18 @@ def _absolute(given: str) -> Path:
             f"{given[:200]!r} is no path here: that user has no home directory."
         ) from error
     return path.resolve() if ".." in path.parts else path.absolute()
+
+
+def _user_directory() -> Path:
+    """Where `platformdirs` puts a user's data; on Linux without importing it."""
+    given, home = os.environ.get("XDG_DATA_HOME", ""), os.environ.get("HOME", "")
+    if sys.platform == "linux" and os.path.isabs(given):
+        return Path(given, "p2pool")
+    if sys.platform == "linux" and os.path.isabs(home):
+        return Path(home, ".local", "share", "p2pool")
+    import platformdirs
+
+    return platformdirs.user_data_path("p2pool")
 
 
 def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:

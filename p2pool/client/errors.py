@@ -1,6 +1,5 @@
 """Turns what an agent answers, or something that is none, into errors of the tree."""
 
-import traceback
 from pathlib import PurePath
 from typing import Any
 
@@ -34,6 +33,8 @@ def misread(error: BaseException) -> P2poolError | None:
     answered, or it is none of that."""
     if not heard or not isinstance(error, MISREAD):
         return None
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "somewhere"
     return not_an_agent(f"its answer cannot be read ({type(error).__name__} at {where})", heard[0])

@@ -5,25 +5,28 @@ back (a page, a redirect, bytes of another protocol, an answer without end) beco
 says so.
 
 Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
-is checked; no redirect is followed, because the token would go along.
+is checked; no redirect is followed, because the token would go along. What only streams and TLS
+need is imported where they begin: a command that reads lasts no longer than that takes.
 """
 
-import hashlib
-import http.client
 import json
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from p2pool.client import plain_http
 from p2pool.client.discovery import FoundAgent
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, Overloaded, P2poolError, Unavailable
+
+if TYPE_CHECKING:
+    import http.client
+    import ssl
 
 _PIECE_BYTES = 256 * 1024
 _FRAMES = "application/vnd.p2pool.frames"
@@ -70,14 +73,15 @@ class Transport:
 
     def exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes]:
         """Status and whole body of an answer."""
-        with self._asked(method, path, body) as (response, ends):
-            found = response.read(limits.CLIENT_ANSWER_MAX_BYTES + 1)
+        most = limits.CLIENT_ANSWER_MAX_BYTES
+        with self._connected() as (opened, ends):
+            sent, headers = self._request(body)
+            status, found = plain_http.ask(opened, self._name(), method, path, headers, sent, most)
             if ends.over:  # Where only the end of the connection ends a body.
                 raise TimeoutError
-            if len(found) > limits.CLIENT_ANSWER_MAX_BYTES:
-                most = limits.CLIENT_ANSWER_MAX_BYTES >> 20
-                raise not_an_agent(f"its answer is longer than {most} MiB", self.url)
-            return response.status, found
+            if len(found) > most:
+                raise not_an_agent(f"its answer is longer than {most >> 20} MiB", self.url)
+            return status, found
 
     def lines(self, method: str, path: str, body: Any, kind: str) -> Iterator[list[bytes]]:
         """Lines of an answer of this media type with their ends, in batches as they come."""
@@ -109,9 +113,9 @@ class Transport:
             while piece := response.read(_PIECE_BYTES):
                 yield piece
             if response.length:  # Read in pieces, it says nothing of those that are missing.
-                raise http.client.IncompleteRead(b"", response.length)
+                raise plain_http.BrokeOff
 
-    def _unframed(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    def _unframed(self, response: "http.client.HTTPResponse") -> Iterator[bytes]:
         while length := int.from_bytes(_exactly(response, 4), "big"):
             while length:
                 piece = _exactly(response, min(length, _PIECE_BYTES))
@@ -124,7 +128,7 @@ class Transport:
                 raise not_an_agent("the error in its answer is none", self.url)
             raise self.refused(status, problem)
 
-    def _check_streams(self, response: http.client.HTTPResponse, *kinds: str) -> None:
+    def _check_streams(self, response: "http.client.HTTPResponse", *kinds: str) -> None:
         """Raise what an answer says that is no stream of one of these kinds."""
         said = (response.getheader("content-type") or "").partition(";")[0].strip().lower()
         if response.status != 200:
@@ -159,42 +163,75 @@ class Transport:
     @contextmanager
     def _asked(
         self, method: str, path: str, body: Any
-    ) -> Iterator[tuple[http.client.HTTPResponse, "_Deadline"]]:
-        """A request's answer with its headers read, until the block ends."""
-        connection = self._connection()
-        ends = _Deadline()
+    ) -> Iterator[tuple["http.client.HTTPResponse", "_Deadline"]]:
+        """The answer of a stream with its headers read, until the block ends."""
+        import http.client
+
+        with self._connected() as (opened, ends):
+            connection = http.client.HTTPConnection(self._host)
+            connection.sock = opened
+            sent, headers = self._request(body)
+            try:
+                connection.request(method, path, sent, {"Host": self._name(), **headers})
+                yield connection.getresponse(), ends
+            except http.client.RemoteDisconnected:
+                raise  # It is an OSError too.
+            except http.client.IncompleteRead as error:
+                raise plain_http.BrokeOff from error
+            except http.client.HTTPException as error:
+                raise plain_http.NoHttp from error
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[socket.socket, "_Deadline"]]:
+        """A connection whose certificate is checked, until the block ends."""
+        opened, ends = self._connect(), _Deadline()
         try:
-            self._connect(connection)
-            ends.begin(connection, limits.CLIENT_ANSWER_MAX_MS / 1000)
-            sent = None if body is None else json.dumps(body).encode()
-            headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
-            if sent is not None:
-                headers["Content-Type"] = "application/json"
-            connection.request(method, path, sent, headers)
-            yield connection.getresponse(), ends
-        except (OSError, http.client.HTTPException) as error:
+            ends.begin(opened, limits.CLIENT_ANSWER_MAX_MS / 1000)
+            yield opened, ends
+        except (OSError, plain_http.NoHttp, plain_http.BrokeOff) as error:
             raise self._broke(error, ends) from error
         finally:
             ends.cancel()
-            connection.close()
+            opened.close()
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if not self._tls:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+    def _request(self, body: Any) -> tuple[bytes | None, dict[str, str]]:
+        """What is sent, and headers."""
+        headers = {"Authorization": f"Bearer {self._token}", "Accept": "*/*"}
+        if body is None:
+            return None, headers
+        return json.dumps(body).encode(), headers | {"Content-Type": "application/json"}
+
+    def _name(self) -> str:
+        """For the Host header."""
+        host = self._host if self._host.isascii() else self._host.encode("idna").decode()
+        host = f"[{host.partition('%')[0]}]" if ":" in host else host
+        return host if self._port is None else f"{host}:{self._port}"
+
+    def _connect(self) -> socket.socket:
+        """Connect, and check the certificate, before anything is sent."""
+        port = (443 if self._tls else 80) if self._port is None else self._port
+        try:
+            opened = socket.create_connection((self._host, port), self._timeout_s)
+        except (OSError, UnicodeError) as error:
+            raise self._no_agent(error) from error
+        with suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return self._secured(opened) if self._tls else opened
+
+    def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
+        """The same in TLS, with the certificate of the agent."""
+        import ssl
+
         context = ssl.create_default_context()
         if self._fingerprint:
             # The agent's own directory says which certificate is its: no name, no authority and no
             # clock could say it better.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        return http.client.HTTPSConnection(
-            self._host, self._port, timeout=self._timeout_s, context=context
-        )
-
-    def _connect(self, connection: http.client.HTTPConnection) -> None:
-        """Connect, and check the certificate, before anything is sent."""
         try:
-            connection.connect()
+            secured = context.wrap_socket(opened, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
             raise Misconfigured(
                 f"The certificate of {self.url} cannot be trusted: {error.verify_message}.",
@@ -206,20 +243,32 @@ class Transport:
                 f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
                 hint="If it is an agent without a certificate, write http:// instead of https://.",
             ) from error
-        except (OSError, UnicodeError) as error:
-            raise NoAgent(
-                f"No agent answers at {self.url} ({error}).",
-                hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
-            ) from error
-        if self._fingerprint and isinstance(connection.sock, ssl.SSLSocket):
-            shown = connection.sock.getpeercert(binary_form=True) or b""
-            if hashlib.sha256(shown).hexdigest() != self._fingerprint:
-                raise Misconfigured(
-                    f"What listens at {self.url} shows another certificate than the agent whose"
-                    " directory was named.",
-                    hint="Restart the agent if its certificate was exchanged; else something else"
-                    " listens there.",
-                )
+        except (OSError, ValueError) as error:  # A name that no certificate could have.
+            raise self._no_agent(error) from error
+        finally:
+            opened.close()  # Detached where it is secured.
+        if self._fingerprint:
+            self._check_fingerprint(secured)
+        return secured
+
+    def _check_fingerprint(self, secured: "ssl.SSLSocket") -> None:
+        import hashlib
+
+        shown = secured.getpeercert(binary_form=True) or b""
+        if hashlib.sha256(shown).hexdigest() != self._fingerprint:
+            secured.close()
+            raise Misconfigured(
+                f"What listens at {self.url} shows another certificate than the agent whose"
+                " directory was named.",
+                hint="Restart the agent if its certificate was exchanged; else something else"
+                " listens there.",
+            )
+
+    def _no_agent(self, error: Exception) -> NoAgent:
+        return NoAgent(
+            f"No agent answers at {self.url} ({error}).",
+            hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
+        )
 
     def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:
         if ends.over:
@@ -232,21 +281,21 @@ class Transport:
             return Unavailable(
                 f"The agent at {self.url} was silent for {self._timeout_s:g} s.", hint=_OTHER
             )
-        if isinstance(error, http.client.RemoteDisconnected | ConnectionError):
+        if isinstance(error, ConnectionError):
             why = str(error) or type(error).__name__
             return Unavailable(f"The connection to {self.url} broke: {why}.", hint=_OTHER)
-        if isinstance(error, http.client.IncompleteRead):
+        if isinstance(error, plain_http.BrokeOff):
             return Unavailable(f"The answer of {self.url} broke off before its end.", hint=_OTHER)
-        if isinstance(error, http.client.HTTPException):
+        if isinstance(error, plain_http.NoHttp):
             tls = "" if self._tls else "; if it speaks TLS, write https://"
             return not_an_agent(f"its answer is no HTTP{tls}", self.url)
         return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
 
 
-def _exactly(response: http.client.HTTPResponse, count: int) -> bytes:
+def _exactly(response: "http.client.HTTPResponse", count: int) -> bytes:
     data = response.read(count)
     if len(data) < count:
-        raise http.client.IncompleteRead(data, count - len(data))
+        raise plain_http.BrokeOff
     return data
 
 
@@ -257,9 +306,9 @@ class _Deadline:
         self.over = False
         self._timer: threading.Timer | None = None
 
-    def begin(self, connection: http.client.HTTPConnection, after_s: float) -> None:
+    def begin(self, opened: socket.socket, after_s: float) -> None:
         """Count from now."""
-        self._timer = threading.Timer(after_s, self._end, (connection.sock,))
+        self._timer = threading.Timer(after_s, self._end, (opened,))
         self._timer.daemon = True
         self._timer.start()
 

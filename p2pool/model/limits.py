@@ -481,6 +481,11 @@ KEYSTORE_MAX_BYTES = 64 * 1024
 KEYSTORE_WORK_MAX_BYTES = 2 * 1024 * 1024 * 1024
 KEYSTORE_ROUNDS_MAX = 20_000_000
 KEYSTORE_NOTED_BYTES = 4 * 1024 * 1024
+# A key that `wallet unlock` holds: for how long at most, what it is asked, and how patiently.
+UNLOCK_MAX_S = 24 * 3600
+UNLOCKED_QUESTION_MAX_BYTES = 512 * 1024
+UNLOCKED_ANSWER_MS = 5_000
+UNLOCKED_CHECK_MS = 5_000
 
 # --- Raft --------------------------------------------------------------------------------------
 COMMITTEE_DEFAULT = 5

@@ -8,7 +8,7 @@ which agent is the copy.
 Source: docs/design/identities.md, "Peer bindings".
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from nacl.exceptions import BadSignatureError
@@ -26,9 +26,7 @@ from p2pool.model.ids import (
 )
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.wire import eip712
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.account import HasKey
 
 _BINDING: eip712.Fields = (
     ("uint256", "poolId"),
@@ -41,7 +39,7 @@ _BINDING: eip712.Fields = (
 
 def make_binding(
     pool: PoolRef,
-    node_account: "LocalAccount",
+    node_account: HasKey,
     signing_key: SigningKey,
     not_before_s: int,
     lifetime_s: int = limits.BINDING_LIFETIME_MAX_S,

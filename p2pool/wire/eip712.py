@@ -2,21 +2,21 @@
 
 The domain is {name "p2pool", version "1", chain id, pool contract}; the pool's number is a field of
 each type. A signature is r, s, v with v 27 or 28 and the lower s (EIP-2), so that nobody can derive
-a second signature from a first. eth-account costs a second to import, so only functions import it.
+a second signature from a first.
 
-Digests and recoveries are computed here and not by eth-account, whose general encoder takes three
-times as long: each write to the pool waits for one. Tests compare every digest with eth-account's.
+Digests, signatures and recoveries are computed here and not by eth-account, which costs a second to
+import, and whose general encoder takes three times as long: each write to the pool waits for one.
+Tests compare every digest and signature with eth-account's.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from p2pool.model.errors import BadSignature, Malformed
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, PoolRef
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.account import HasKey, sign_hash
+from p2pool.wire.keccak import keccak, load
 
 NAME = "p2pool"
 VERSION = "1"
@@ -65,20 +65,20 @@ def typed_digest(message: dict[str, Any]) -> Digest:
         hashed = _hash_struct(primary, types[primary], message["message"])
     except (ValueError, OverflowError) as error:
         raise Malformed(f"The {primary} has a value out of range.") from error
-    return Digest(_keccak(b"\x19\x01" + separator + hashed))
+    return Digest(keccak(b"\x19\x01" + separator + hashed))
 
 
 def _hash_struct(primary: str, members: list[dict[str, str]], data: Mapping[str, Any]) -> bytes:
     """Type hash and one word for each member: none of our types nests another, or a list."""
     kinds = ",".join(f"{member['type']} {member['name']}" for member in members)
     words = [_word(member["type"], data[member["name"]]) for member in members]
-    return _keccak(_type_hash(f"{primary}({kinds})") + b"".join(words))
+    return keccak(_type_hash(f"{primary}({kinds})") + b"".join(words))
 
 
 def _word(kind: str, value: Any) -> bytes:
     """A value as 32 bytes; ValueError, OverflowError if it does not fit."""
     if kind == "string":
-        return _keccak(str(value).encode())
+        return keccak(str(value).encode())
     if kind == "address":
         return bytes.fromhex(value[2:]).rjust(32, b"\0")
     if kind == "bytes32":
@@ -92,7 +92,7 @@ def _word(kind: str, value: Any) -> bytes:
 
 @cache
 def _type_hash(text: str) -> bytes:
-    return _keccak(text.encode())
+    return keccak(text.encode())
 
 
 @lru_cache(maxsize=16)
@@ -110,17 +110,9 @@ def _separator(chain_id: int, contract: str) -> bytes:
         raise Malformed("The chain's id is out of range.") from error
 
 
-def _keccak(data: bytes) -> bytes:
-    from eth_utils.crypto import keccak
-
-    return keccak(data)
-
-
-def sign_digest(account: "LocalAccount", digest: Digest) -> bytes:
+def sign_digest(account: HasKey, digest: Digest) -> bytes:
     """65 bytes r, s, v. Only for digests of typed data made here: see `typed_digest`."""
-    from eth_typing import Hash32
-
-    return bytes(account.unsafe_sign_hash(Hash32(digest)).signature)
+    return sign_hash(account, digest)
 
 
 def recover(digest: Digest, signature: bytes) -> Address:
@@ -130,6 +122,7 @@ def recover(digest: Digest, signature: bytes) -> Address:
     """
     from coincurve import PublicKey
 
+    load()
     if len(signature) != ETH_SIGNATURE_BYTES or signature[64] not in (27, 28):
         raise BadSignature(
             "An account's signature has 65 bytes and ends with 27 or 28.",
@@ -142,4 +135,4 @@ def recover(digest: Digest, signature: bytes) -> Address:
         key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
     except ValueError as error:
         raise BadSignature("The signature recovers to no account.") from error
-    return Address(_keccak(key.format(compressed=False)[1:])[-20:])
+    return Address(keccak(key.format(compressed=False)[1:])[-20:])

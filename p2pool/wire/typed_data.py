@@ -9,7 +9,7 @@ snapshots rely on that check.
 Source: docs/design/tasks.md, "Requests".
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import task_id as _task_id
@@ -22,9 +22,7 @@ from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.account import HasKey
 
 _REQUEST: eip712.Fields = (
     ("string", "action"),
@@ -103,7 +101,7 @@ def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
 
 def sign_request(
     pool: PoolRef,
-    account: "LocalAccount",
+    account: HasKey,
     request: TaskRequest,
     delegation: SignedDelegation | None = None,
 ) -> SignedRequest:
@@ -111,16 +109,14 @@ def sign_request(
     return SignedRequest(request, _sign(account, request_typed_data(pool, request)), delegation)
 
 
-def sign_delegation(
-    pool: PoolRef, account: "LocalAccount", delegation: Delegation
-) -> SignedDelegation:
+def sign_delegation(pool: PoolRef, account: HasKey, delegation: Delegation) -> SignedDelegation:
     """The delegation, signed by the account that gives it."""
     return SignedDelegation(delegation, _sign(account, delegation_typed_data(pool, delegation)))
 
 
 def sign_grant(
     pool: PoolRef,
-    account: "LocalAccount",
+    account: HasKey,
     grant: LogGrant,
     delegation: SignedDelegation | None = None,
 ) -> SignedGrant:
@@ -211,7 +207,7 @@ def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
 # --- shared -------------------------------------------------------------------------------------
 
 
-def _sign(account: "LocalAccount", message: dict[str, Any]) -> bytes:
+def _sign(account: HasKey, message: dict[str, Any]) -> bytes:
     return eip712.sign_digest(account, eip712.typed_digest(message))
 
 

@@ -1,8 +1,8 @@
 """`make bench`: what should be fast, measured beside a peer in the same run; a table at the end.
 
-Suites: `own` (one pool on a private engine), `containers` (tasks beside plain docker), `etcd` (the
-log), `serf` (membership). They run one after the other, each in a directory of its own under /tmp,
-and leave nothing running.
+Suites: `cli` (what commands cost), `own` (one pool on a private engine), `containers` (tasks beside
+plain docker), `etcd` (the log), `serf` (membership). They run one after the other, each in a
+directory of its own under /tmp, and leave nothing running.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import attrs
 import trio
 from rich.console import Console
 
-from tests.bench import against_docker, against_etcd, against_serf, single_agent
+from tests.bench import against_docker, against_etcd, against_serf, command_line, single_agent
 from tests.bench.rows import Row, show
 
 NO_ENGINE = "unix:///nonexistent"
@@ -33,6 +33,7 @@ class Suite:
 
 
 SUITES = {
+    command_line.SUITE: Suite(command_line.measure, ("docker", "dockerd"), engine=True),
     single_agent.SUITE: Suite(single_agent.measure, ("docker", "dockerd"), engine=True),
     against_docker.SUITE: Suite(against_docker.measure, ("docker", "dockerd"), engine=True),
     against_etcd.SUITE: Suite(against_etcd.measure, ("etcd",)),

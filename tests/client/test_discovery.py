@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 from p2pool.client.discovery import FoundAgent, agent_in, default_directory, find_agent
@@ -68,3 +69,16 @@ def test_problems_come_back_as_the_errors_they_were() -> None:
     assert type(error_of(404, "text")) is NotFound
     assert type(error_of(502, {})) is Unavailable
     assert type(error_of(418, {"code": "from-the-future", "detail": "x"})) is Refusal
+
+
+@pytest.mark.parametrize(
+    ("data_home", "home"),
+    [("", "/home/me"), ("/data", "/home/me"), ("relative", "/home/me"), ("/data", "")],
+)
+def test_the_default_directory_is_where_the_agent_has_it(
+    data_home: str, home: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found here without the library that the agent asks."""
+    for name, value in (("XDG_DATA_HOME", data_home), ("HOME", home)):
+        monkeypatch.setenv(name, value)
+    assert default_directory({}) == platformdirs.user_data_path("p2pool")

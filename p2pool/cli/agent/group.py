@@ -2,21 +2,26 @@
 
 import click
 
-from p2pool.cli.agent.check import check
-from p2pool.cli.agent.run import run
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, write_json
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.client.agent_client import AgentClient
 
+HEAVY = {
+    "check": (
+        "p2pool.cli.agent.check:check",
+        "Check whether this machine can join the pool, and say what to do if it cannot.",
+    ),
+    "run": ("p2pool.cli.agent.run:run", "Run the agent of this machine until SIGINT or SIGTERM."),
+}
 
-@click.group(name="agent", help="Run and inspect the agent of this machine.")
+
+@click.group(
+    name="agent", cls=LazyGroup, table=HEAVY, help="Run and inspect the agent of this machine."
+)
 def agent() -> None:
     """The group."""
-
-
-agent.add_command(run)
-agent.add_command(check)
 
 
 @agent.command("status")

@@ -2,7 +2,7 @@
 
 import click
 
-from p2pool.cli.node.intent import ban, drain, resume, unban
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import copy_state, warn_if_stale
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
@@ -13,13 +13,26 @@ from p2pool.client.agent_client import AgentClient, Answer
 OUTSIDE = ("applicant", "invited", "left")
 
 
-@click.group(name="node", help="List, drain and ban the pool's nodes.")
+# Those that sign, which cost more to import than `ls` takes.
+SIGNING = {
+    "ban": (
+        "p2pool.cli.node.intent:ban",
+        "Ban a node from all work until the manager lifts the ban: no task, no vote.",
+    ),
+    "drain": (
+        "p2pool.cli.node.intent:drain",
+        "Take a node out of work, as its provider or the pool's manager.",
+    ),
+    "resume": ("p2pool.cli.node.intent:resume", "Put a drained node back to work."),
+    "unban": ("p2pool.cli.node.intent:unban", "Lift a ban, as the pool's creator or manager."),
+}
+
+
+@click.group(
+    name="node", cls=LazyGroup, table=SIGNING, help="List, drain and ban the pool's nodes."
+)
 def node() -> None:
     """The group."""
-
-
-for _command in (drain, resume, ban, unban):
-    node.add_command(_command)
 
 
 @node.command("ls")

@@ -15,7 +15,8 @@ import click
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import wait_options
 from p2pool.cli.shared.output import short, write_json, write_line
-from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.signer import Signer
+from p2pool.cli.shared.signing import signer_options
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.access.requests import Action

@@ -1,49 +1,67 @@
 """`p2pool pool`: shows and manages the pool as a whole, and invites nodes into it."""
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.pool.create import create
-from p2pool.cli.pool.end import end
-from p2pool.cli.pool.evidence import evidence
-from p2pool.cli.pool.membership import eject, leave
-from p2pool.cli.pool.recover import recover
-from p2pool.cli.pool.root import root
-from p2pool.cli.pool.settings import set_setting
-from p2pool.cli.pool.start import start
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
-from p2pool.cli.shared.signing import Signer, signer_options, write_signature
+from p2pool.cli.shared.signing import signer_options, write_signature
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
-from p2pool.codec.json.hex import address_text, unhex
-from p2pool.codec.json.requests import invite_json
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
-from p2pool.model.ids import ADDRESS_BYTES, NodeId
+
+if TYPE_CHECKING:
+    from p2pool.cli.shared.signer import Signer
 
 _INVITE_DEFAULT = "1h"
 _OLD_S = 60
 """The chain is read every few seconds: an older word is worth its age."""
 
 
-@click.group(name="pool", help="Found, manage and recover a pool.")
+# What signs, sends transactions or reads proofs costs more to import than `show` takes.
+HEAVY = {
+    "create": ("p2pool.cli.pool.create:create", "Create a pool on the chain and print its number."),
+    "eject": (
+        "p2pool.cli.pool.membership:eject",
+        "Put a node out of the pool on the chain, as its creator or manager.",
+    ),
+    "end": (
+        "p2pool.cli.pool.end:end",
+        "End a pool on the chain for good, as its creator or manager.",
+    ),
+    "evidence": ("p2pool.cli.pool.evidence:evidence", "Show voters that provably lied."),
+    "leave": (
+        "p2pool.cli.pool.membership:leave",
+        "Take a node out of the pool on the chain, as its provider.",
+    ),
+    "recover": (
+        "p2pool.cli.pool.recover:recover",
+        "Found the pool's next epoch when a majority of its committee is gone for good.",
+    ),
+    "root": (
+        "p2pool.cli.pool.root:root",
+        "Show the root record on the chain and the one of the log that an agent follows.",
+    ),
+    "set": (
+        "p2pool.cli.pool.settings:set_setting",
+        "Change a setting of the pool, as its creator or manager.",
+    ),
+    "start": (
+        "p2pool.cli.pool.start:start",
+        "Start a pool on the chain, and name the agent that founds its log.",
+    ),
+}
+
+
+@click.group(name="pool", cls=LazyGroup, table=HEAVY, help="Found, manage and recover a pool.")
 def pool() -> None:
     """The group."""
-
-
-pool.add_command(create)
-pool.add_command(start)
-pool.add_command(root)
-pool.add_command(set_setting)
-pool.add_command(eject)
-pool.add_command(leave)
-pool.add_command(end)
-pool.add_command(recover)
-pool.add_command(evidence)
 
 
 @pool.command("show")
@@ -112,12 +130,15 @@ def _runs(node: Answer) -> str:
     help="How long the invite is valid; 24h at most.",
 )
 @signer_options
-def invite(node_id: str, expires: int, signer: Signer) -> None:
+def invite(node_id: str, expires: int, signer: "Signer") -> None:
     """Invite a node into the pool, as its manager. NODE is the node's address.
 
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     """
+    from p2pool.codec.json.hex import address_text, unhex
+    from p2pool.codec.json.requests import invite_json
     from p2pool.drivers.chain.consent import KeyManager
+    from p2pool.model.ids import ADDRESS_BYTES, NodeId
 
     node = unhex(node_id, ADDRESS_BYTES)
     if node is None:

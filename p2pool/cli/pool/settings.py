@@ -5,7 +5,8 @@ import json
 import click
 
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.signer import Signer
+from p2pool.cli.shared.signing import signer_options
 from p2pool.model.access.requests import Action
 
 

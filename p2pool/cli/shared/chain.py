@@ -16,7 +16,7 @@ import click
 
 from p2pool.cli.shared.options import json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
-from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.signer import account_of
 from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory, find_agent

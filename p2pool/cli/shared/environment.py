@@ -7,7 +7,6 @@ each is listed here; those of the configuration (`P2POOL_SECTION__KEY`) are thos
 import os
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from p2pool.model.errors import Misconfigured
 
@@ -57,5 +56,7 @@ def _problem(name: str) -> str:
     known = name in READ or name in GIVEN or name in DEVELOPMENT or name.startswith(_TESTS)
     if known or _SERVICE.fullmatch(name):
         return ""
+    from difflib import get_close_matches  # Costs each command 2 ms, and is seldom needed.
+
     near = get_close_matches(name, READ, n=1)
     return f"{name} is unknown" + (f" (did you mean {near[0]}?)" if near else "")

@@ -12,9 +12,8 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import attrs
 import click
 
 from p2pool.cli.documents import visible
@@ -28,8 +27,7 @@ _NARROWEST, _WIDEST = 10, 10_000
 _COLOURS = {"green": 32, "yellow": 33, "red": 31, "bold": 1}
 
 
-@attrs.frozen
-class Column:
+class Column(NamedTuple):
     """`rank`: 0 stays; of the others the highest goes first. `prose` may fold between words."""
 
     name: str
@@ -37,8 +35,7 @@ class Column:
     prose: bool = False
 
 
-@attrs.frozen
-class Look:
+class Look(NamedTuple):
     """The terminal that is written to: `width` 0 for none, where nothing folds."""
 
     width: int = 0

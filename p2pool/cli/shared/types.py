@@ -5,27 +5,30 @@ A size has a unit: a bare number would mean bytes, and whoever writes 80 means s
 """
 
 import re
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.shared.output import size
 from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest
+
+if TYPE_CHECKING:
+    from p2pool.model.ids import Address, Digest
 
 
-class AddressType(click.ParamType[Address]):
+class AddressType(click.ParamType["Address"]):
     """An address on the command line: 0x and 40 hex digits."""
 
     name = "address"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Address:
+    ) -> "Address":
         """The 20 bytes."""
+        from p2pool.model.ids import ADDRESS_BYTES, Address
+
         found = _unhexed(value, ADDRESS_BYTES)
         if found is None:
             self.fail(f"{value!r} is not an address: 0x and 40 hex digits.", param, ctx)
@@ -49,15 +52,17 @@ class FilePath(click.Path):
         return super().convert(path, param, ctx)
 
 
-class CommitteeHash(click.ParamType[Digest]):
+class CommitteeHash(click.ParamType["Digest"]):
     """A committee's hash: 64 hex digits."""
 
     name = "HASH"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Digest:
+    ) -> "Digest":
         """The 32 bytes."""
+        from p2pool.model.ids import DIGEST_BYTES, Digest
+
         found = _unhexed(value, DIGEST_BYTES)
         if found is None:
             self.fail(f"{value!r} is not a committee's hash: 64 hex digits.", param, ctx)
@@ -103,6 +108,8 @@ class Size(click.ParamType[int]):
         found = _SIZE.fullmatch(text)
         if found is None:
             self.fail(f"{value!r} is not a size such as 512MiB or 2g.", param, ctx)
+        from decimal import Decimal
+
         count = Decimal(found[1]) * 1024 ** " kmgtp".index((found[2] or " ").lower())
         if not count and self.none:
             return 0
@@ -131,6 +138,8 @@ class Cpus(click.ParamType[int]):
             return value
         if not _CPUS.fullmatch(str(value)):
             self.fail(f"{value!r} is not a number of processors such as 2 or 0.5.", param, ctx)
+        from decimal import Decimal
+
         milli = Decimal(str(value)) * 1000
         if milli != int(milli):
             self.fail(f"{value!r} has more than three decimals.", param, ctx)

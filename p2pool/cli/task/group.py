@@ -6,10 +6,11 @@ agent passes on to the leader. The task id is derived from the signed bytes.
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2pool.cli.lazy import LazyGroup, LazyOptions
 from p2pool.cli.shared.known import copy_state, runs, warn_if_stale
 from p2pool.cli.shared.lookup import LIVING, find_task
 from p2pool.cli.shared.options import (
@@ -19,41 +20,57 @@ from p2pool.cli.shared.options import (
     wait_options,
 )
 from p2pool.cli.shared.output import age, short, warn, write_json, write_line
-from p2pool.cli.shared.signing import Signer, signer_options
+from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
-from p2pool.cli.task import flags
 from p2pool.cli.task.endings import ending_text, exit_code_of
-from p2pool.cli.task.logs import logs
-from p2pool.cli.task.metrics import metrics
 from p2pool.cli.task.progress import Waiting, copies_text
 from p2pool.cli.task.reasons import full_reasons, reason_text, reasons_text, write_refusals
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
-from p2pool.model.access.requests import Action
 from p2pool.model.errors import NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from p2pool.cli.shared.signer import Signer
 
 _WAIT_DEFAULT = "5m"
 
 
-@click.group(name="task", help="Run, watch and stop tasks: containers in the pool.")
+LAZY = {
+    "logs": ("p2pool.cli.task.logs:logs", "Write the log of a task, or of one copy: TASK.0."),
+    "metrics": (
+        "p2pool.cli.task.metrics:metrics",
+        "Show the last numbers that each copy of TASK wrote to its metrics socket.",
+    ),
+}
+
+
+def _flags(command: Any) -> Any:
+    from p2pool.cli.task import flags
+
+    return flags.run_options(command)
+
+
+@click.group(
+    name="task",
+    cls=LazyGroup,
+    table=LAZY,
+    help="Run, watch and stop tasks: containers in the pool.",
+)
 def task() -> None:
     """The group."""
 
 
-task.add_command(logs)
-task.add_command(metrics)
-
-
-@task.command("run", context_settings={"ignore_unknown_options": False})
+@task.command(
+    "run", cls=LazyOptions, lazily=_flags, context_settings={"ignore_unknown_options": False}
+)
 @click.argument("command", nargs=-1, metavar="[-- COMMAND...]")
-@flags.run_options
 @wait_options(
     "all copies run or the task has ended; a task of one copy that fails gives its exit code",
     _WAIT_DEFAULT,
 )
 @signer_options
 @click.pass_context
-def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
+def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
     """Run a task from flags, or from a file whose keys the flags replace.
 
     \b
@@ -67,6 +84,9 @@ def run(context: click.Context, /, signer: Signer, **given: Any) -> None:
        "env": {"LR": "0.1"}, "replicas": 2, "restart": {"mode": "on-failure"},
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
+    from p2pool.cli.task import flags
+    from p2pool.model.access.requests import Action
+
     text = flags.specification(given)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
@@ -110,7 +130,7 @@ def _stayed(client: AgentClient, one: Answer) -> Answer:
     return client.task(one["task_id"])
 
 
-def _followed(signer: Signer, said: Answer, timeout_s: int, over: Any) -> Answer:
+def _followed(signer: "Signer", said: Answer, timeout_s: int, over: Any) -> Answer:
     """The task once `over` holds for it. With --json its document is written however the wait ends:
     whoever interrupts it is told what was signed."""
     said["task"] = None
@@ -249,8 +269,10 @@ def _digests(one: Answer) -> list[str]:
 @click.argument("name", metavar="TASK")
 @wait_options("no copy runs", _WAIT_DEFAULT)
 @signer_options
-def stop(name: str, wait: bool, timeout: int, signer: Signer) -> None:
+def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
+    from p2pool.model.access.requests import Action
+
     one = find_task(signer.client, name)
     answer = signer.send(Action.STOP, one["task_id"])
     if answer is None:

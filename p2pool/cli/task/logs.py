@@ -21,7 +21,8 @@ import click
 
 from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.signing import Signer, plain, signer_options, write_signature
+from p2pool.cli.shared.signer import Signer, plain, write_signature
+from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.types import Number, Span
 from p2pool.cli.task.follow import Follower
 from p2pool.client.agent_client import AgentClient, Answer
@@ -72,16 +73,16 @@ def logs(
     one, copies = _copies(signer.client, name, follow=follow)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
-    from p2pool.wire import typed_data
-
     if signer.dry_run:
+        from p2pool.wire import typed_data
+
         write_signature(plain(typed_data.grant_typed_data(pool, grant)), signer.as_json)
         return
 
     def sign() -> "SignedGrant":
-        return typed_data.sign_grant(pool, signer.account, grant_for(pool, one["task_id"]))
+        return signer.sign_grant(pool, grant_for(pool, one["task_id"]))
 
-    signed = typed_data.sign_grant(pool, signer.account, grant)
+    signed = signer.sign_grant(pool, grant)
     options = LogOptions(
         follow=follow,
         tail_lines=-1 if tail is None else tail,

@@ -10,7 +10,7 @@ signed is the typed data (`wire.typed_data`), never this form, so it may be laid
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import _HEX, address_text, unhex
@@ -30,7 +30,10 @@ from p2pool.model.ids import (
     NodeId,
     TaskId,
 )
-from p2pool.model.ports.agent import LogOptions
+
+if TYPE_CHECKING:
+    # Imports every message: too much for a client that sends one request.
+    from p2pool.model.ports.agent import LogOptions
 
 UINT64_MAX = 2**64 - 1
 UINT256_MAX = 2**256 - 1
@@ -150,7 +153,7 @@ def grant_json(signed: SignedGrant) -> dict[str, Any]:
     return _with_delegation(plain, signed.delegation)
 
 
-def logs_json(signed: SignedGrant, options: LogOptions) -> dict[str, Any]:
+def logs_json(signed: SignedGrant, options: "LogOptions") -> dict[str, Any]:
     """What is posted to read a log: the grant, and which part of the log to read."""
     return grant_json(signed) | {
         "follow": options.follow,
@@ -159,8 +162,10 @@ def logs_json(signed: SignedGrant, options: LogOptions) -> dict[str, Any]:
     }
 
 
-def read_logs(value: Any) -> tuple[SignedGrant, LogOptions]:
+def read_logs(value: Any) -> tuple[SignedGrant, "LogOptions"]:
     """The grant and options of a log request; `Malformed` with all `problems`."""
+    from p2pool.model.ports.agent import LogOptions
+
     problems: list[str] = []
     reader = Reader(value, "body", problems)
     grant = reader.table("grant", _grant, None)

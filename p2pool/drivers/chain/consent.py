@@ -6,18 +6,15 @@ bytes that a peer sent; invites carry a random nonce and expire soon.
 """
 
 import secrets
-from typing import TYPE_CHECKING, Protocol
-
-from eth_utils.crypto import keccak
+from typing import Protocol
 
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
 from p2pool.model.ids import Address, Digest, NodeId
+from p2pool.wire.account import HasKey, sign_hash
 from p2pool.wire.eip712 import recover
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.keccak import keccak
 
 
 def consent_digest(provider: Address, node_id: NodeId) -> bytes:
@@ -43,13 +40,11 @@ def personal_hash(digest: bytes) -> bytes:
     return keccak(b"\x19Ethereum Signed Message:\n32" + digest)
 
 
-def _sign(account: "LocalAccount", digest: bytes) -> bytes:
-    from eth_account.messages import encode_defunct
-
-    return bytes(account.sign_message(encode_defunct(primitive=digest)).signature)
+def _sign(account: HasKey, digest: bytes) -> bytes:
+    return sign_hash(account, personal_hash(digest))
 
 
-def sign_consent(node: "LocalAccount", provider: Address) -> bytes:
+def sign_consent(node: HasKey, provider: Address) -> bytes:
     """The node key's consent to belong to a provider, 65 bytes."""
     return _sign(node, consent_digest(provider, NodeId(bytes.fromhex(node.address[2:]))))
 
@@ -76,7 +71,7 @@ class ManagerSigner(Protocol):
 class KeyManager:
     """A manager with a single key."""
 
-    def __init__(self, account: "LocalAccount") -> None:
+    def __init__(self, account: HasKey) -> None:
         """Keep the account; its key never leaves this object."""
         self._account = account
 
@@ -102,7 +97,7 @@ class KeyManager:
         )
 
 
-def countersign(member: "LocalAccount", invite: Invite) -> bytes:
+def countersign(member: HasKey, invite: Invite) -> bytes:
     """One contract member's signature, 65 bytes, of an invite that another member made."""
     digest = invite_digest(
         invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s

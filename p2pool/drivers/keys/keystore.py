@@ -6,7 +6,7 @@ The peer key's seed and the token are raw files that only their owner may read.
 
 Invariants: no file is ever overwritten; an existing file is complete (written aside, synced,
 linked); each secret read or made here is registered, so that no log line shows it. eth-account
-takes more than a second to import: only code that needs a curve imports it.
+takes more than a second to import: only who sends transactions needs it.
 """
 
 import getpass
@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.drivers.input_files import input_path, read_input
+from p2pool.drivers.keys import ciphers
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
 from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
+from p2pool.wire.account import Account
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -124,22 +126,21 @@ def import_key_file(
         raise BadKey("The passphrase is empty.", hint="Choose one; it protects the key's file.")
     if not light:
         note(f"Encrypting {path.name} (a few seconds, 256 MB of memory) ...")
-    from eth_account import Account
-
     try:
-        account = Account.from_key(private_key)
+        account = Account(private_key)
     except ValueError as error:
         raise BadKey("The private key is not a number that secp256k1 allows.") from error
-    keystore = Account.encrypt(
-        private_key, passphrase, kdf="scrypt", iterations=SCRYPT_N_LIGHT if light else SCRYPT_N
+    address = Address(bytes.fromhex(account.address[2:]))
+    keystore = ciphers.encrypt(
+        private_key, address, passphrase, n=SCRYPT_N_LIGHT if light else SCRYPT_N
     )
     _write_new(path, json.dumps(keystore, indent=2).encode() + b"\n")
-    return Address(bytes.fromhex(account.address[2:]))
+    return address
 
 
 def key_file_address(path: Path) -> Address:
     """The address that a keystore says it holds; needs no passphrase. Raises BadKey."""
-    address = _address_in(_keystore(path), path)
+    address = address_said(path)
     if address is None:
         raise BadKey(
             f"The key file {path} does not say its address.",
@@ -147,6 +148,11 @@ def key_file_address(path: Path) -> Address:
             f" {path}",
         )
     return address
+
+
+def address_said(path: Path) -> Address | None:
+    """The address that a keystore says it holds, None if it says none. Raises BadKey."""
+    return _address_in(_keystore(path), path)
 
 
 def _address_in(keystore: Mapping[str, Any], path: Path) -> Address | None:
@@ -164,28 +170,33 @@ def _address_in(keystore: Mapping[str, Any], path: Path) -> Address | None:
 
 
 def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
+    """Open a keystore, for whoever sends transactions. Raises as `open_key_file`."""
+    key = open_key_file(path, passphrase, note=note).key
+    from eth_account import Account as EthAccount
+
+    account: LocalAccount = EthAccount.from_key(key)
+    return account
+
+
+def open_key_file(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> Account:
     """Open a keystore. Raises BadKey: missing file, not a keystore, wrong passphrase, or the key of
     another address than the file says."""
     register_secret(passphrase)
     keystore = _keystore(path)
     if _work(keystore["crypto"], path) > limits.KEYSTORE_NOTED_BYTES:
         note(f"Opening {path.name} (a few seconds) ...")
-    from eth_account import Account
-
     try:
-        key = bytes(Account.decrypt(keystore, passphrase))
+        key = ciphers.decrypt(keystore["crypto"], passphrase)
+    except ciphers.WrongPassphrase as error:
+        raise BadKey(
+            f"Wrong passphrase for the key file {path}.",
+            hint="Try again; the file was not changed.",
+        ) from error
     except ValueError as error:
-        if "MAC mismatch" in str(error):
-            raise BadKey(
-                f"Wrong passphrase for the key file {path}.",
-                hint="Try again; the file was not changed.",
-            ) from error
-        raise _not_keystore(path) from error
-    except (KeyError, TypeError, NotImplementedError, AttributeError, ArithmeticError) as error:
         raise _not_keystore(path) from error
     register_secret(key)
     try:
-        account: LocalAccount = Account.from_key(key)
+        account = Account(key)
     except ValueError as error:
         raise BadKey(f"What is in the key file {path} is no key of an account.") from error
     said = _address_in(keystore, path)

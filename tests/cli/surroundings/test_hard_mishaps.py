@@ -46,6 +46,7 @@ MORE = {
     "dev down": ["--dir", "taken"],
     "agent run": ["--data-dir", "none", "--config", "none.toml"],
     "agent check": ["--data-dir", "none", "--config", "none.toml"],
+    "wallet unlock": ["--for", "1s"],
     "bootstrap run": ["--data-dir", "none", "--config", "none.toml"],
 }
 COMMANDS = [(name, command) for name, command in every_leaf()]
@@ -105,6 +106,7 @@ def user(agent: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("P2POOL_KEY", str(tmp_path / "key.json"))
     monkeypatch.setenv("P2POOL_PASSPHRASE", "right")
     monkeypatch.setenv("P2POOL_CONFIG", str(write_settings(tmp_path / "pool.toml")))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setattr(limits, "CLIENT_RETRY_PAUSE_MS", 10**9)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.chdir(tmp_path)
@@ -183,7 +185,9 @@ def test_a_user_without_a_home_and_a_name(
     user: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """As in a container with a number for a user: with what is named, and with nothing named."""
-    for variable in ("HOME", "USER", "LOGNAME", "USERNAME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+    names = ("HOME", "USER", "LOGNAME", "USERNAME")
+    folders = ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")
+    for variable in (*names, *folders):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", _nobody)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
