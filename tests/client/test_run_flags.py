@@ -1,6 +1,7 @@
 """Every flag of `p2pool task run` becomes what is signed, or says how it is written."""
 
 import io
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ports.agent import SubmitCommand
+from p2pool.model.ports.view import TaskTable
 from p2pool.model.tasks.spec import (
     Mount,
     MountKind,
@@ -320,3 +322,21 @@ def test_a_pull_is_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     with progress.Waiting() as shown:
         shown.show({"state": "pending", "allocations": [copy], "spec": {}})
     assert "50.0/100.0 MiB" in terminal.getvalue()
+
+
+async def test_a_task_without_a_name_gets_one_that_is_free(
+    served: Served, commands: Commands
+) -> None:
+    """Its image's, as long as no living task has that; a name that was given stays."""
+    (one,) = sample_view().tasks
+    held = attrs.evolve(one, spec=attrs.evolve(one.spec, name="a"))
+    assert (await signed_by(served, commands, "")).name == "a"
+    served.port.seen = attrs.evolve(served.port.seen, tasks=TaskTable((held,)))
+    first, second = [(await signed_by(served, commands, "")).name for _ in range(2)]
+    assert re.fullmatch("a-[0-9a-f]{4}", first)
+    assert first != second
+    assert (await signed_by(served, commands, "--name a")).name == "a"
+    served.port.seen = attrs.evolve(
+        served.port.seen, tasks=TaskTable((attrs.evolve(held, state="failed"),))
+    )
+    assert (await signed_by(served, commands, "")).name == "a"

@@ -4,12 +4,15 @@ The agent finds it, so that a command reads that one and not the whole list.
 """
 
 import re
+import secrets
 
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 
 _DIGITS_MAX = 9
+_STEM_MAX = 63 - len("-1234")
+"""Of a name that gets an ending: no name is longer than 63."""
 NODE_DIGITS_MAX = 40
 """Of an address; its own module costs a read more to import than all else here."""
 
@@ -35,6 +38,16 @@ def find_copy(client: AgentClient, text: str) -> tuple[Answer, int | None]:
         if not dot or not (tail.isascii() and tail.isdigit()) or len(tail) > _DIGITS_MAX:
             raise
     return find_task(client, head), int(tail)
+
+
+def free_name(client: AgentClient, name: str) -> str:
+    """The name, or one that begins like it if a living task has it: for a task that was given none.
+    If another task takes it meanwhile, the pool refuses the later one."""
+    wanted = [("name", name), *(("state", state) for state in LIVING)]
+    found = client.pages("/v1/tasks", "tasks", wanted)
+    if not any(one["name"] == name and one["state"] in LIVING for one in found):
+        return name
+    return f"{name[:_STEM_MAX].rstrip('.-_')}-{secrets.token_hex(2)}"
 
 
 def find_node(client: AgentClient, text: str) -> Answer:

@@ -164,9 +164,10 @@ def run_options(command: F) -> F:
     return command
 
 
-def specification(given: dict[str, Any]) -> str:
-    """The text that is signed, from flags and a file. `UsageError` where a flag is to blame, in the
-    flag's words; `BadSpec` where only the file is."""
+def specification(given: dict[str, Any], free: Callable[[str], str]) -> str:
+    """The text that is signed, from flags and a file. `free`: a name that no task has, for one that
+    was given none. `UsageError` where a flag is to blame, in the flag's words; `BadSpec` where only
+    the file is."""
     from p2pool.codec.spec.spec import spec_json
 
     base = spec_file.from_file(given["path"]) if given["path"] else {}
@@ -179,7 +180,8 @@ def specification(given: dict[str, Any]) -> str:
         raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")
     flags: dict[str, Any] = {
         "image": given["image"],
-        "name": given["name"] or (None if "name" in base else spec_file.default_name(str(image))),
+        "name": given["name"]
+        or (None if "name" in base else free(spec_file.default_name(str(image)))),
         "command": given["command"],
         "entrypoint": (given["entrypoint"],) if given["entrypoint"] else (),
         "env": flag_values.environment(given["env_files"], given["env"]),

@@ -6,13 +6,14 @@ agent passes on to the leader. The task id is derived from the signed bytes.
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.lazy import LazyGroup, LazyOptions
 from p2pool.cli.shared.known import copy_state, runs, warn_if_stale
-from p2pool.cli.shared.lookup import LIVING, find_task
+from p2pool.cli.shared.lookup import LIVING, find_task, free_name
 from p2pool.cli.shared.options import (
     agent_option,
     consistent_option,
@@ -87,7 +88,7 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
     from p2pool.cli.task import flags
     from p2pool.model.access.requests import Action
 
-    text = flags.specification(given)
+    text = flags.specification(given, partial(free_name, signer.client))
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
     accepted = signer.send(Action.SUBMIT, spec_json=text)
