@@ -111,6 +111,11 @@ def unlock(file: Path, span_s: int, passphrase_file: Path | None, as_json: bool)
         raise click.UsageError(f"--for takes {limits.UNLOCK_MAX_S // 3600}h at most.")
     passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
     account = keystore.open_key_file(file, passphrase)
+    if keystore.address_said(file) is None:
+        raise BadKey(
+            f"The key file {file} does not say its address: no command would find it unlocked.",
+            hint=f'Write it into the file: "address": "{account.address[2:]}".',
+        )
     held = key_client.UnlockedKey(Address(bytes.fromhex(account.address[2:])))
     hold(account, held, span_s)
     if as_json:

@@ -138,3 +138,20 @@ def test_a_file_without_an_address_says_how_to_see_it(
     path.write_text(json.dumps(without_address()))
     assert main.run(["wallet", "show", str(path)]) == errors.MISCONFIGURED
     assert f"p2pool wallet show --check {path}" in capsys.readouterr().err
+
+
+def test_a_file_without_an_address_is_not_unlocked_in_vain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands look for an unlocked key by its address: the line that is named mends it."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("P2POOL_PASSPHRASE", "right")
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps(without_address()))
+    assert main.run(["wallet", "unlock", str(path)]) == errors.MISCONFIGURED
+    assert f'"address": "{ADDRESS[2:]}"' in capsys.readouterr().err
+    path.write_text(json.dumps({**without_address(), "address": ADDRESS[2:]}))
+    assert main.run(["wallet", "unlock", str(path), "--for", "1m", "--json"]) == errors.OK
+    assert json.loads(capsys.readouterr().out)["data"] == {"address": ADDRESS, "unlocked_s": 60}
+    assert main.run(["wallet", "lock", str(path), "--json"]) == errors.OK
+    assert json.loads(capsys.readouterr().out)["data"]["was_unlocked"]

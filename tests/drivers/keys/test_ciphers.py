@@ -50,6 +50,24 @@ def test_theirs_open_here(kdf: Any, tmp_path: Path) -> None:
     assert (opened.key, opened.address) == (KEY, "0x" + ADDRESS.hex())
 
 
+@pytest.mark.parametrize("kdf", ["scrypt", "pbkdf2"])
+def test_a_longer_key_than_is_used_opens(kdf: Any) -> None:
+    """The rest of it costs nothing: a file may ask for much more than 32 bytes."""
+    made = create_keyfile_json(KEY, SECRET.encode(), kdf=kdf, iterations=1024)
+    made["crypto"]["kdfparams"]["dklen"] = 1024
+    assert bytes(EthAccount.decrypt(made, SECRET)) == KEY
+    assert ciphers.decrypt(made["crypto"], SECRET) == KEY
+
+
+def test_what_takes_more_than_the_first_library_allows_opens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bound of a keystore's memory is a little above that of `hashlib`."""
+    made = ciphers.encrypt(KEY, ADDRESS, SECRET, n=1024)
+    monkeypatch.setattr(ciphers, "_HASHLIB_MEMORY_MAX_BYTES", 0)
+    assert ciphers.decrypt(made["crypto"], SECRET) == KEY
+
+
 def test_ours_open_there() -> None:
     """And each has its own salt and vector."""
     made = ciphers.encrypt(KEY, ADDRESS, SECRET, n=1024)
