@@ -163,27 +163,27 @@ class Keeper:
         if not limited:
             return ()
         counts = (await self._engine.support()).no_disk_quota is not None
-        held: list[tuple[RunningCopy, int, Sequence[Path]]] = []
+        holding: list[tuple[RunningCopy, int, Sequence[Path]]] = []
         for row in await self._rows(counts):
             said = read_labels(self._scope, row.get("Labels"))
             one = limited.get((said.allocation, said.attempt)) if said is not None else None
             if one is not None:
                 wrote = int(row.get("SizeRw") or 0) if counts else 0
-                held.append((one, wrote, await self._own_volumes(row)))
-        places = list(dict.fromkeys(place for _, _, own in held for place in own))
+                holding.append((one, wrote, await self._own_volumes(row)))
+        places = list(dict.fromkeys(place for _, _, own in holding for place in own))
         measured = await self._trees.measure(places, of_engine=True)
         sizes = dict(zip(places, measured, strict=True))
         found = []
-        for one, wrote, own in held:
+        for copy, wrote, own in holding:
             wrote += sum(sizes[place].used_bytes for place in own)
             doubt = next((sizes[place].doubt for place in own if sizes[place].doubt), None)
-            if doubt is None and wrote <= one.spec.resources.disk_bytes:
+            if doubt is None and wrote <= copy.spec.resources.disk_bytes:
                 continue
             what = f"it wrote {_mib(wrote)} outside its mounts"
             if doubt is not None:
                 what += f" at least, and it cannot be measured whole: {doubt}"
-            reason = f"{what}; {_mib(one.spec.resources.disk_bytes)} were asked for"
-            found.append(Overuse(one.allocation, one.attempt, reason))
+            reason = f"{what}; {_mib(copy.spec.resources.disk_bytes)} were asked for"
+            found.append(Overuse(copy.allocation, copy.attempt, reason))
         return tuple(found)
 
     async def _own_volumes(self, row: dict[str, Any]) -> Sequence[Path]:
