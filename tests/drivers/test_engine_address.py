@@ -48,6 +48,35 @@ def use(home: Path, name: Any) -> None:
     (home / "config.json").write_text(json.dumps({"currentContext": name, "auths": {}}))
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:abc", "foo", "tcp://[::1", "tcp://127.0.0.1", "wss://h:1", "tcp://h:x"],
+)
+@pytest.mark.parametrize("place", ["setting", "DOCKER_HOST", "context"])
+def test_an_address_that_is_none_is_a_sentence(
+    home: Path, monkeypatch: pytest.MonkeyPatch, url: str, place: str
+) -> None:
+    """Whatever names it; the SDK raises errors that nobody expects."""
+    if place == "DOCKER_HOST":
+        monkeypatch.setenv("DOCKER_HOST", url)
+    elif place == "context":
+        add_context(home, "bad", at(url))
+        use(home, "bad")
+    with pytest.raises(RuntimeUnavailable, match="not the address of an engine"):
+        engine_address(url if place == "setting" else "")
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ssh"])
+def test_a_password_in_the_address_is_not_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """No engine takes one, and the refusal is for people."""
+    monkeypatch.setenv("DOCKER_HOST", f"{scheme}://me:open-sesame@engine.example:2375")
+    with pytest.raises(RuntimeUnavailable) as raised:
+        engine_address()
+    assert "open-sesame" not in str(raised.value)
+
+
 def test_each_way_to_name_an_engine_and_which_comes_first(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

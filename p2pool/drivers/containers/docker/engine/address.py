@@ -19,6 +19,7 @@ from typing import Any
 import attrs
 import docker
 
+from p2pool.drivers.redaction import safe_text
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 
@@ -43,17 +44,30 @@ class EngineAddress:
 def engine_address(given: str = "") -> EngineAddress:
     """The engine at `given`, else the one that docker's environment and configuration name.
 
-    RuntimeUnavailable: a context that there is not, or that cannot be read.
+    RuntimeUnavailable: a context that there is not, or that cannot be read; an address that is none.
     """
     if given:
+        _check_address(given, "[runtime] docker_host")
         return EngineAddress(given, "[runtime] docker_host", {"base_url": given})
     host = os.environ.get("DOCKER_HOST", "")
     if host:
+        _check_address(host, "DOCKER_HOST")
         return EngineAddress(host, f"DOCKER_HOST={host}", docker.utils.kwargs_from_env())
     name, chosen_by = _context()
     if name in ("", DEFAULT_CONTEXT):
         return EngineAddress(DEFAULT_URL, "", docker.utils.kwargs_from_env())
     return _of_context(name, chosen_by)
+
+
+def _check_address(url: str, named: str) -> None:
+    """RuntimeUnavailable if the SDK could make nothing of it: it raises errors of many kinds."""
+    try:
+        docker.utils.parse_host(url)
+    except (ValueError, docker.errors.DockerException) as error:
+        raise RuntimeUnavailable(
+            f"{named}={safe_text(url)[:80]} is not the address of an engine.",
+            hint="Write unix:///path/to/docker.sock, tcp://HOST:PORT or ssh://USER@HOST.",
+        ) from error
 
 
 def rootless_socket() -> Path | None:
@@ -100,6 +114,7 @@ def _of_context(name: str, chosen_by: str) -> EngineAddress:
         raise RuntimeUnavailable(
             f"The Docker context {shown!r} names no engine: {path}.", hint=CONTEXT_HINT
         )
+    _check_address(url, f"the Docker context {shown!r}")
     options: dict[str, Any] = {"base_url": url}
     keys = _directory() / "contexts" / "tls" / digest / "docker"
     if not url.startswith(LOCAL) and keys.is_dir():
