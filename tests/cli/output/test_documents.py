@@ -1,10 +1,12 @@
 """Each document has one envelope; what nobody sees is an escape, in JSON and in text."""
 
 import json
+import logging
 from pathlib import Path
 
 import click
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from p2pool.cli.shared.output import warn, write_json
 from p2pool.cli.task.logs import terminal_text
 from p2pool.model.errors import Conflict
 from tests.cli.output.held import held
+from tests.cli.surroundings.files import write_settings
 
 HOSTILE = "\x00\x1b[2J\x7f\x9b31m\u202egpj.exe\u2066\u200b\ufeff\u2028\U000e0041"
 
@@ -142,3 +145,22 @@ def test_a_long_row_of_digits_is_no_trap() -> None:
     """What looks like a colour for ever is read once."""
     line = b"\x1b[" + b"1" * 65 + b"\x1b[" + b";" * 64 + b"x"
     assert "\x1b" not in terminal_text(line * 1_000)
+
+
+def test_no_line_of_the_log_stands_in_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a check that finds no engine, and says so in the log: as a document, and on other lines."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    structlog.reset_defaults()
+    handlers = logging.getLogger().handlers[:]
+    words = ["agent", "check", "--data-dir", str(tmp_path / "data"), "--only", "software"]
+    words += ["--config", str(write_settings(tmp_path / "pool.toml")), "--json"]
+    try:
+        main.run(words)
+        told = capsys.readouterr()
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers[:] = handlers
+    assert held(told.out)["checks"]
+    assert "plain processes" in told.err
