@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from p2pool.cli import main
 from p2pool.cli.documents import KINDS, envelope, json_text, visible
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import warn, write_json
+from p2pool.cli.shared.process import run_unless_interrupted
 from p2pool.cli.task.logs import terminal_text
 from p2pool.model.errors import Conflict
 from tests.cli.output.held import held
@@ -147,20 +149,39 @@ def test_a_long_row_of_digits_is_no_trap() -> None:
     assert "\x1b" not in terminal_text(line * 1_000)
 
 
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """Nobody has said where log lines go, as when a command begins."""
+    structlog.reset_defaults()
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+
+
+@pytest.mark.usefixtures("unlogged")
 def test_no_line_of_the_log_stands_in_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a check that finds no engine, and says so in the log: as a document, and on other lines."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    structlog.reset_defaults()
-    handlers = logging.getLogger().handlers[:]
     words = ["agent", "check", "--data-dir", str(tmp_path / "data"), "--only", "software"]
-    words += ["--config", str(write_settings(tmp_path / "pool.toml")), "--json"]
-    try:
-        main.run(words)
-        told = capsys.readouterr()
-    finally:
-        structlog.reset_defaults()
-        logging.getLogger().handlers[:] = handlers
+    main.run([*words, "--config", str(write_settings(tmp_path / "pool.toml")), "--json"])
+    told = capsys.readouterr()
     assert held(told.out)["checks"]
     assert "plain processes" in told.err
+
+
+@pytest.mark.usefixtures("unlogged")
+def test_what_a_development_pool_logs_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as that an image was loaded."""
+
+    async def act() -> None:
+        structlog.get_logger("p2pool.t").info("loaded")
+        structlog.get_logger("p2pool.t").warning("left over")
+
+    run_unless_interrupted(act)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "left over" in told.err
