@@ -22,6 +22,7 @@ from p2pool.drivers.config.validators import (
     SizeBetween,
     dialable_addresses,
     full_addresses,
+    host_names,
     isolating_runtime,
     known_levels,
     not_empty,
@@ -112,7 +113,7 @@ class ApiConfig:
 
     bind: str = "127.0.0.1:8470"
     """`host:port` of the local API; any host but loopback needs a TLS certificate and key."""
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = attrs.field(default=(), validator=host_names)
     """Names by which the API may be called, beside the address it listens on."""
     tls_certificate: Path | None = None
     """The API's certificate, a PEM file."""
