@@ -164,7 +164,7 @@ def unlogged() -> Iterator[None]:
 def test_no_line_of_the_log_stands_in_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a check that finds no engine, and says so in the log: as a document, and on other lines."""
+    """Of a check that finds no engine and says so in the log."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     words = ["agent", "check", "--data-dir", str(tmp_path / "data"), "--only", "software"]
     main.run([*words, "--config", str(write_settings(tmp_path / "pool.toml")), "--json"])

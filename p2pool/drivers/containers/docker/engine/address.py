@@ -44,7 +44,7 @@ class EngineAddress:
 def engine_address(given: str = "") -> EngineAddress:
     """The engine at `given`, else the one that docker's environment and configuration name.
 
-    RuntimeUnavailable: a context that there is not, or that cannot be read; an address that is none.
+    RuntimeUnavailable: a context that there is not, or cannot be read; an address that is none.
     """
     if given:
         _check_address(given, "[runtime] docker_host")
