@@ -10,7 +10,10 @@ from p2pool.model.errors import Misconfigured
 
 
 def absolute_path(given: str | Path) -> Path:
-    """The absolute form of a path. Misconfigured: it begins with a home that nobody has."""
+    """The absolute form of a path. Misconfigured: it begins with a home that nobody has, or has a
+    character that no path has."""
+    if "\0" in str(given):
+        raise Misconfigured(f"{str(given)[:200]!r} is no path: it holds a null character.")
     try:
         path = Path(given).expanduser()
     except RuntimeError as error:

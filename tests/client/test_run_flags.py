@@ -141,6 +141,8 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         ("--replicas 1_0", "'1_0' is not a valid integer"),
         ("--gpus \uff11", "is not a valid integer"),
         ("--name=", "--name is empty"),
+        ("--label a=\udcff", "--label: 'a=\\udcff' is not text in UTF-8"),
+        ("-- \udcff", "The command: '\\udcff' is not text in UTF-8"),
         ("--image=", "--image is empty"),
         ("--entrypoint=", "--entrypoint is empty"),
         ("--gpus 1 --gpu-model=", "--gpu-model is empty"),

@@ -10,6 +10,7 @@ from p2pool.cli.shared.process import data_directory
 from p2pool.client.discovery import default_directory as agents_directory
 from p2pool.drivers.config.schema import default_directory, load_config
 from p2pool.drivers.keys.keystore import read_passphrase
+from p2pool.drivers.paths import absolute_path
 from p2pool.model.errors import Misconfigured
 from tests.cli.command_tree import every_command
 from tests.drivers.least_config import GOOD
@@ -63,6 +64,12 @@ def test_a_passphrase_file_may_be_in_the_home(here: Path, monkeypatch: pytest.Mo
     (here / "word").write_text("open\n")
     monkeypatch.setenv("P2POOL_PASSPHRASE_FILE", "~/word")
     assert read_passphrase("the key") == "open"
+
+
+def test_a_path_with_a_character_that_none_has_is_refused() -> None:
+    """A configuration can hold it; opening it would be no failure of the system's."""
+    with pytest.raises(Misconfigured, match="null character"):
+        absolute_path("a\0b")
 
 
 def test_every_option_that_is_a_path_gives_an_absolute_one(here: Path) -> None:

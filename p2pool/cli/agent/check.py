@@ -9,7 +9,7 @@ from p2pool.cli.errors import FAILED
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
-from p2pool.cli.shared.process import data_directory, directory_option
+from p2pool.cli.shared.process import begin_logs, data_directory, directory_option
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import AddressType, FilePath
 from p2pool.model.ids import Address, NodeId
@@ -69,7 +69,8 @@ def check(
 
     directory = data_directory(data_dir)
     files = start_files(context, directory, {"config": config, "node_key": node_key})
-    settings = load_config(files.config, files.environment)
+    # Without it lines of the log would stand between those of the answer, and with their secrets.
+    settings = begin_logs(load_config(files.config, files.environment), "warning", None)
     if node is None and (node_key is not None or files.node_key.exists()):
         from p2pool.drivers.keys.keystore import key_file_address
 

@@ -104,8 +104,13 @@ def run_until_signal(main: Main) -> None:
 
 def run_unless_interrupted(main: Callable[[], Awaitable[T]]) -> T:
     """Run `main()` for its result; SIGINT, SIGTERM or SIGHUP cancels it, and it raises
-    KeyboardInterrupt once it has ended. Shielded parts finish, however often somebody asks."""
+    KeyboardInterrupt once it has ended. Shielded parts finish, however often somebody asks. Log
+    lines go to standard error: what it answers stands on standard output."""
     import trio
+
+    from p2pool.drivers.agent_log import configure_logs
+
+    configure_logs(level="warning")
 
     results: list[T] = []
     interrupted = False

@@ -63,6 +63,15 @@ def _lines(path: Path) -> list[str]:
         raise click.UsageError(f"--env-file {path} is not text in UTF-8.") from error
 
 
+def check_text(where: str, given: tuple[str, ...]) -> None:
+    """`UsageError` if one of these is no text: what was typed may be any bytes."""
+    for text in given:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise click.UsageError(f"{where}: {ascii(text)[:80]} is not text in UTF-8.") from error
+
+
 def _variable(text: str, where: str) -> dict[str, str]:
     """`NAME=VALUE`, or `NAME` with its value in this command's own environment."""
     name, equals, value = text.partition("=")

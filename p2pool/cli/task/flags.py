@@ -175,6 +175,8 @@ def specification(given: dict[str, Any], free: Callable[[str], str]) -> str:
         if given[option] == "":
             flag = "--" + option.replace("_", "-")
             raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")
+    flag_values.check_text("The command", given["command"])
+    flag_values.check_text("--label", given["labels"])
     image = given["image"] or base.get("image")
     if not image:
         raise click.UsageError("Say what to run: --image IMAGE, or -f FILE.")

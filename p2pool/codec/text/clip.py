@@ -11,6 +11,7 @@ def clipped(text: str, most_bytes: int) -> str:
     a pair of surrogates, which UTF-8 lacks, becomes a question mark."""
     data = text.encode(errors="replace")
     if len(data) <= most_bytes:
-        return data.decode()
+        whole = data.decode()
+        return text if whole == text else whole  # What fits stays the same object.
     kept_bytes = most_bytes - len(ELLIPSIS.encode())
     return data[: max(0, kept_bytes)].decode(errors="ignore") + ELLIPSIS

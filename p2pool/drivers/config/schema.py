@@ -22,6 +22,7 @@ from p2pool.drivers.config.validators import (
     SizeBetween,
     dialable_addresses,
     full_addresses,
+    host_names,
     isolating_runtime,
     known_levels,
     not_empty,
@@ -31,6 +32,7 @@ from p2pool.drivers.config.validators import (
     rpc_urls,
     subnet_ranges,
 )
+from p2pool.drivers.containers.settings import TASK_SUBNETS
 from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.drivers.paths import absolute_path
 from p2pool.model import limits
@@ -96,7 +98,7 @@ class NetworkConfig:
     isolation: bool = True
     """Whether each task has a filtered network of its own; without it, tasks reach each other, this
     machine and its network."""
-    subnets: tuple[str, ...] = attrs.field(default=limits.TASK_SUBNETS, validator=subnet_ranges)
+    subnets: tuple[str, ...] = attrs.field(default=TASK_SUBNETS, validator=subnet_ranges)
     """IPv4 networks out of which those of tasks are taken; what the machine routes is left out."""
     egress_allow: tuple[str, ...] = attrs.field(default=(), validator=reachable_networks)
     """What tasks may reach beside the public internet: networks, `private` for all networks of a
@@ -112,7 +114,7 @@ class ApiConfig:
 
     bind: str = "127.0.0.1:8470"
     """`host:port` of the local API; any host but loopback needs a TLS certificate and key."""
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = attrs.field(default=(), validator=host_names)
     """Names by which the API may be called, beside the address it listens on."""
     tls_certificate: Path | None = None
     """The API's certificate, a PEM file."""

@@ -82,6 +82,11 @@ class SizeBetween:
         return f"0, or {self.least} to {self.most}"
 
 
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
+"""A name (of letters of any language, and of `_` inside, as containers have it) or an address."""
+
+
 def not_empty(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
     """at least one"""
     if not value:
@@ -98,6 +103,16 @@ def registry_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
             )
 
 
+def host_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """each a name or an address, without scheme and port"""
+    for name in value:
+        if not (_HOST.fullmatch(name) and (":" not in name or _is_address(name))):
+            raise ValueError(
+                f"{name[:80]!r} is not a host, such as agent.example or 192.0.2.7: no scheme, no"
+                " port, no brackets"
+            )
+
+
 def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
     """each level one of those above"""
     for name, level in value.items():
@@ -105,9 +120,11 @@ def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
             raise ValueError(f"level {level!r} of {name} is not one of {', '.join(LEVELS)}")
 
 
-_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
-"""A name (of letters of any language, and of `_` inside, as containers have it) or an address."""
+def _is_address(text: str) -> bool:
+    try:
+        return bool(ip_address(text))
+    except ValueError:
+        return False
 
 
 def rpc_problem(url: str) -> str | None:

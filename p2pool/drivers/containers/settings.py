@@ -11,7 +11,9 @@ from p2pool.model import limits
 TOOLKIT = "nvidia"
 """The runtime through which NVIDIA's toolkit gives GPUs to containers, as the engine lists it."""
 
-SUBNETS = tuple(IPv4Network(one) for one in limits.TASK_SUBNETS)
+TASK_SUBNETS = ("10.213.0.0/16", "172.29.0.0/16", "192.168.208.0/20")
+"""Where the networks of tasks are taken from, the first with room first."""
+SUBNETS = tuple(IPv4Network(one) for one in TASK_SUBNETS)
 RUNC = "runc"
 """The runtime that every engine has, and that gives a container nothing by its environment."""
 

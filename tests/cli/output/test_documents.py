@@ -1,10 +1,13 @@
 """Each document has one envelope; what nobody sees is an escape, in JSON and in text."""
 
 import json
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,9 +15,11 @@ from p2pool.cli import main
 from p2pool.cli.documents import KINDS, envelope, json_text, visible
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import warn, write_json
+from p2pool.cli.shared.process import run_unless_interrupted
 from p2pool.cli.task.logs import terminal_text
 from p2pool.model.errors import Conflict
 from tests.cli.output.held import held
+from tests.cli.surroundings.files import write_settings
 
 HOSTILE = "\x00\x1b[2J\x7f\x9b31m\u202egpj.exe\u2066\u200b\ufeff\u2028\U000e0041"
 
@@ -142,3 +147,41 @@ def test_a_long_row_of_digits_is_no_trap() -> None:
     """What looks like a colour for ever is read once."""
     line = b"\x1b[" + b"1" * 65 + b"\x1b[" + b";" * 64 + b"x"
     assert "\x1b" not in terminal_text(line * 1_000)
+
+
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """Nobody has said where log lines go, as when a command begins."""
+    structlog.reset_defaults()
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+
+
+@pytest.mark.usefixtures("unlogged")
+def test_no_line_of_the_log_stands_in_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a check that finds no engine and says so in the log."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    words = ["agent", "check", "--data-dir", str(tmp_path / "data"), "--only", "software"]
+    main.run([*words, "--config", str(write_settings(tmp_path / "pool.toml")), "--json"])
+    told = capsys.readouterr()
+    assert held(told.out)["checks"]
+    assert "plain processes" in told.err
+
+
+@pytest.mark.usefixtures("unlogged")
+def test_what_a_development_pool_logs_is_no_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Such as that an image was loaded."""
+
+    async def act() -> None:
+        structlog.get_logger("p2pool.t").info("loaded")
+        structlog.get_logger("p2pool.t").warning("left over")
+
+    run_unless_interrupted(act)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "left over" in told.err

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.drivers.containers.docker.networks.subnets import first_free, prefix_for
+from p2pool.drivers.containers.settings import SUBNETS
 from p2pool.model import limits
 
-RANGES = tuple(IPv4Network(one) for one in limits.TASK_SUBNETS)
+RANGES = SUBNETS
 SMALL = IPv4Network("10.213.4.0/22")
 
 

@@ -44,7 +44,7 @@ class EngineAddress:
 def engine_address(given: str = "") -> EngineAddress:
     """The engine at `given`, else the one that docker's environment and configuration name.
 
-    RuntimeUnavailable: a context that is not there or cannot be read; an address that is none.
+    RuntimeUnavailable: a context that there is not, or cannot be read; an address that is none.
     """
     if given:
         _check_address(given, "[runtime] docker_host")
@@ -52,9 +52,7 @@ def engine_address(given: str = "") -> EngineAddress:
     host = os.environ.get("DOCKER_HOST", "")
     if host:
         _check_address(host, "DOCKER_HOST")
-        user = host.partition("://")[2].rpartition("@")[0]
-        shown = safe_text(host) if ":" in user else host
-        return EngineAddress(host, f"DOCKER_HOST={shown}", docker.utils.kwargs_from_env())
+        return EngineAddress(host, f"DOCKER_HOST={host}", docker.utils.kwargs_from_env())
     name, chosen_by = _context()
     if name in ("", DEFAULT_CONTEXT):
         return EngineAddress(DEFAULT_URL, "", docker.utils.kwargs_from_env())
