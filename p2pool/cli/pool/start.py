@@ -106,9 +106,7 @@ def start(
         check_may_start(info, writer.address)
         missing = rooted_uri(info.data_uri, root) is not None
         if missing and info.status is PoolStatus.ACTIVE:
-            import trio
-
-            await trio.to_thread.run_sync(check_no_log, agent, pool, force)
+            check_no_log(agent, pool, force)  # It blocks: nothing else runs beside a command.
         return await start_pool(chain, writer, pool.pool_id, root)
 
     done, said = sender.run(act)
