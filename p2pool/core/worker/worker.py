@@ -270,7 +270,8 @@ class Worker:
                     refuses = self.level >= DISTRUST_LEVEL
                     reconcile.start_failed(item, event, self.mark, now, refuses=refuses)
                     if item.ended and item.refused is not StartRefusal.NONE:
-                        self.starts.failed(event.code, event.message, item.allocation, now)
+                        task, signers = item.allocation.task_id, item.signers
+                        self.starts.failed(event.code, event.message, task, signers, now)
             case ev.ContainerStopped():
                 item = self._item(event.allocation, event.attempt)
                 if item is not None:

@@ -3,17 +3,23 @@ failure."""
 
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
-from p2pool.model.ids import AllocationId, TaskId
+from p2pool.model.access.requests import Signers
+from p2pool.model.ids import Address, TaskId
 from p2pool.model.timing import Now
 
-
-def copy(number: int) -> AllocationId:
-    return AllocationId(TaskId(number.to_bytes(16, "big")), 0)
+OWNER, DELEGATE, OTHER = (Address(bytes([number]) * 20) for number in (1, 2, 3))
 
 
-def fail(record: StartRecord, code: str, count: int, now: Now, first: int = 0) -> None:
+def fail(
+    record: StartRecord,
+    code: str,
+    count: int,
+    now: Now,
+    first: int = 0,
+    by: Signers | None = None,
+) -> None:
     for number in range(first, first + count):
-        record.failed(code, "no runc", copy(number), now)
+        record.failed(code, "no runc", TaskId(number.to_bytes(16, "big")), by, now)
 
 
 def test_it_is_out_for_a_while_that_doubles_until_a_start_works() -> None:
@@ -43,3 +49,14 @@ def test_one_task_or_the_owners_own_rules_are_no_broken_machine() -> None:
     for code in ("image-refused", "registry-denied", "wrong-platform", "host-port-taken"):
         fail(record, code, 9, now, first=1)
     assert record.trouble is None
+
+
+def test_a_delegate_alone_closes_no_machine() -> None:
+    """Three images that no engine unpacks would close every machine of the pool, one by one."""
+    record, now = StartRecord(), Now(1_000, 1_000)
+    fail(record, "node-cannot-start", 9, now, by=Signers(DELEGATE, OWNER))
+    assert record.trouble is None
+    fail(record, "node-cannot-start", 9, now, first=9, by=Signers(OTHER, OWNER))
+    assert record.trouble is None
+    fail(record, "node-cannot-start", 1, now, first=18, by=Signers(OWNER))
+    assert record.trouble is not None
