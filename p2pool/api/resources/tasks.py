@@ -46,6 +46,7 @@ from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.codec.spec.spec import (
     check_devices,
+    check_heeded,
     check_image,
     check_sizes,
     parse_spec,
@@ -455,6 +456,7 @@ def _check_spec(view: View, spec_json: str) -> None:
     check_sizes(spec)
     check_image(spec.image)
     check_devices(spec)
+    check_heeded(spec)
 
 
 @get("/v1/allocations", summary="The copies of all tasks, in pages")

@@ -1,5 +1,6 @@
 """`p2pool pool evidence`: shows voters that provably lied, and what to do about it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ def evidence(
     found = client.evidence()
     if voter is not None:
         named = "0x" + voter.lower().removeprefix("0x")
+        if not re.fullmatch("0x[0-9a-f]{1,40}", named):
+            raise click.UsageError(
+                f"--voter {voter!r} is not the id of a node, or the beginning of one."
+            )
         found = [one for one in found if one["voter"]["node_id"].startswith(named)]
     if kind is not None:
         found = [one for one in found if one["kind"] == kind]

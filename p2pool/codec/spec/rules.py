@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.tasks.spec import Mount, MountKind, TaskSpec
+from p2pool.model.tasks.spec import Mount, MountKind, RestartMode, RestartPolicy, TaskSpec
 
 ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
 RESERVED_PREFIX = "P2POOL_"
@@ -88,6 +88,15 @@ def device_choices(spec: TaskSpec) -> Iterator[str]:
     for number, mount in enumerate(spec.mounts):
         if f"{mount.target}/".startswith(tuple(f"{place}/" for place in DEVICE_TARGETS)):
             yield f"mounts[{number}].target names devices: ask for GPUs with resources.gpu"
+
+
+def vain_restarts(spec: TaskSpec) -> Iterator[str]:
+    """What a task says of restarts that it has none of."""
+    policy, usual = spec.restart, RestartPolicy()
+    if policy.mode is RestartMode.NEVER:
+        for name in ("attempts", "backoff_ms"):
+            if getattr(policy, name) != getattr(usual, name):
+                yield f"restart.{name} does nothing while restart.mode is never"
 
 
 def label_name_rule(text: str) -> str:

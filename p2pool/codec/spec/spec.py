@@ -71,6 +71,13 @@ def check_devices(spec: TaskSpec) -> None:
         raise _bad(problems)
 
 
+def check_heeded(spec: TaskSpec) -> None:
+    """`BadSpec`: it says how to restart, and that it never is. Asked where a task comes in: pools
+    hold tasks that were taken before this was refused."""
+    if problems := list(rules.vain_restarts(spec)):
+        raise _bad(problems)
+
+
 def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     """The canonical text of a specification, defaults left out; `BadSpec` if it is bad.
 
@@ -82,6 +89,7 @@ def spec_json(spec: TaskSpec | Mapping[str, Any]) -> str:
     if not isinstance(spec, TaskSpec):
         check_sizes(parsed)
     check_devices(parsed)
+    check_heeded(parsed)
     plain = spec_dict(parsed)
     if problems := unheeded_keys(spec if isinstance(spec, Mapping) else plain):
         raise _bad(problems)

@@ -324,3 +324,13 @@ def test_libraries_may_be_told_of_devices_and_pools_keep_what_they_took() -> Non
     spec = parse_spec(taken, BASE_LEVEL)
     with pytest.raises(BadSpec, match=r"resources\.gpu"):
         check_devices(spec)
+
+
+def test_restarts_of_a_task_that_has_none_are_refused_where_it_comes_in() -> None:
+    """Nothing is accepted and ignored; what a pool holds from earlier can still be read."""
+    for vain in ({"attempts": 5}, {"mode": "never", "backoff_ms": 5000}):
+        with pytest.raises(BadSpec, match=r"restart\.(attempts|backoff_ms) does nothing"):
+            spec_json({**SMALL, "restart": vain})
+    assert spec_json({**SMALL, "restart": {"mode": "always", "attempts": 5}})
+    taken = '{"image":"busybox","name":"a","restart":{"attempts":5}}'
+    assert parse_spec(taken, BASE_LEVEL).restart.attempts == 5

@@ -312,12 +312,19 @@ class Isolation:
             key = sandbox_of(self._scope, row.get("Labels"))
             if key is None or self._written.get(str(row["Id"])) == told:
                 continue
-            async with self.held(key):
-                box = await self._inspect(str(row["Id"]))
-                if box is not None and box["State"]["Status"] in ALIVE:
-                    await self._filter(box)
+            try:  # One that cannot be written keeps no other from being written.
+                with trio.fail_after(limits.NETWORK_STEP_DEADLINE_MS / 1000):
+                    await self._refresh(key, str(row["Id"]))
+            except (P2poolError, trio.TooSlowError) as error:
+                log.warning("old rules stay for now", allocation=str(key[0]), reason=str(error))
         here = {str(row["Id"]) for row in rows}
         self._written = {name: host for name, host in self._written.items() if name in here}
+
+    async def _refresh(self, key: Key, name: str) -> None:
+        async with self.held(key):
+            box = await self._inspect(name)
+            if box is not None and box["State"]["Status"] in ALIVE:
+                await self._filter(box)
 
     async def _try_settle(self, key: Key) -> None:
         try:
