@@ -40,7 +40,7 @@ pytestmark = pytest.mark.docker
 
 SERVE = "while :; do nc -l -p 8000 -e echo hi; done & while :; do nc -l -p 9000 -e echo hi; done"
 DEADLINE_S = 60
-MANY = 40
+MANY = 200
 Target = tuple[str, int]
 
 
