@@ -1,5 +1,6 @@
 """The command line: help imports nothing heavy, and each kind of error has its exit code."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def test_a_second_interruption_shows_no_traceback(
         tell(text)
 
     monkeypatch.setattr(errors, "say", say)
-    monkeypatch.setattr(main.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         main.main(["fail", *options])
     assert ended.value.code == 130
