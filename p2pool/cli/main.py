@@ -80,7 +80,12 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     mend_streams()
     if os.environ.get("HOME") == "":
         del os.environ["HOME"]  # The same as none: else it would mean the root directory.
-    code = run(sys.argv[1:] if args is None else args)
+    given = sys.argv[1:] if args is None else args
+    try:
+        code = run(given)
+    except KeyboardInterrupt:  # Another one, while the first was still being told of.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        code = _interrupted(wants_json(given))
     # From here on an interruption could only spoil the exit code.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failed = flush_streams()

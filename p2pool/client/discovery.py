@@ -9,6 +9,7 @@ read.
 
 import fcntl
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,6 +112,12 @@ def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
     return agent_in(agent_directory(text, environment))
 
 
+def start_hint(directory: Path | None) -> str:
+    """How to have an agent that answers; the words to start one with work as they stand."""
+    where = "" if directory is None else f" --data-dir {shlex.quote(str(directory))}"
+    return f"Start it: p2pool agent run{where}; or name another: --agent URL|DIR."
+
+
 def agent_in(directory: Path) -> FoundAgent:
     """The agent that keeps its data in a directory."""
     url = _read(directory / API_URL_FILE)
@@ -123,7 +130,7 @@ def agent_in(directory: Path) -> FoundAgent:
             )
         raise Unavailable(
             f"No agent runs with its data in {directory}.",
-            hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
+            hint=start_hint(directory),
         )
     token = _read(directory / API_TOKEN_FILE)
     if not token:

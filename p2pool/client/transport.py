@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
-from p2pool.client.discovery import FoundAgent
+from p2pool.client.discovery import FoundAgent, start_hint
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
@@ -53,7 +53,7 @@ class Transport:
     def __init__(self, found: FoundAgent, timeout_s: float) -> None:
         """`Misconfigured` if the URL or the token is none."""
         self.url, self._token, self._timeout_s = found.url.rstrip("/"), found.token, timeout_s
-        self._fingerprint = found.fingerprint
+        self._fingerprint, self._directory = found.fingerprint, found.directory
         try:
             parts = urlsplit(found.url)
             self._host, self._port, whole = parts.hostname or "", parts.port, parts.netloc
@@ -233,8 +233,9 @@ class Transport:
         try:
             secured = context.wrap_socket(opened, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
+            why = error.verify_message.removesuffix(".")
             raise Misconfigured(
-                f"The certificate of {self.url} cannot be trusted: {error.verify_message}.",
+                f"The certificate of {self.url} cannot be trusted: {why}.",
                 hint="On the agent's machine name its data directory: --agent DIR. Elsewhere use a"
                 " name of the certificate, and trust it: SSL_CERT_FILE.",
             ) from error
@@ -267,7 +268,7 @@ class Transport:
     def _no_agent(self, error: Exception) -> NoAgent:
         return NoAgent(
             f"No agent answers at {self.url} ({error}).",
-            hint="Start it with 'p2pool agent run', or name another: --agent URL|DIR.",
+            hint=start_hint(self._directory),
         )
 
     def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:

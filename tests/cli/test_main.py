@@ -1,5 +1,6 @@
 """The command line: help imports nothing heavy, and each kind of error has its exit code."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,6 +102,30 @@ def test_exit_codes(failing: list[BaseException], error: BaseException, code: in
     """Each branch of the tree has the code that the help says."""
     failing.append(error)
     assert main.run(["fail"]) == code
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_second_interruption_shows_no_traceback(
+    failing: list[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+) -> None:
+    """It comes while the first is being told of; then it is told once, with its exit code."""
+    failing.append(KeyboardInterrupt())
+    tell, told = errors.say, iter([KeyboardInterrupt()])
+
+    def say(text: str) -> None:
+        if (again := next(told, None)) is not None:
+            raise again
+        tell(text)
+
+    monkeypatch.setattr(errors, "say", say)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as ended:
+        main.main(["fail", *options])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.lower().count("interrupted") == (2 if options else 1)
 
 
 def test_every_error_of_the_tree_has_a_code() -> None:

@@ -204,6 +204,20 @@ async def test_stopping_signs_a_request_for_the_task_that_is_named(
     assert (await commands(task, "stop", "train")).exit_code == 0
 
 
+async def test_what_has_ended_is_not_said_to_stop(served: Served, commands: Commands) -> None:
+    """A stop of it signs nothing, and says what became of the task."""
+    view = served.port.seen
+    old = attrs.evolve(view.tasks[0], state="succeeded")
+    served.port.seen = attrs.evolve(view, tasks=(old,))
+    for words in (("stop", ID), ("stop", ID, "--wait")):
+        result = await commands(task, *words)
+        said = "train has ended already (succeeded): nothing to sign.\n"
+        assert (result.exit_code, result.stdout) == (0, said)
+        told = held((await commands(task, *words, "--json")).stdout)
+        assert (told["action"], told["changed"], told["task_id"]) == ("stop", False, ID)
+    assert served.port.asked == []
+
+
 # --- logs ---------------------------------------------------------------------------------------
 
 

@@ -48,8 +48,9 @@ def test_a_url_takes_its_token_from_a_file_or_from_the_environment(directory: Pa
 
 def test_where_no_agent_runs_it_says_how_to_start_one(tmp_path: Path) -> None:
     """A directory that is not there is one in which no agent runs."""
-    with pytest.raises(Unavailable, match="p2pool agent run"):
-        agent_in(tmp_path / "none")
+    with pytest.raises(Unavailable) as caught:
+        agent_in(tmp_path / "no ne")
+    assert f": p2pool agent run --data-dir '{tmp_path / 'no ne'}';" in caught.value.hint
 
 
 def test_an_agent_that_has_no_api_yet_is_not_said_to_be_away(tmp_path: Path) -> None:

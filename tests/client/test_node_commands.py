@@ -77,7 +77,9 @@ async def test_a_dry_run_shows_what_would_be_signed(served: Served, commands: Co
 
 async def test_a_drain_can_be_waited_for(served: Served, commands: Commands) -> None:
     """Until nothing is left there; a drain that takes longer goes on."""
+    evolve(served, OTHER_NODE, allocations=1)
     result = await commands(node, "drain", OTHER, "--wait", "--timeout", "1s")
+    assert ": 1 copy left.\n" in result.stderr
     assert isinstance(result.exception, Unavailable)
     assert "goes on" in result.exception.message
     evolve(served, OTHER_NODE, intent=Intent.DRAINED)

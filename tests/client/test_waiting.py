@@ -35,6 +35,11 @@ def ends(served: Served, now: str, **copy: Any) -> None:
         ({"exit_code": 3, "reason": "it ended with exit code 3"}, 3, "it ended with exit code 3."),
         ({"exit_code": 0, "reason": "its deadline passed"}, 1, "its deadline passed; exit code 0"),
         ({"exit_code": None, "reason": "the image is not there"}, 1, "the image is not there."),
+        (
+            {"exit_code": None, "reason": "It has no mounts."},
+            1,
+            "train has failed: It has no mount",
+        ),
         ({"exit_code": 137, "oom_killed": True, "reason": ""}, 137, "used more memory"),
         ({"exit_code": 70_000, "reason": "\x1b[2J"}, 1, "\\x1b[2J; exit code 70000"),
     ],
@@ -47,6 +52,7 @@ async def test_the_id_comes_first_and_the_reason_last(
     result = await commands(task, *RUN)
     assert (result.exit_code, result.stdout) == (code, f"{ID}\n")
     assert said in result.stderr.splitlines()[-1]
+    assert not result.stderr.rstrip().endswith("..")
     result = await commands(task, *RUN, "--json")
     assert result.exit_code == code
     assert held(result.stdout)["task"]["state"] == "failed"

@@ -70,7 +70,8 @@ def check(
     directory = data_directory(data_dir)
     files = start_files(context, directory, {"config": config, "node_key": node_key})
     # Without it lines of the log would stand between those of the answer, and with their secrets.
-    settings = begin_logs(load_config(files.config, files.environment), "warning", None)
+    found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
+    settings = begin_logs(found, "warning", None)
     if node is None and (node_key is not None or files.node_key.exists()):
         from p2pool.drivers.keys.keystore import key_file_address
 

@@ -112,7 +112,8 @@ def run(
     }
     flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks}
     files = start_files(context, directory, {**given, **provider_files, **flags})
-    settings = begin_logs(load_config(files.config, files.environment), log_level, log_format)
+    found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
+    settings = begin_logs(found, log_level, log_format)
     node, provider = _accounts(files)
     if dry_run:
         _say_what_joining_would_do(settings, node, provider, as_json)

@@ -133,7 +133,9 @@ def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int)
             return one
         if one["allocations"] != said:
             said = one["allocations"]
-            write_line(f"{one['intent']}: {said} copies left.", err=True)
+            write_line(
+                f"{one['intent']}: {said} {'copy' if said == 1 else 'copies'} left.", err=True
+            )
         if time.monotonic() + limits.CLIENT_POLL_MS / 1000 > end:
             raise Unavailable(
                 f"The node {node_id} is not {wish.reached} after {timeout_s} s; the"

@@ -57,7 +57,7 @@ def read_settings(data_dir: Path | None, config: Path | None) -> "tuple[Path, Ag
     from p2pool.drivers.config.schema import CONFIG_NAME, load_config
 
     directory = data_directory(data_dir)
-    return directory, load_config(config or directory / CONFIG_NAME)
+    return directory, load_config(config or directory / CONFIG_NAME, elsewhere="--data-dir DIR")
 
 
 def begin_logs(settings: "AgentConfig", level: str | None, form: str | None) -> "AgentConfig":

@@ -158,14 +158,19 @@ def table_lines(
 def _chosen(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], natural: Sequence[int], width: int
 ) -> list[int]:
-    """The columns that fit, with prose folded as far as it may be."""
-    shown = list(range(len(columns)))
-    while width:
-        least = [_least(columns[at], rows, at, natural[at]) for at in shown]
+    """The columns that fit, with prose folded as far as it may be. A wide one that goes late makes
+    room again for some of those that went before it."""
+    least = [_least(column, rows, at, natural[at]) for at, column in enumerate(columns)]
+    shown, gone = list(range(len(columns))), []
+    while width and _total(least[at] for at in shown) > width:
         ranked = [at for at in shown if columns[at].rank]
-        if _total(least) <= width or not ranked:
+        if not ranked:
             break
-        shown.remove(max(ranked, key=lambda at: (columns[at].rank, at)))
+        gone.append(max(ranked, key=lambda at: (columns[at].rank, at)))
+        shown.remove(gone[-1])
+    for at in reversed(gone):
+        if _total(least[one] for one in (*shown, at)) <= width:
+            shown = sorted((*shown, at))
     return shown
 
 

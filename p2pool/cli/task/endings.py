@@ -15,7 +15,8 @@ def ending_text(one: Answer) -> str:
     said = {"running": "runs", "succeeded": "has succeeded"}.get(state, f"is {state}")
     if state in ("failed", "stopped"):
         said = f"has {state}" if state == "failed" else "was stopped"
-        return visible(f"{one['name']} {said}: {why or copies_text(one) + ' copies run'}.")
+        why = why.removesuffix(".") or f"{copies_text(one)} copies run"
+        return visible(f"{one['name']} {said}: {why}.")
     return visible(f"{one['name']} {said}: {copies_text(one)} copies run.")
 
 

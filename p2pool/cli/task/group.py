@@ -266,6 +266,12 @@ def _digests(one: Answer) -> list[str]:
 # --- stopping -----------------------------------------------------------------------------------
 
 
+def _needless(action: str, one: Answer) -> Answer:
+    """What a request would be answered that nobody has to sign."""
+    told: Answer = {"action": action, "changed": False, "task_id": one["task_id"], "index": None}
+    return {**told, "leader": None, "replicated": None, "duplicate": None, "task": one}
+
+
 @task.command("stop")
 @click.argument("name", metavar="TASK")
 @wait_options("no copy runs", _WAIT_DEFAULT)
@@ -275,6 +281,12 @@ def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
     from p2pool.model.access.requests import Action
 
     one = find_task(signer.client, name)
+    if _ended(one):
+        if signer.as_json:
+            write_json("request", _needless(Action.STOP.value, one))
+        else:
+            write_line(f"{one['name']} has ended already ({one['state']}): nothing to sign.")
+        return
     answer = signer.send(Action.STOP, one["task_id"])
     if answer is None:
         return

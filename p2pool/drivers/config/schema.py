@@ -41,6 +41,7 @@ from p2pool.model.ids import Address, PoolRef
 
 CONFIG_NAME = "config.toml"
 PREFIX = "P2POOL_"
+NAMED_AGENT = "P2POOL_AGENT=DIR"
 
 
 @attrs.frozen(kw_only=True)
@@ -255,12 +256,15 @@ def default_directory(environ: Mapping[str, str] | None = None) -> Path:
     return found
 
 
-def load_config(path: Path, env: Mapping[str, str] | None = None) -> AgentConfig:
-    """Read a file, with the environment's overrides (default: os.environ).
+def load_config(
+    path: Path, env: Mapping[str, str] | None = None, *, elsewhere: str = NAMED_AGENT
+) -> AgentConfig:
+    """Read a file, with the environment's overrides (default: os.environ). `elsewhere`: how a
+    caller names the directory of an agent that has one.
 
     Raises Misconfigured with every problem, one per line, each at its place (`chain.id`).
     """
-    return _structured(path, _tables(path), env)
+    return _structured(path, _tables(path, elsewhere), env)
 
 
 def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
@@ -282,14 +286,14 @@ def override_problem(name: str) -> str:
     return path_problem(AgentConfig, name, PREFIX)
 
 
-def _tables(path: Path) -> dict[str, Any]:
+def _tables(path: Path, elsewhere: str = NAMED_AGENT) -> dict[str, Any]:
     try:
         data = read_input(path, limits.CONFIG_MAX_BYTES, "configuration")
     except OSError as error:
         raise Misconfigured(
             f"The configuration {path} cannot be read: {error.strerror}.",
             hint="Name another, --config FILE or P2POOL_CONFIG, or an agent that has one:"
-            " P2POOL_AGENT=DIR.",
+            f" {elsewhere}.",
         ) from error
     if len(data) > limits.CONFIG_MAX_BYTES:
         raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")

@@ -45,6 +45,15 @@ def test_prose_folds_before_a_column_goes() -> None:
     assert lines(52)[1] == ["VERSION", "MEMORY"]
 
 
+def test_what_a_wide_column_made_room_for_comes_back() -> None:
+    """A long word of the last column to go takes no narrow column along; the order stays."""
+    columns = (Column("ID", rank=3), "NAME", Column("WHY", rank=1, prose=True), Column("AGE", 2))
+    listed = [column if isinstance(column, Column) else Column(column) for column in columns]
+    made, left_out = table_lines(listed, [("a1", "hello", "by 0x" + 40 * "7", "5m")], Look(30))
+    assert [column.name for column in left_out] == ["WHY"]
+    assert [line.split() for line in made] == [["ID", "NAME", "AGE"], ["a1", "hello", "5m"]]
+
+
 def test_where_nothing_fits_each_row_is_a_page() -> None:
     """Of names and values; a dash says nothing there."""
     made, left_out = lines(24)

@@ -79,6 +79,17 @@ def test_the_directory_alone_starts_the_agent_again(
     assert again.stop_tasks
 
 
+@pytest.mark.parametrize("verb", ["run", "check"])
+def test_without_a_configuration_it_names_what_counts(
+    home: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    """The directory of an agent, by the option that this command has."""
+    assert main.run(["agent", verb, "--data-dir", "data"]) == errors.MISCONFIGURED
+    said = capsys.readouterr().err
+    assert "an agent that has one: --data-dir DIR." in said
+    assert "P2POOL_AGENT" not in said
+
+
 def test_a_provider_key_that_was_taken_away_is_not_missed(
     home: Path, starts: list[AgentOptions]
 ) -> None:

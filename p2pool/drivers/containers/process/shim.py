@@ -72,6 +72,12 @@ def become(
     os.execvpe(plan["argv"][0], plan["argv"], environment)
 
 
+def refusal(error: OSError | ValueError, command: str) -> str:
+    """Why a command cannot be run. An error names the last folder of PATH that was tried, or
+    nothing; the word that was given says more."""
+    return f"{error.strerror}: {command!r}" if isinstance(error, OSError) else str(error)
+
+
 def prctl(option: int, value: int) -> None:
     """prctl(2); raises OSError."""
     if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
@@ -111,7 +117,8 @@ class Command:
                 become(self.directory, self.plan, shim, gate, (pipes[0][1], pipes[1][1]))
             except (OSError, ValueError) as error:
                 number = error.errno if isinstance(error, OSError) else 0
-                os.write(failed, json.dumps({"refused": str(error), "errno": number}).encode())
+                why = {"refused": refusal(error, self.plan["argv"][0]), "errno": number}
+                os.write(failed, json.dumps(why).encode())
             finally:
                 os._exit(127)
         for file in (gate, failed, *(end for _, end in pipes)):
