@@ -96,7 +96,7 @@ async def test_the_leader_is_proven_and_so_is_the_next(
         with saying(tmp_path / str(number), lie) as directory:
             code, shown = verify(acting, directory)
             assert code == REFUSED, shown
-            assert shown["error"]["message"]
+            assert shown["message"]
 
 
 def _lies(good: dict[str, Any], old: dict[str, Any]) -> Iterator[dict[str, Any]]:
