@@ -133,7 +133,7 @@ async def wait_agreed(pool: ChaosPool, deadline_s: float) -> list[Any]:
             try:
                 held = (await pool.ask(pool.agents[0], "/v1/logs-held"))["logs"]
                 for agent in pool.agents:
-                    tasks = await pool.ask(agent, "/v1/tasks")
+                    tasks = await pool.tasks(agent)
                     nodes = await pool.ask(agent, "/v1/nodes")
                     answers.append((tasks, nodes))
             except P2poolError:
@@ -150,5 +150,8 @@ async def wait_agreed(pool: ChaosPool, deadline_s: float) -> list[Any]:
 def digest(tasks: list[Any], nodes: list[Any]) -> str:
     """A digest of what the log says: all of the tasks, and what was judged of the nodes."""
     judged = [(n["node_id"], n["reachability"], n["intent"]) for n in nodes]
-    text = json.dumps([tasks, sorted(judged)], sort_keys=True)
+    # When each agent heard a copy's node is its own.
+    copies = [[{**c, "known": 0, "heard_ms": 0} for c in t["allocations"]] for t in tasks]
+    said = [{**t, "allocations": c} for t, c in zip(tasks, copies, strict=True)]
+    text = json.dumps([said, sorted(judged)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

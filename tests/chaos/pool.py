@@ -123,6 +123,15 @@ class ChaosPool(DevPool):
             lambda: agent.client().get(path, **query), abandon_on_cancel=True
         )
 
+    async def tasks(self, agent: DevAgent, *, consistent: bool = False) -> Answer:
+        """All tasks that it knows, page after page, with what the last page says of itself."""
+
+        def read() -> Answer:
+            client = agent.client()
+            return {"tasks": client.tasks(consistent=consistent), "meta": client.meta}
+
+        return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
+
     def bypasses(self) -> list[tuple[str, str]]:
         """Connections between agents that are not through the proxies: there must be none."""
         return direct(self.ports, {n: p for n, p in self.proxies.pids.items() if n in self.names})

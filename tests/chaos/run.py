@@ -142,7 +142,7 @@ async def _wait_running(pool: ChaosPool, load: Load) -> None:
     missing: list[str] = []
     with trio.move_on_after(RUNNING_DEADLINE_S):
         while True:
-            found = (await pool.ask(pool.agents[0], "/v1/tasks", consistent="true"))["tasks"]
+            found = (await pool.tasks(pool.agents[0], consistent=True))["tasks"]
             wanted = sorted(f"{t['task_id']}.0" for t in found if not t["stop_requested"])
             running = sorted([n for a in pool.agents for n in await pool.containers(a)])
             missing = [f"wanted and not running: {n[:8]}" for n in wanted if n not in running]
@@ -175,7 +175,7 @@ async def stop_all(pool: ChaosPool, agent: DevAgent) -> None:
     from p2pool.model.access.requests import Action
 
     user = User.of(pool)
-    for task in (await pool.ask(agent, "/v1/tasks"))["tasks"]:
+    for task in (await pool.tasks(agent))["tasks"]:
         if not task["stop_requested"]:
             signed = user.signed(Action.STOP, task["task_id"])
             await trio.to_thread.run_sync(functools.partial(agent.client().send, signed))

@@ -26,7 +26,7 @@ async def test_a_graceful_stop_hands_leadership_on(scene: Scene) -> None:
 
     async def write_on() -> None:
         while not stopped.is_set():
-            signed, _ = scene.user.submission("hand-over")
+            signed, _ = scene.user.submission(f"hand-over-{len(acknowledged)}")
             answer = await scene.write(at, signed)
             acknowledged.append(time.monotonic())
             await scene.write(at, scene.user.signed(Action.STOP, answer["task_id"]))
@@ -107,7 +107,7 @@ async def test_a_paused_leader_that_wakes_does_no_harm(scene: Scene) -> None:
     await scene.until("the end of the other", lambda: scene.not_running(fresh))
     await scene.write(at, scene.user.signed(Action.STOP, late_task))
     await scene.pool.wait_healed()
-    names = [t["name"] for t in (await scene.pool.ask(at, "/v1/tasks"))["tasks"]]
+    names = [t["name"] for t in (await scene.pool.tasks(at))["tasks"]]
     assert names.count("asked-of-the-sleeper") == 1
 
 
@@ -147,7 +147,7 @@ async def test_an_isolated_leader_steps_down_and_says_so(scene: Scene) -> None:
     await scene.pool.wait_healed()
     for at in (old, new):  # The same request again, twice: it is carried out once.
         await scene.write(at, lost)
-    names = [t["name"] for t in (await scene.pool.ask(new, "/v1/tasks"))["tasks"]]
+    names = [t["name"] for t in (await scene.pool.tasks(new))["tasks"]]
     assert names.count("asked-of-the-isolated") == 1
     for task in (there, elsewhere, lost_task):
         await scene.write(new, scene.user.signed(Action.STOP, task))

@@ -157,7 +157,7 @@ def test_nothing_of_the_hosts_is_shared() -> None:
     """No privilege, no namespace of the host's, no restart by the engine, no profile turned off."""
     made = host(support())
     assert made["Privileged"] is False
-    assert (made["Runtime"], made["CgroupnsMode"], made["Init"]) == ("runc", "private", False)
+    assert (made["Runtime"], made["CgroupnsMode"], made["Init"]) == ("runc", "private", True)
     assert {"core", "nice", "nofile", "rtprio"} == {one["Name"] for one in made["Ulimits"]}
     assert made["SecurityOpt"] == ["no-new-privileges:true"]
     assert (made["NetworkMode"], made["IpcMode"], made["PidMode"]) == ("bridge", "private", "")

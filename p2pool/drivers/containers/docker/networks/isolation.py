@@ -184,23 +184,32 @@ class Isolation:
         if box is None or sandbox_of(self._scope, box["Config"].get("Labels")) != key:
             raise NotFound("The sandbox that holds this copy's network is gone.")
         if box["State"]["Status"] not in ALIVE:
-            await self._start(str(box["Id"]))
-            box = await self._inspect(str(box["Id"])) or box
+            box = await self._start(str(box["Id"])) or box
         with trio.move_on_after(limits.NETWORK_STEP_DEADLINE_MS / 1000) as scope:
             await self._filter(box)
         if scope.cancelled_caught:
             raise RuntimeUnavailable("The rules of a copy's network are not written in time.")
 
-    async def _start(self, name: str) -> None:
+    async def _start(self, name: str) -> dict[str, Any] | None:
+        """Start a sandbox; its record afterwards."""
+        answered = False
         try:
             # An answer that got lost tells nothing: whether it runs is read afterwards.
             with suppress(RuntimeUnavailable):
                 await self._ask(lambda c: c.start(name))
+                answered = True
         except APIError as error:
             said = explanation(error)
             if "network" in said and "not found" in said:
                 raise NotFound("The network of this copy's task was removed.") from error
             raise start_error(error) from error
+        box, wait_ms = await self._inspect(name), limits.NETWORK_POLL_MIN_MS
+        with trio.move_on_after(0 if answered else limits.LOST_START_WAIT_MS / 1000):
+            while box is not None and box["State"]["Status"] not in ALIVE:
+                await trio.sleep(wait_ms / 1000)
+                wait_ms = min(2 * wait_ms, limits.STOP_POLL_MAX_MS)
+                box = await self._inspect(name)
+        return box
 
     async def _filter(self, box: Mapping[str, Any]) -> None:
         """Write the rules into a running sandbox's namespace, in place of earlier ones."""
