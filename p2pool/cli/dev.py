@@ -34,7 +34,8 @@ def dev() -> None:
 def _directory(given: Path | None) -> Path:
     from p2pool.dev.places import user_pool
 
-    return given or user_pool()
+    # The directory itself, not a link to it: its processes are found by it, and it is removed.
+    return given.resolve() if given is not None else user_pool()
 
 
 @dev.command("up")
@@ -144,6 +145,7 @@ def demo(directory: Path | None, nodes: int, keep: bool, as_json: bool) -> None:
     from p2pool.dev.demo import Demo
     from p2pool.dev.narrator import Narrator
 
-    told = run_unless_interrupted(Demo(directory, nodes, keep, Narrator(quiet=as_json)).run)
+    where = directory.resolve() if directory is not None else None
+    told = run_unless_interrupted(Demo(where, nodes, keep, Narrator(quiet=as_json)).run)
     if as_json:
         write_json("dev-pool", told)

@@ -8,6 +8,7 @@ import docker
 import pytest
 
 from p2pool.dev.engine.engine import Engine
+from p2pool.drivers.containers.docker.container.labels import COPY
 from tests.first_run.harness.strangers import DEADLINE_S, Stranger
 
 INTERRUPTED = 130
@@ -59,7 +60,7 @@ def test_with_containers(chained: Stranger, engine: Engine) -> None:
     images = client.images(quiet=True)
     with chained.started("dev", "demo", DOCKER_HOST=engine.url) as running:
         running.wait_said("killing the master")
-        assert len(client.containers()) == 3
+        assert len(client.containers(filters={"label": COPY})) == 3
         assert running.ended(signal.SIGHUP) == INTERRUPTED, running.said
         assert "Traceback" not in running.said
     clean(chained)
