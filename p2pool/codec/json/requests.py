@@ -13,6 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from p2pool.codec.json.depth import too_deep
+from p2pool.codec.json.duplicates import repeated
 from p2pool.codec.json.hex import _HEX, address_text, unhex
 from p2pool.codec.json.reader import Reader, Rule
 from p2pool.model import limits
@@ -64,8 +65,8 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object whose keys come once: of two values one would be passed over in silence."""
     made = dict(pairs)
     if len(made) < len(pairs):
-        twice = sorted({key for key, _ in pairs if [one for one, _ in pairs].count(key) > 1})
-        raise Malformed(f"The body has the key {twice[0][:64]!r} twice.", hint="Send it once.")
+        twice = min(repeated(key for key, _ in pairs))
+        raise Malformed(f"The body has the key {twice[:64]!r} twice.", hint="Send it once.")
     return made
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2pool.codec.json.depth import too_deep
+from p2pool.codec.json.duplicates import repeated
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec, Malformed, P2poolError
 
@@ -55,7 +56,7 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
         listed = "; ".join(problems)
         return BadSpec(f"The task specification is not good: {listed}.", problems=tuple(problems))
     known = _KEYS.get(request.action, ())
-    unknown = sorted(set(value) - set(known)) + sorted({n for n in names if names.count(n) > 1})
+    unknown = sorted(set(value) - set(known)) + sorted(repeated(names))
     if not unknown:
         return None
     may = f"only {', '.join(known)}, each once" if known else "nothing"
