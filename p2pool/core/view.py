@@ -320,6 +320,7 @@ class _Nodes(NodeTable):
     def __init__(self, context: Context, state: PoolState | None, now: Now, fresh: Fresh) -> None:
         self._context, self._state, self._at, self._fresh = context, state, now, fresh
         self._known: dict[NodeId, ChainMember] | None = None
+        self._views: dict[NodeId, NodeView] = {}
 
     def _members(self) -> dict[NodeId, ChainMember]:
         """By id, sorted."""
@@ -331,7 +332,12 @@ class _Nodes(NodeTable):
         return self._known
 
     def _made(self, member: ChainMember) -> NodeView:
-        return node_view(self._context, self._state, member, self._at)
+        """Made once: each copy on a node asks for it, and it counts the copies there."""
+        made = self._views.get(member.node_id)
+        if made is None:
+            made = node_view(self._context, self._state, member, self._at)
+            self._views[member.node_id] = made
+        return made
 
     def __len__(self) -> int:
         return len(self._members())

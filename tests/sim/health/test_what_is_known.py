@@ -2,10 +2,15 @@
 
 import pytest
 
+from p2pool.core import view as views
+from p2pool.core.context import Context
+from p2pool.core.fsm.state import PoolState
 from p2pool.core.knowledge.roster import Roster
+from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import NodeId
 from p2pool.model.ports.view import AllocationView, NodeView, View
 from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.timing import Now
 from tests.sim.harness.pool import Pool, formed, started
 
 S = AllocationState
@@ -45,6 +50,25 @@ def test_a_copy_on_a_node_that_nobody_hears_is_not_known_to_run() -> None:
             assert (copy.state, copy.known) == (S.RUNNING, False)
             assert left_ms - 10_000 < copy.heard_ms <= left_ms
             assert copy_on(seen(pool, m.number), m.node_id).known
+
+
+def test_a_node_is_looked_at_once_for_all_its_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To look at it counts its copies: for each of them anew, a list would cost their square."""
+    pool = formed()
+    pool.run_task(0, replicas=3)
+    pool.run_task(1, replicas=3)
+    made: list[NodeId] = []
+    real = views.node_view
+
+    def counted(context: Context, state: PoolState, member: ChainMember, now: Now) -> NodeView:
+        made.append(member.node_id)
+        return real(context, state, member, now)
+
+    monkeypatch.setattr(views, "node_view", counted)
+    copies = [c for t in seen(pool, pool.leader().number).tasks for c in t.allocations]
+    assert len(copies) == 6
+    assert all(c.known and c.heard_ms for c in copies)
+    assert len(made) == len({c.node_id for c in copies}) == len(set(made))
 
 
 def test_without_a_leader_an_agent_knows_its_own_copies_and_whom_it_hears() -> None:
