@@ -110,6 +110,12 @@ def hold(changes: Changes, record: ReplacementHeld) -> None:
         changes.tell("pool", "replacement", "goes on", state="going-on")
 
 
+def back_of_late(node: NodeRecord, at_ms: int) -> bool:
+    """Whether a node was heard again only now, so that what it says of its copies decides first."""
+    back = node.reachability is Reachability.HEALTHY and node.changed_at_ms > 0
+    return back and at_ms < node.changed_at_ms + limits.RETURN_WAIT_MS
+
+
 def view_reason(node: NodeRecord, membership: Membership) -> str:
     """Why a node is judged as it is, the weightiest reason first; "" if all is well.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from p2pool.codec.text.clip import clipped
 from p2pool.core.context import Context
+from p2pool.core.fsm.nodes import back_of_late
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Stray
 from p2pool.core.fsm.tasks import follows, may_take_back, past_deadline, should_run
 from p2pool.core.scheduler.capacity import NodeOffer
@@ -110,12 +111,6 @@ def _found(
                 yield Outcome(copy.allocation, copy.attempt, becomes, FOUND_REASON)
         elif becomes in FOUND and should_run(state, copy) and follows(state, copy, becomes):
             yield Outcome(copy.allocation, copy.attempt, becomes, FOUND_REASON)
-
-
-def back_of_late(node: NodeRecord, at_ms: int) -> bool:
-    """Whether a node was heard again only now, so that what it says of its copies decides first."""
-    back = node.reachability is Reachability.HEALTHY and node.changed_at_ms > 0
-    return back and at_ms < node.changed_at_ms + limits.RETURN_WAIT_MS
 
 
 def undelivered(state: PoolState, nodes: Iterable[NodeId], now: Now) -> list[ReportApplied]:

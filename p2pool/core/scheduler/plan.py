@@ -16,6 +16,7 @@ from itertools import count
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.core.fsm.nodes import back_of_late
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import has_room_for_copy, waits_anew, wants_copy
 from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
@@ -23,7 +24,7 @@ from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
-from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.states import AllocationState
 
 PLACED_BYTES = 96
 """More than a `Placed` takes in bytes, without its GPUs."""
@@ -172,9 +173,7 @@ class _Planner:
         """Whether a lost copy's node was heard again only now: first it says what it runs."""
         if copy.state is not AllocationState.LOST or copy.node_id is None:
             return False
-        node = self.state.node(copy.node_id)
-        back = node.reachability is Reachability.HEALTHY and node.changed_at_ms > 0
-        return back and self.at_ms < node.changed_at_ms + limits.RETURN_WAIT_MS
+        return back_of_late(self.state.node(copy.node_id), self.at_ms)
 
     def _place_each(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
         lineup = NodeRanking(self.rooms.values(), need)
