@@ -16,7 +16,7 @@ from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.containers.docker.container.labels import read_labels, scope_labels
+from p2pool.drivers.containers.docker.container.labels import read_labels, scope_filter
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.docker.helper import Helper
@@ -97,8 +97,7 @@ class Keeper:
 
     async def _rows(self, sizes: bool) -> Sequence[dict[str, Any]]:
         """The engine's rows of our copies' containers that have not ended."""
-        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
-        filters = {"label": labels}
+        filters = {"label": scope_filter(self._scope)}
         try:
             rows = await self._engine.ask(
                 lambda c: c.containers(all=True, size=sizes, filters=filters)

@@ -30,7 +30,7 @@ from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.containers.docker.container.labels import COPY, scope_labels
+from p2pool.drivers.containers.docker.container.labels import COPY, scope_filter, scope_labels
 from p2pool.drivers.containers.docker.engine.attachment import STDOUT, Opened, attach, feed, follow
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error, start_error
@@ -270,9 +270,8 @@ class Helper:
     async def sweep(self, *, young: bool = False) -> None:
         """Remove helpers that nobody waits for. `young`: also those that another program of this
         node's owner may still be waiting for, such as `agent check`."""
-        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
         # Whatever else runs our image, such as the sandboxes of copies, inherits the image's label.
-        filters = {"label": [*labels, f"{LABEL}={WORK}"]}
+        filters = {"label": [*scope_filter(self._scope), f"{LABEL}={WORK}"]}
         try:
             rows = await self._engine.ask(lambda c: c.containers(all=True, filters=filters))
         except APIError as error:

@@ -25,7 +25,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     gpus_of,
     name_of,
     read_labels,
-    scope_labels,
+    scope_filter,
 )
 from p2pool.drivers.containers.docker.container.mounts import mount_sources
 from p2pool.drivers.containers.docker.container.plan import BRIDGE, Prepared, container_config
@@ -178,9 +178,9 @@ class DockerRuntime:
 
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All containers of the scope. Only those that changed are inspected."""
-        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
+        filters = {"label": scope_filter(self._scope)}
         try:
-            rows = await self._ask(lambda c: c.containers(all=True, filters={"label": labels}))
+            rows = await self._ask(lambda c: c.containers(all=True, filters=filters))
             await self._isolation.settle_all(rows)
             found = [await self._look(row) for row in rows]
         except APIError as error:
@@ -453,8 +453,11 @@ class DockerRuntime:
 
     async def watch(self) -> AsyncGenerator[RuntimeChanged, None]:
         """Yields hints for as long as the engine is there."""
-        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
-        filters = {"type": "container", "event": list(EVENTS), "label": labels}
+        filters = {
+            "type": "container",
+            "event": list(EVENTS),
+            "label": scope_filter(self._scope),
+        }
         async with aclosing(
             follow_events(self._engine.client, filters, self._engine.streams)
         ) as events:

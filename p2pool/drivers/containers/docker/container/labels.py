@@ -47,6 +47,17 @@ def scope_labels(scope: RuntimeScope) -> dict[str, str]:
     }
 
 
+def scope_filter(scope: RuntimeScope) -> list[str]:
+    """The same as a listing is asked for them."""
+    return [f"{key}={value}" for key, value in scope_labels(scope).items()]
+
+
+def is_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> bool:
+    """Whether something of the engine's has all labels of the scope."""
+    given = labels or {}
+    return all(given.get(key) == value for key, value in scope_labels(scope).items())
+
+
 def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dict[str, str]:
     """All labels of a container, with the digest that its image's name stood for."""
     token = plan.token
@@ -70,7 +81,7 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dic
 def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labelled | None:
     """The contents of the labels, or None for a container that is not (wholly) of this scope."""
     given = labels or {}
-    if any(given.get(key) != value for key, value in scope_labels(scope).items()):
+    if not is_of(scope, labels):
         return None
     try:
         task = TaskId(bytes.fromhex(given[COPY]))

@@ -24,7 +24,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.containers.docker.container.labels import (
     name_of,
     read_labels,
-    scope_labels,
+    scope_filter,
 )
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
@@ -310,8 +310,7 @@ class Isolation:
 
     async def refresh(self) -> None:
         """Write the rules of running copies anew if the machine has other addresses by now."""
-        labels = [f"{key}={value}" for key, value in scope_labels(self._scope).items()]
-        filters = {"label": [*labels, SANDBOX]}
+        filters = {"label": [*scope_filter(self._scope), SANDBOX]}
         try:
             rows = await self._ask(lambda c: c.containers(filters=filters))
         except APIError as error:

@@ -14,6 +14,7 @@ from typing import Any
 from p2pool.drivers.containers.docker.container.labels import (
     COPY,
     PREFIX,
+    is_of,
     name_of,
     scope_labels,
 )
@@ -39,7 +40,7 @@ def sandbox_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Key | N
     given = labels or {}
     if COPY in given:  # Its image may carry any label besides.
         return None
-    if any(given.get(key) != value for key, value in scope_labels(scope).items()):
+    if not is_of(scope, labels):
         return None
     try:
         task, replica, attempt = given.get(SANDBOX, "").split("-")

@@ -16,7 +16,7 @@ import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.docker.container.labels import PREFIX, scope_labels
+from p2pool.drivers.containers.docker.container.labels import PREFIX, is_of, scope_labels
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error
 from p2pool.drivers.containers.docker.networks.host_view import HostView
@@ -57,7 +57,7 @@ class TaskNetworks:
         task = plan.allocation.task_id
         everything = await self._networks()
         for one in everything:
-            if self._is_ours(one) and one["Labels"].get(TASK) == task.hex():
+            if self._task_of(one) == task.hex():
                 return str(one["Id"])
         taken = [*host.routes, *_subnets(everything)]
         replicas = 1 if plan.spec.system else plan.spec.replicas
@@ -104,9 +104,10 @@ class TaskNetworks:
 
         return str((await self._ask(create))["Id"])
 
-    def _is_ours(self, row: Mapping[str, Any]) -> bool:
+    def _task_of(self, row: Mapping[str, Any]) -> str | None:
+        """Whose network it is, in hex; None: it is none of ours."""
         given = row.get("Labels") or {}
-        return all(given.get(key) == value for key, value in scope_labels(self._scope).items())
+        return given.get(TASK) if is_of(self._scope, given) else None
 
     async def _networks(self) -> list[dict[str, Any]]:
         try:
@@ -118,8 +119,8 @@ class TaskNetworks:
         """Remove our networks that hold no sandbox any longer; of one task, or of all."""
         async with self.door:
             for one in await self._networks():
-                named = (one.get("Labels") or {}).get(TASK)
-                if self._is_ours(one) and named and (task is None or named == task.hex()):
+                named = self._task_of(one)
+                if named and (task is None or named == task.hex()):
                     await self._remove_unused(str(one["Id"]))
 
     async def _remove_unused(self, network: str) -> None:
