@@ -180,32 +180,16 @@ class Health(IntEnum):
 _S = AllocationState
 TERMINAL_ALLOCATION_STATES = frozenset({_S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST})
 
+# Reports are samples: an image that was being pulled may have run by the next one.
+_SAID = frozenset(
+    {_S.PULLING, _S.STARTING, _S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.SUCCEEDED}
+)
+"""What a node may say of a copy that it was given."""
+
 ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
     _S.PENDING: frozenset({_S.ASSIGNED, _S.STOPPED, _S.FAILED}),
-    _S.ASSIGNED: frozenset(
-        {
-            _S.PULLING,
-            _S.STARTING,
-            _S.RUNNING,
-            _S.STOPPING,
-            _S.STOPPED,
-            _S.FAILED,
-            _S.SUCCEEDED,
-            _S.LOST,
-        }
-    ),
-    # Reports are samples: an image that was being pulled may have run by the next one.
-    _S.PULLING: frozenset(
-        {
-            _S.STARTING,
-            _S.RUNNING,
-            _S.STOPPING,
-            _S.STOPPED,
-            _S.FAILED,
-            _S.SUCCEEDED,
-            _S.LOST,
-        }
-    ),
+    _S.ASSIGNED: _SAID | {_S.LOST},
+    _S.PULLING: _SAID - {_S.PULLING} | {_S.LOST},
     _S.STARTING: frozenset({_S.RUNNING, _S.STOPPING, _S.STOPPED, _S.FAILED, _S.SUCCEEDED, _S.LOST}),
     # A restart policy restarts a container: running goes back to starting, never to pending.
     _S.RUNNING: frozenset({_S.STARTING, _S.STOPPING, _S.SUCCEEDED, _S.FAILED, _S.STOPPED, _S.LOST}),
@@ -214,17 +198,7 @@ ALLOCATION: Mapping[AllocationState, frozenset[AllocationState]] = {
     _S.FAILED: frozenset(),
     _S.STOPPED: frozenset(),
     # A lost copy that is seen again takes the state it reports, as long as nothing replaced it.
-    _S.LOST: frozenset(
-        {
-            _S.PULLING,
-            _S.STARTING,
-            _S.RUNNING,
-            _S.STOPPING,
-            _S.STOPPED,
-            _S.FAILED,
-            _S.SUCCEEDED,
-        }
-    ),
+    _S.LOST: _SAID,
 }
 
 
