@@ -83,23 +83,22 @@ async def _dialled_back(host: Any, peer: KnownPeer, here: Listening, port: int) 
     return await ask(host, peer_id, here, port)
 
 
-async def _connect(host: Any, peer: KnownPeer) -> None:
-    """A connection to a peer, at the first of its addresses."""
-    for target in await resolve(peer.addresses[0]):
-        await host.get_network().dial_addr(target, peer_id_of(peer.peer_key))
-        return
+async def _connect(host: Any, peer: KnownPeer) -> bool:
+    """A connection to a peer, at the first of its addresses that names a host. False: none does."""
+    for address in peer.addresses:
+        for target in await resolve(address):
+            await host.get_network().dial_addr(target, peer_id_of(peer.peer_key))
+            return True
+    return False
 
 
 async def _ask(host: Any, peer: KnownPeer) -> str:
-    peer_id = peer_id_of(peer.peer_key)
-    for address in peer.addresses:
-        for target in await resolve(address):
-            await host.get_network().dial_addr(target, peer_id)
-            stream = await host.new_stream(peer_id, [IDENTIFY])
-            told = parse_identify_response(await _read_to_end(stream)).observed_addr
-            parts = str(Multiaddr(told)).split("/")
-            return parts[2] if len(parts) > 2 else ""
-    return ""
+    if not await _connect(host, peer):
+        return ""
+    stream = await host.new_stream(peer_id_of(peer.peer_key), [IDENTIFY])
+    told = parse_identify_response(await _read_to_end(stream)).observed_addr
+    parts = str(Multiaddr(told)).split("/")
+    return parts[2] if len(parts) > 2 else ""
 
 
 async def _read_to_end(stream: Any) -> bytes:
