@@ -45,8 +45,7 @@ class StartRecord:
         """This machine gave up a start of a task that these submitted."""
         if code not in OF_THE_MACHINE or self.trouble is not None:
             return
-        by_delegate = signers is not None and signers.grantor is not None
-        self.failures[signers.signer if signers is not None and by_delegate else task] = None
+        self.failures[task if signers is None or signers.grantor is None else signers.signer] = None
         if len(self.failures) < limits.STARTS_FAILED_MAX:
             return
         wait_ms = limits.OUT_OF_PLACEMENT_MIN_MS << min(self.times_out, 20)
