@@ -18,7 +18,6 @@ EXAMPLE = "/ip4/203.0.113.7/tcp/4001"
 HINT = f"Write it as {EXAMPLE}/p2p/<peer id>."
 PEER = "/p2p/"
 NAMES = ("dns", "dns4", "dns6")
-PORT_MAX = 65535
 _PORT = re.compile(r"[0-9]{1,5}")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _BEYOND = {
@@ -37,7 +36,7 @@ def host_and_port(address: str) -> tuple[str, str, int] | None:
     if len(parts) != 5 or parts[0] or parts[3] != "tcp" or not _PORT.fullmatch(parts[4]):
         return None
     kind, host, port = parts[1], parts[2], int(parts[4])
-    if port > PORT_MAX or not (_is_name(host) if kind in NAMES else _is_ip(kind, host)):
+    if port > limits.PORT_MAX or not (_is_name(host) if kind in NAMES else _is_ip(kind, host)):
         return None
     return kind, host, port
 
