@@ -245,8 +245,7 @@ class ContainerExecutor:
                     with self._metrics.timed("list"):
                         statuses = await self.runtime.list()
             except (P2poolError, trio.TooSlowError) as error:
-                self._engine_restarts.went_away(read_clock().wall_ms)
-                await self._observed(RuntimeObserved(False, str(error) or "it does not answer"))
+                await self._observed(self._away(str(error) or "it does not answer"))
             else:
                 await self._listed(statuses, began_ms)
 
@@ -277,15 +276,18 @@ class ContainerExecutor:
                 with trio.fail_after(limits.ENGINE_CALL_TIMEOUT_MS / 1000):
                     await self.runtime.probe()
             except P2poolError as error:
-                self._engine_restarts.went_away(read_clock().wall_ms)
-                found = RuntimeObserved(False, str(error))
+                found = self._away(str(error))
             except trio.TooSlowError:
-                self._engine_restarts.went_away(read_clock().wall_ms)
-                found = RuntimeObserved(False, "The container engine does not answer.")
+                found = self._away("The container engine does not answer.")
             else:
                 found = await self._mounts()
             await self._observed(found)
             await trio.sleep(limits.RUNTIME_PROBE_INTERVAL_MS / 1000)
+
+    def _away(self, reason: str) -> RuntimeObserved:
+        """The engine does not answer."""
+        self._engine_restarts.went_away(read_clock().wall_ms)
+        return RuntimeObserved(False, reason)
 
     async def _mounts(self) -> RuntimeObserved:
         """An engine that answers and gives containers nothing of this agent's is not away."""
