@@ -39,7 +39,8 @@ async def join_pool(
     chain: PoolContracts,
     runtime: ContainerRuntime,
 ) -> None:
-    """Walk into the pool, and again whenever the node is out of it; return once the pool has ended.
+    """Walk into the pool, and again whenever the node is out of it, until cancelled. Once the pool
+    has ended it says so, and takes no more steps.
 
     A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
