@@ -55,7 +55,7 @@ from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.errors import Superseded
-from p2pool.model.ids import NodeId, PoolRef
+from p2pool.model.ids import PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.registry import Channel
@@ -84,8 +84,7 @@ class Agent:
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
         self.key = SigningKey(seed)
-        node_id = NodeId(bytes.fromhex(options.node.address[2:]))
-        me = Voter(node_id, peer_key_of(seed), restored.store_id)
+        me = Voter(options.node_id, peer_key_of(seed), restored.store_id)
         # A request comes in an append, in an order and in reports: each signature is checked once.
         signers = SignerCache(self.pool)
         about = NodeConfig(
@@ -109,7 +108,7 @@ class Agent:
         )
         self.sealer = Sealer(
             pool=self.pool,
-            node_id=node_id,
+            node_id=me.node_id,
             peer_key=me.peer_key,
             incarnation=restored.incarnation,
             signing_key=self.key,
@@ -298,7 +297,7 @@ async def run_agent(
             nursery.cancel_scope.cancel()
         return stop.is_set()
 
-    pool, node_id = options.config.pool_ref, NodeId(bytes.fromhex(options.node.address[2:]))
+    pool, node_id = options.config.pool_ref, options.node_id
     with DataDirLock(options.directory):
         await live_with_store(
             lambda: Store.open(options.directory, pool, held=True, node_id=node_id), live, stop

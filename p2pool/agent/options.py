@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from p2pool.drivers.config.schema import AgentConfig
-from p2pool.model.ids import Digest, PoolRef
+from p2pool.model.ids import Digest, NodeId, PoolRef
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -24,6 +24,11 @@ class AgentOptions:
     stop_tasks: bool = False
     skip_checks: bool = False
     trusted: tuple[Digest, ...] = ()
+
+    @property
+    def node_id(self) -> NodeId:
+        """The node's, as its key says."""
+        return NodeId(bytes.fromhex(self.node.address[2:]))
 
 
 @attrs.frozen

@@ -28,8 +28,7 @@ log = get_logger(__name__)
 
 async def open_runtime(options: AgentOptions) -> ContainerRuntime:
     """The agent's runtime. Misconfigured: processes on a chain where others pay for work."""
-    node_id = NodeId(bytes.fromhex(options.node.address[2:]))
-    docker = docker_runtime(options.config, options.directory, node_id)
+    docker = docker_runtime(options.config, options.directory, options.node_id)
     if await runs_processes(options.config, docker):
         return ProcessRuntime(docker.scope, options.directory / "containers")
     if not options.config.network.isolation:
