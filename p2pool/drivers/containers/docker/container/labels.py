@@ -111,7 +111,10 @@ def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
 
 def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:
     """The unique name of an attempt's container on an engine."""
+    return f"{task_name(scope, allocation.task_id)}-{allocation.replica}-{attempt}"
+
+
+def task_name(scope: RuntimeScope, task_id: TaskId) -> str:
+    """What the names of all things of a task begin with, and the name of its network."""
     pool = f"{scope.pool.chain_id}-{scope.pool.contract.hex()[:8]}-{scope.pool.pool_id}"
-    node = scope.node_id.hex()[:12]
-    task = allocation.task_id.hex()
-    return f"{PREFIX}-{pool}-{node}-{task}-{allocation.replica}-{attempt}"
+    return f"{PREFIX}-{pool}-{scope.node_id.hex()[:12]}-{task_id.hex()}"

@@ -16,7 +16,12 @@ import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.docker.container.labels import PREFIX, is_of, scope_labels
+from p2pool.drivers.containers.docker.container.labels import (
+    PREFIX,
+    is_of,
+    scope_labels,
+    task_name,
+)
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error
 from p2pool.drivers.containers.docker.networks.host_view import HostView
@@ -42,12 +47,6 @@ class TaskNetworks:
         self._ranges = ranges
         self.door = trio.Lock()
         """Held from the search for a network until a sandbox is on it, and while one is removed."""
-
-    def _name(self, task: TaskId) -> str:
-        pool = self._scope.pool
-        node = self._scope.node_id.hex()[:12]
-        of = f"{pool.chain_id}-{pool.contract.hex()[:8]}-{pool.pool_id}-{node}"
-        return f"{PREFIX}-{of}-{task.hex()}"
 
     async def ensure(self, plan: ContainerPlan, host: HostView) -> str:
         """The identifier of the task's network, made if it is missing. Call it with the door held.
@@ -81,7 +80,7 @@ class TaskNetworks:
 
     async def _create(self, task: TaskId, subnet: IPv4Network) -> str:
         body = {
-            "Name": self._name(task),
+            "Name": task_name(self._scope, task),
             "CheckDuplicate": True,
             "Driver": "bridge",
             "Internal": False,
