@@ -37,8 +37,11 @@ def test_it_is_out_for_a_while_that_doubles_until_a_start_works() -> None:
         assert record.trouble is None
     assert waits == [limits.OUT_OF_PLACEMENT_MIN_MS << n for n in range(3)]
     record.succeeded()
-    fail(record, "node-cannot-start", limits.STARTS_FAILED_MAX - 1, Now(at_ms, at_ms))
-    assert record.trouble is None
+    for turn in range(3):
+        first = turn * limits.STARTS_FAILED_MAX
+        fail(record, "node-cannot-start", limits.STARTS_FAILED_MAX - 1, Now(at_ms, at_ms), first)
+        assert record.trouble is None
+        record.succeeded()
 
 
 def test_one_task_or_the_owners_own_rules_are_no_broken_machine() -> None:
