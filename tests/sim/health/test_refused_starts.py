@@ -33,12 +33,15 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Refusing:
-    """A pool of three, of which the nodes in `refusing` start nothing, for that reason."""
+    """A pool of three, of which the nodes in `refusing` start nothing, for that reason; only the
+    agents of `here` run."""
 
-    def __init__(self, why: tuple[str, str, Fault], *refusing: int) -> None:
+    def __init__(
+        self, why: tuple[str, str, Fault], *refusing: int, here: tuple[int, ...] = (0, 1, 2)
+    ) -> None:
         self.world = World(3, 3)
         self.story = Story(3, self.world, Checks(self.world), self.world.rng)
-        for number in range(3):
+        for number in here:
             self.world.start(number)
         for number in refusing:
             self.world.machines[number].engine.refuses = why
@@ -99,6 +102,18 @@ def test_a_taken_port_is_tried_again_until_it_is_free() -> None:
     for machine in pool.world.machines:
         machine.engine.refuses = None
     assert pool.becomes(task, S.RUNNING, limits.SET_ASIDE_TOP_MS)
+
+
+def test_a_node_that_was_never_heard_may_run_what_all_others_refuse() -> None:
+    """So nothing ends before its agent has come."""
+    pool = Refusing(NO_REGISTRY, 0, 1, here=(0, 1))
+    task = pool.submit()
+    pool.world.run(20_000)
+    (copy,) = pool.copies(task)
+    assert copy.state is S.PENDING
+    assert "image-refused" in copy.reason
+    pool.world.start(2)
+    assert pool.becomes(task, S.RUNNING, 20_000)
 
 
 def test_what_every_node_refuses_for_good_ends_and_names_why() -> None:
