@@ -98,13 +98,13 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
         write_line(accepted["task_id"])  # Now: whoever interrupts the wait has it.
     elif not given["wait"]:
         write_json("request", {**accepted, "task": None})
-    one = _followed(signer, accepted, given["timeout"], _settled) if given["wait"] else None
-    if one is not None and one["state"] not in ("running", "succeeded"):
-        if not signer.as_json:
-            write_line(ending_text(one), err=True)
-        context.exit(exit_code_of(one))
-    if one is not None and not signer.as_json:
+    if not given["wait"]:
+        return
+    one = _followed(signer, accepted, given["timeout"], _settled)
+    if not signer.as_json:
         write_line(ending_text(one), err=True)
+    if one["state"] not in ("running", "succeeded"):
+        context.exit(exit_code_of(one))
 
 
 # --- waiting ------------------------------------------------------------------------------------
