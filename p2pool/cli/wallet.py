@@ -91,7 +91,7 @@ def show(file: Path, check: bool, passphrase_file: Path | None, as_json: bool) -
 @click.option(
     "--for",
     "span_s",
-    type=Span(),
+    type=Span(1, limits.UNLOCK_MAX_S),
     default="15m",
     show_default=True,
     help=f"For how long; {limits.UNLOCK_MAX_S // 3600}h at most.",
@@ -107,8 +107,6 @@ def unlock(file: Path, span_s: int, passphrase_file: Path | None, as_json: bool)
     from p2pool.drivers.keys import key_client, keystore
     from p2pool.drivers.keys.key_start import hold
 
-    if not 0 < span_s <= limits.UNLOCK_MAX_S:
-        raise click.UsageError(f"--for takes {limits.UNLOCK_MAX_S // 3600}h at most.")
     passphrase = keystore.read_passphrase(f"the key {file.name}", file=passphrase_file)
     account = keystore.open_key_file(file, passphrase)
     if keystore.address_said(file) is None:

@@ -56,9 +56,7 @@ class AgentClient:
 
     def get(self, path: str, **query: str) -> Told:
         """A read; `path` begins with `/v1/`."""
-        answer = self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
-        self.meta = answer.get("meta", self.meta)
-        return answer
+        return self._json("GET", path + ("?" + urlencode(query) if query else ""), None)
 
     def pages(self, path: str, rows: str, query: Query) -> Iterator[Answer]:
         """The rows of all pages of a list; `query` may name a parameter several times."""
@@ -66,7 +64,6 @@ class AgentClient:
         for _ in range(limits.CLIENT_PAGES_MAX):
             asked = [*query, ("limit", str(limits.API_PAGE_MAX))]
             answer = self._json("GET", f"{path}?{urlencode([*asked, ('after', after)])}", None)
-            self.meta = answer.get("meta", self.meta)
             yield from _objects(answer, rows)
             # An agent before version 0.3 gives the whole list, and no place to go on from.
             before, after = after, answer.get("next") or ""
@@ -252,6 +249,7 @@ class AgentClient:
             raise self._transport.refused(status, document)
         if not document:
             raise not_an_agent("its answer is no JSON object", self.url)
+        self.meta = document.get("meta", self.meta)
         return document
 
 

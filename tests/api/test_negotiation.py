@@ -143,6 +143,8 @@ async def test_options_says_what_a_path_takes(served: Served) -> None:
     code, headers, _ = await _ask(served, "OPTIONS", "/v1/volumes")
     assert code == 204
     assert headers["allow"] == "delete, get, head, options"
+    _, headers, _ = await _ask(served, "OPTIONS", "/v1/requests")
+    assert headers["allow"] == "options, post"
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,24 @@ async def test_pages_of_nodes_volumes_and_proofs(served: Served) -> None:
     assert [len(page) for page in pages] == [2, 2, 2]
 
 
+async def test_a_place_among_nodes_and_proofs_outlives_its_row(served: Served) -> None:
+    """Nodes go on behind it; of proofs its term comes again, rather than that one is missed."""
+    nodes = sorted(served.port.seen.nodes, key=lambda one: one.node_id)
+    first, last = ("0x" + one.node_id.hex() for one in nodes)
+    served.port.seen = attrs.evolve(served.port.seen, nodes=nodes[1:])
+    rest = await thread(lambda: served.client.get("/v1/nodes", after=first))
+    assert [one["node_id"] for one in rest["nodes"]] == [last]
+    rest = await thread(lambda: served.client.get("/v1/nodes", after="0x" + "ff" * 20))
+    assert rest["nodes"] == []
+    proofs = tuple(lies().values())
+    served.port.seen = attrs.evolve(served.port.seen, evidence=proofs)
+    whole = (await thread(served.client.get, "/v1/evidence"))["evidence"]
+    terms = [one["term"] for one in whole]
+    gone = f"{terms[-1]:020d}-{'00' * 32}"
+    rest = await thread(lambda: served.client.get("/v1/evidence", after=gone))
+    assert rest["evidence"] == [one for one in whole if one["term"] == terms[-1]]
+
+
 async def test_the_client_reads_all_pages(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """`AgentClient.tasks` and `nodes` give whole lists, however small the pages."""
     ids = _fill(served, 7)

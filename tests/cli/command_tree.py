@@ -4,7 +4,7 @@ click keeps a command's `--help` option the first time that it makes one, with t
 context says then. So every context is made here, with the settings that the command line has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
@@ -47,3 +47,14 @@ def every_leaf() -> Iterator[tuple[str, click.Command]]:
     for path, command in every_command():
         if not isinstance(command, click.Group):
             yield " ".join(path[1:]), command
+
+
+def words_of(
+    name: str, command: click.Command, arguments: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """How to call a command, with every argument that it needs."""
+    words = name.split()
+    for parameter in command.params:
+        if isinstance(parameter, click.Argument) and parameter.required:
+            words += arguments[parameter.name or ""]
+    return words

@@ -12,7 +12,7 @@ import pytest
 
 import p2pool.cli
 from p2pool.cli.shared.chain import Sender
-from p2pool.cli.shared.signing import Signer
+from p2pool.cli.shared.signer import Signer
 from tests.cli.command_tree import every_leaf
 
 SOURCES = [

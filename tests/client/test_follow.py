@@ -113,6 +113,14 @@ def test_an_agent_that_restarts_is_awaited_for_a_while(monkeypatch: pytest.Monke
         followed(monkeypatch, Script(({"error": gone}, [], None)))
 
 
+def test_a_copy_that_waits_for_its_restart_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it wrote before it ended is all that there is until it starts again."""
+    waits = {"state": "starting", "changed_at_ms": 3}
+    script = Script(({}, ONE, None), *[(waits, ONE, None)] * 4, (ENDED, ONE, None))
+    assert followed(monkeypatch, script)[0] == "abc"
+    assert len(script.asked) == 3
+
+
 @pytest.mark.parametrize(
     "how",
     [

@@ -42,7 +42,11 @@ MODULES_MAX = 42
 
 
 @pytest.mark.parametrize(
-    "args", [["node", "ls"], ["node", "show", "0x12345678"], ["task", "ls"], ["volume", "ls"]]
+    "args",
+    [
+        *(["node", "ls"], ["node", "show", "0x12345678"], ["pool", "show"]),
+        *(["task", "ls"], ["volume", "ls"]),
+    ],
 )
 def test_a_read_imports_little(args: list[str]) -> None:
     """By modules, not by time: it ends where no agent answers, after all was imported."""

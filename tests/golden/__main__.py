@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from p2pool import __version__
-from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.signer import account_of
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
 from p2pool.client.requests import request_for

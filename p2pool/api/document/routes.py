@@ -1,7 +1,6 @@
 """What the document says of each route beyond its parameters: its name, its body, its refusals."""
 
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 import attrs
@@ -98,8 +97,3 @@ def refusal(status: int) -> dict[str, Any]:
 
 def _ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
-
-
-def title(status: int) -> str:
-    """What HTTP calls a status."""
-    return HTTPStatus(status).phrase

@@ -20,7 +20,6 @@ from litestar.params import QueryParameter
 from p2pool.model.errors import Malformed
 
 JSON = "application/json"
-PROBLEM = "application/problem+json"
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 _TRUTHS = ("true", "false")
@@ -100,23 +99,23 @@ def _check_query(given: Iterable[tuple[str, Any]], known: dict[str, Parameter]) 
 # --- what is answered ---------------------------------------------------------------------------
 
 
-def media_of(handler: HTTPRouteHandler) -> tuple[str, ...]:
-    """The media types that a route may answer with, when it succeeds."""
+def media_of(handler: HTTPRouteHandler) -> str:
+    """The media type that a route answers with, when it succeeds."""
     told = handler.responses or {}
     if 200 in told:
-        return (str(told[200].media_type),)
-    return (str(getattr(handler.media_type, "value", handler.media_type) or JSON),)
+        return str(told[200].media_type)
+    return str(getattr(handler.media_type, "value", handler.media_type) or JSON)
 
 
-def _check_accept(given: Sequence[bytes], offered: tuple[str, ...]) -> None:
+def _check_accept(given: Sequence[bytes], offered: str) -> None:
     """What cannot be read says nothing; a range with `q=0` rules out."""
     ranges = [_weighted(part) for value in given for part in value.decode("latin-1").split(",")]
     known = [one for one in ranges if one is not None]
-    if not known or any(_accepts(known, media) for media in offered):
+    if not known or _accepts(known, offered):
         return
     raise Unsuited(
         406,
-        f"The answer would be {' or '.join(offered)}, which the Accept header rules out.",
+        f"The answer would be {offered}, which the Accept header rules out.",
         "Leave Accept out, or send it with what the route gives.",
     )
 

@@ -1,10 +1,10 @@
 """Cuts lists into pages by the place of a row, never by its number: rows come and go meanwhile.
 
-A page of tasks costs what it looks at, which is `limits.API_PAGE_LOOKS_MAX` at most: where few pass
-the filter, the page is short and `next` says where to go on.
+A page of tasks or copies costs what it looks at, which is `limits.API_PAGE_LOOKS_MAX` at most:
+where few pass the filter, the page is short and `next` says where to go on.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, TaskId
-from p2pool.model.ports.view import TaskView, View
+from p2pool.model.ports.view import AllocationView, TaskView, View
 from p2pool.model.tasks.index import TaskPlace
 
 Row = TypeVar("Row")
@@ -68,27 +68,38 @@ class Filter:
         return (one for one in found if place is None or one.place < place)
 
 
-@attrs.frozen
-class Page:
-    """Tasks of a page, and the place behind which the next one begins."""
+def copies_behind(
+    view: View, wanted: Filter, place: str
+) -> Iterator[tuple[TaskView, AllocationView]]:
+    """The copies behind a place ("": all) with their tasks, those of the newest task first."""
+    task, first = task_place(place), int(place.split("-")[2]) + 1 if place else 0
+    # The task of the place comes first again: the copies behind its place are still to be told.
+    behind = None if task is None else (task[0], TaskId(task[1] + b"\0"))
+    for seen in wanted.candidates(view, behind):
+        for one in seen.allocations:
+            if seen.place != task or one.allocation.replica >= first:
+                yield seen, one
 
-    tasks: tuple[TaskView, ...]
-    next: TaskPlace | None
+
+def copy_place_text(of: TaskView, one: AllocationView) -> str:
+    """A copy's place as a page names it."""
+    return f"{place_text(of.place)}-{one.allocation.replica}"
 
 
-def page_of_tasks(view: View, wanted: Filter, limit: int, place: TaskPlace | None) -> Page:
-    """The newest tasks behind a place that fit."""
-    found: list[TaskView] = []
-    last: TaskPlace | None = None
-    rows = iter(wanted.candidates(view, place))
-    for one in islice(rows, limits.API_PAGE_LOOKS_MAX):
+def cut(
+    rows: Iterable[Row], fits: Callable[[Row], bool], limit: int
+) -> tuple[list[Row], Row | None]:
+    """The first rows that fit, and the row behind which the next page begins."""
+    found: list[Row] = []
+    last: Row | None = None
+    left = iter(rows)
+    for one in islice(left, limits.API_PAGE_LOOKS_MAX):
         if len(found) == limit:
-            return Page(tuple(found), last)
-        if wanted.fits(one):
+            return found, last
+        if fits(one):
             found.append(one)
-        last = one.place
-    more = next(rows, None) is not None
-    return Page(tuple(found), last if more else None)
+        last = one
+    return found, last if next(left, None) is not None else None
 
 
 def page(

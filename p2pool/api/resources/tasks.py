@@ -25,7 +25,14 @@ from p2pool.api.resources.context import (
     view_of,
     word,
 )
-from p2pool.api.resources.pages import Filter, page_of_tasks, place_text, task_place
+from p2pool.api.resources.pages import (
+    Filter,
+    copies_behind,
+    copy_place_text,
+    cut,
+    place_text,
+    task_place,
+)
 from p2pool.api.resources.parameters import (
     AfterCopy,
     AfterTask,
@@ -354,11 +361,11 @@ async def tasks(
         name=name,
     )
     view = await view_of(state, consistent)
-    found = page_of_tasks(view, wanted, limit, task_place(after))
+    found, last = cut(wanted.candidates(view, task_place(after)), wanted.fits, limit)
     return TasksAnswer(
         meta_of(view),
-        tuple(task_of(one) for one in found.tasks),
-        place_text(found.next) if found.next is not None else None,
+        tuple(task_of(one) for one in found),
+        place_text(last.place) if last is not None else None,
     )
 
 
@@ -474,24 +481,18 @@ async def allocations(
     on = _node_id(node)
     of = None if task is None else TaskId(bytes.fromhex(task))
     in_states = frozenset(one.value for one in states or ())
-    place, copy_from = task_place(after), int(after.split("-")[2]) + 1 if after else 0
-    found: list[Allocation] = []
-    looked, last = 0, None
-    # The task of the place comes first again: the copies behind its place are still to be told.
-    behind = None if place is None else (place[0], TaskId(place[1] + b"\0"))
-    for seen in Filter(node=on, task=of).candidates(view, behind):
-        for one in seen.allocations:
-            name = f"{place_text(seen.place)}-{one.allocation.replica}"
-            if seen.place == place and one.allocation.replica < copy_from:
-                continue
-            if len(found) == limit or looked == limits.API_PAGE_LOOKS_MAX:
-                return AllocationsAnswer(meta_of(view), tuple(found), last)
-            looked, last = looked + 1, name
-            if (on is None or one.node_id == on) and (
-                not in_states or word(one.state) in in_states
-            ):
-                found.append(allocation_of(seen, one))
-    return AllocationsAnswer(meta_of(view), tuple(found), None)
+
+    def fits(row: tuple[TaskView, AllocationView]) -> bool:
+        _, one = row
+        on_it = on is None or one.node_id == on
+        return on_it and (not in_states or word(one.state) in in_states)
+
+    found, last = cut(copies_behind(view, Filter(node=on, task=of), after), fits, limit)
+    return AllocationsAnswer(
+        meta_of(view),
+        tuple(allocation_of(*row) for row in found),
+        copy_place_text(*last) if last is not None else None,
+    )
 
 
 @get("/v1/allocations/{allocation_id:str}", summary="One copy of a task")

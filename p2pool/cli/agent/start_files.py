@@ -16,7 +16,11 @@ from click.core import ParameterSource
 
 from p2pool.drivers.config.schema import CONFIG_NAME, PREFIX
 from p2pool.drivers.config.start_record import StartRecord, read_start, whole
-from p2pool.drivers.keys.keystore import PASSPHRASE_FILE_VARIABLE, PASSPHRASE_VARIABLE
+from p2pool.drivers.keys.keystore import (
+    PASSPHRASE_FILE_VARIABLE,
+    PASSPHRASE_VARIABLE,
+    PEER_SEED_NAME,
+)
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 
@@ -103,7 +107,9 @@ class StartFiles:
 
 def has_identity(directory: Path) -> bool:
     """Whether an agent has run there: it leaves the key of its peer and its store."""
-    return any((directory / name).exists() for name in ("peer.key", "store.db"))
+    from p2pool.drivers.store import DATABASE_NAME
+
+    return any((directory / name).exists() for name in (PEER_SEED_NAME, DATABASE_NAME))
 
 
 def start_files(context: click.Context, directory: Path, given: Mapping[str, object]) -> StartFiles:

@@ -15,7 +15,7 @@ import click
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import wait_options
 from p2pool.cli.shared.output import short, write_json, write_line
-from p2pool.cli.shared.signer import Signer
+from p2pool.cli.shared.signer import Signer, needless
 from p2pool.cli.shared.signing import signer_options
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.model import limits
@@ -113,9 +113,7 @@ def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
     if one["intent"] in wish.already:
         if not signer.as_json:
             write_line(f"{short(node_id)} is already {one['intent']}: nothing to sign.")
-        said = {"action": wish.action.value, "changed": False}
-        told: Answer = {**said, "index": None, "leader": None, "replicated": None}
-        return {**told, "duplicate": None, "node_id": node_id, "node": None}
+        return {**needless(wish.action, node_id), "node": None}
     answer = signer.send(wish.action, node_id.removeprefix("0x"))
     if answer is None:
         return None

@@ -9,7 +9,7 @@ from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
-from p2pool.cli.shared.signing import signer_options, write_signature
+from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
@@ -135,6 +135,7 @@ def invite(node_id: str, expires: int, signer: "Signer") -> None:
 
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     """
+    from p2pool.cli.shared.signer import write_signature
     from p2pool.codec.json.hex import address_text, unhex
     from p2pool.codec.json.requests import invite_json
     from p2pool.drivers.chain.consent import KeyManager

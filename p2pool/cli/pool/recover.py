@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
+from p2pool.cli.shared.options import agent_name_option
 from p2pool.cli.shared.output import short, write_json, write_line
 from p2pool.cli.shared.tables import Column, write_pairs, write_table
 from p2pool.cli.shared.types import UINT256, Number
@@ -59,12 +60,7 @@ async def write_root(
 @click.option("--force", is_flag=True, help="Go on even if a quorum lives or something is lost.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the new epoch's leader.")
-@click.option(
-    "--agent",
-    metavar="URL|DIR",
-    help="The agent to ask: its URL or data directory. Default: P2POOL_AGENT, else this"
-    " user's own.",
-)
+@agent_name_option()
 @sender_options
 def recover(
     pool_id: int | None,

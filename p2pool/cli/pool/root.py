@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
+from p2pool.cli.shared.options import agent_name_option
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256, Number
@@ -46,12 +47,7 @@ def root_of_log(client: AgentClient, pool: PoolRef) -> RootRecord | None:
 @click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option("--restore", is_flag=True, help="Write the log's record, if the chain has none.")
 @click.option("--yes", is_flag=True, help="Do not ask; --json needs this with --restore.")
-@click.option(
-    "--agent",
-    metavar="URL|DIR",
-    help="An agent that follows the pool's log: its URL or data directory. Default: P2POOL_AGENT,"
-    " else this user's own agent.",
-)
+@agent_name_option("An agent that follows the pool's log")
 @sender_options
 def root(pool_id: int | None, restore: bool, yes: bool, agent: str | None, sender: Sender) -> None:
     """Show the root record on the chain and the one of the log that an agent follows.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
+from p2pool.cli.shared.options import agent_name_option
 from p2pool.cli.shared.output import warn, write_dry, write_json
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256, Number
@@ -73,12 +74,7 @@ def check_no_log(agent: str | None, pool: PoolRef, force: bool) -> None:
     metavar="NODE_ID/PEER_ID/STORE_ID",
     help="Agent that founds the pool's log. Default: the one that --agent names.",
 )
-@click.option(
-    "--agent",
-    metavar="URL|DIR",
-    help="The agent to ask for its identity: its URL or data directory. Default: P2POOL_AGENT, else"
-    " this user's own agent.",
-)
+@agent_name_option("The agent to ask for its identity")
 @click.option(
     "--force",
     is_flag=True,

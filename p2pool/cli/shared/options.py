@@ -13,6 +13,7 @@ from p2pool.client.discovery import find_agent
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_AGENT_NAMED = ": its URL or data directory. Default: P2POOL_AGENT, else this user's own agent."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 dry_run_option = click.option(
@@ -49,6 +50,12 @@ def wait_options(what: str, default: str) -> Callable[[F], F]:
     return both
 
 
+def agent_name_option(whom: str = "The agent to ask") -> Callable[[F], F]:
+    """`--agent` as it was typed, for a command that looks for the agent itself. `whom`: what the
+    help calls it."""
+    return click.option("--agent", metavar="URL|DIR", help=f"{whom}{_AGENT_NAMED}")
+
+
 def agent_option(command: F) -> F:
     """`--agent`, which the command gets as a client."""
 
@@ -61,8 +68,7 @@ def agent_option(command: F) -> F:
         "client",
         metavar="URL|DIR",
         callback=connect,
-        help="The agent to ask: its URL or data directory. Default: P2POOL_AGENT, else this"
-        " user's own agent.",
+        help=f"The agent to ask{_AGENT_NAMED}",
     )(command)
 
 

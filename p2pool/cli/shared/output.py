@@ -11,7 +11,8 @@ from p2pool.cli.documents import envelope, json_text, note_warning, visible
 from p2pool.cli.errors import is_narrow
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
-_SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
+SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
+"""Units of time above a second, the longest first."""
 
 
 def write_json(kind: str, value: Mapping[str, Any] | Sequence[Any]) -> None:
@@ -50,7 +51,7 @@ def age(at_ms: int, now_ms: int | None = None) -> str:
         return "-"
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     seconds = max(0, (now_ms - at_ms) // 1000)
-    for span, name in _SPANS:
+    for span, name in SPANS:
         if seconds >= span:
             return f"{seconds // span}{name}"
     return f"{seconds}s"

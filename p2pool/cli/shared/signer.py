@@ -94,14 +94,23 @@ class Signer:
                 told.add(error.message)
                 click.echo(f"waiting: {visible(error.message)}", err=True)
 
-        answer = self.client.send(signed, waiting=waiting)
-        named = {"task_id": answer.get("task_id")} if action is Action.SUBMIT else {}
-        return {
-            "action": action.value,
-            "changed": True,
-            **({_TARGETS[action]: target} if action in _TARGETS else named),
-            **{key: answer.get(key) for key in ("index", "leader", "replicated", "duplicate")},
-        }
+        return _said(action, target, self.client.send(signed, waiting=waiting))
+
+
+def needless(action: Action, target: str) -> Answer:
+    """What `send` would say of a request that nobody has to sign: all is so already."""
+    return {**_said(action, target, {}), "changed": False}
+
+
+def _said(action: Action, target: str, answer: Answer) -> Answer:
+    """The document about a request; what the agent did not say is null."""
+    named = {"task_id": answer.get("task_id")} if action is Action.SUBMIT else {}
+    return {
+        "action": action.value,
+        "changed": True,
+        **({_TARGETS[action]: target} if action in _TARGETS else named),
+        **{key: answer.get(key) for key in ("index", "leader", "replicated", "duplicate")},
+    }
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":

@@ -2,28 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
 from p2pool.client.agent_client import AgentClient
-
-if TYPE_CHECKING:
-    from p2pool.cli.shared.signer import Signer as Signer
-    from p2pool.cli.shared.signer import account_of as account_of
-    from p2pool.cli.shared.signer import plain as plain
-    from p2pool.cli.shared.signer import write_signature as write_signature
-
-
-def __getattr__(name: str) -> Any:
-    """What `signer` has, when somebody needs it: commands that read share modules with those that
-    sign, and must not pay for them."""
-    if name not in ("Signer", "account_of", "plain", "write_signature"):
-        raise AttributeError(name)
-    from p2pool.cli.shared import signer
-
-    return getattr(signer, name)
 
 
 def signer_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,6 +24,7 @@ def signer_options(command: Callable[..., None]) -> Callable[..., None]:
         as_json: bool,
         **given: Any,
     ) -> None:
+        # Commands that read share modules with those that sign, and must not pay for them.
         from p2pool.cli.shared.signer import Signer
 
         signer = Signer(

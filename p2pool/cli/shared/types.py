@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.output import size
+from p2pool.cli.shared.output import SPANS, size
 from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
 
@@ -85,7 +85,10 @@ _CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 _SPAN = re.compile(r"([0-9]{1,12})(s|m|h|d)?")
 
 
-_SPAN_S = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SPAN_S: dict[str | None, int] = {
+    **{None: 1, "s": 1},
+    **{unit: length_s for length_s, unit in SPANS},
+}
 
 
 class Size(click.ParamType[int]):
@@ -173,7 +176,7 @@ class Span(click.ParamType[int]):
 
 def span_text(seconds: int) -> str:
     """A span as people write it, in the largest unit that divides it."""
-    for unit, length_s in (("d", 86400), ("h", 3600), ("m", 60)):
+    for length_s, unit in SPANS:
         if seconds and seconds % length_s == 0:
             return f"{seconds // length_s}{unit}"
     return f"{seconds}s"

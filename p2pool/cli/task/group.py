@@ -98,13 +98,13 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
         write_line(accepted["task_id"])  # Now: whoever interrupts the wait has it.
     elif not given["wait"]:
         write_json("request", {**accepted, "task": None})
-    one = _followed(signer, accepted, given["timeout"], _settled) if given["wait"] else None
-    if one is not None and one["state"] not in ("running", "succeeded"):
-        if not signer.as_json:
-            write_line(ending_text(one), err=True)
-        context.exit(exit_code_of(one))
-    if one is not None and not signer.as_json:
+    if not given["wait"]:
+        return
+    one = _followed(signer, accepted, given["timeout"], _settled)
+    if not signer.as_json:
         write_line(ending_text(one), err=True)
+    if one["state"] not in ("running", "succeeded"):
+        context.exit(exit_code_of(one))
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -266,24 +266,19 @@ def _digests(one: Answer) -> list[str]:
 # --- stopping -----------------------------------------------------------------------------------
 
 
-def _needless(action: str, one: Answer) -> Answer:
-    """What a request would be answered that nobody has to sign."""
-    told: Answer = {"action": action, "changed": False, "task_id": one["task_id"], "index": None}
-    return {**told, "leader": None, "replicated": None, "duplicate": None, "task": one}
-
-
 @task.command("stop")
 @click.argument("name", metavar="TASK")
 @wait_options("no copy runs", _WAIT_DEFAULT)
 @signer_options
 def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
     """Stop a task. TASK is its id, the beginning of it, or its name."""
+    from p2pool.cli.shared.signer import needless
     from p2pool.model.access.requests import Action
 
     one = find_task(signer.client, name)
     if _ended(one):
         if signer.as_json:
-            write_json("request", _needless(Action.STOP.value, one))
+            write_json("request", {**needless(Action.STOP, one["task_id"]), "task": one})
         else:
             write_line(f"{one['name']} has ended already ({one['state']}): nothing to sign.")
         return

@@ -16,6 +16,7 @@ from typing import get_origin
 import attrs
 
 from p2pool.drivers.input_files import is_stdin
+from p2pool.drivers.paths import absolute_path
 from p2pool.model import limits
 from p2pool.model.data_dir import START_FILE
 from p2pool.model.errors import Misconfigured
@@ -42,7 +43,7 @@ class StartRecord:
 
 def whole(path: Path | None) -> str:
     """A path that means the same from everywhere; empty for none, and for standard input."""
-    return "" if path is None or is_stdin(path) else os.path.abspath(path.expanduser())
+    return "" if path is None or is_stdin(path) else str(absolute_path(path))
 
 
 def read_start(directory: Path) -> StartRecord | None:

@@ -5,7 +5,7 @@ tells the reader of `docs/reference/configuration.md` which ones pass.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
@@ -173,20 +173,20 @@ def _named(url: str) -> str:
 
 def full_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
     """each over TCP, with the peer's id"""
-    for text in value:
-        try:
-            full_address(text)
-        except Malformed as error:
-            raise ValueError(f"{error.message} {error.hint}") from error
+    _each_read(full_address, value)
 
 
 def dialable_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
     """8 at most, each over TCP"""
     if len(value) > limits.ADDRESSES_MAX:
         raise ValueError(f"{len(value)} are more than {limits.ADDRESSES_MAX}")
+    _each_read(split_peer, value)
+
+
+def _each_read(read: Callable[[str], object], value: tuple[str, ...]) -> None:
     for text in value:
         try:
-            split_peer(text)
+            read(text)
         except Malformed as error:
             raise ValueError(f"{error.message} {error.hint}") from error
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 from p2pool.model.ids import Address
 from p2pool.wire.keccak import keccak
 
+CIPHER = "aes-128-ctr"
 _DERIVED_BYTES = 32
 _HASHLIB_MEMORY_MAX_BYTES = 2**31 - 1
 
@@ -32,7 +33,7 @@ def encrypt(key: bytes, address: Address, passphrase: str, *, n: int) -> dict[st
     return {
         "address": address.hex(),
         "crypto": {
-            "cipher": "aes-128-ctr",
+            "cipher": CIPHER,
             "cipherparams": {"iv": vector.hex()},
             "ciphertext": hidden.hex(),
             "kdf": "scrypt",
@@ -50,7 +51,7 @@ def decrypt(crypto: Mapping[str, Any], passphrase: str) -> bytes:
         hidden = _hex(crypto["ciphertext"])
         vector = _hex(crypto["cipherparams"]["iv"])
         mac = _hex(crypto["mac"])
-        if str(crypto["cipher"]).lower() != "aes-128-ctr" or len(vector) != 16 or not hidden:
+        if str(crypto["cipher"]).lower() != CIPHER or len(vector) != 16 or not hidden:
             raise ValueError("another cipher than AES-128 in counter mode")
         derived = _derive(crypto["kdf"], crypto["kdfparams"], passphrase)
     except (KeyError, TypeError, AttributeError, OverflowError, MemoryError) as error:

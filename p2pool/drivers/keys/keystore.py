@@ -36,7 +36,6 @@ PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
 SCRYPT_N = 262_144
 SCRYPT_N_LIGHT = 4_096
-CIPHER = "aes-128-ctr"
 KEY_BYTES = 32
 _DERIVED_MAX_BYTES = 1024
 
@@ -245,11 +244,11 @@ def _keystore(path: Path) -> dict[str, Any]:
         raise _not_keystore(path)
     if not all(isinstance(crypto.get(part), dict) for part in ("kdfparams", "cipherparams")):
         raise _not_keystore(path)
-    if str(crypto.get("cipher")).lower() != CIPHER:  # Another would give another key.
+    if str(crypto.get("cipher")).lower() != ciphers.CIPHER:  # Another would give another key.
         raise _not_keystore(path)
     kdf = crypto.get("kdf")
     crypto["kdf"] = kdf.lower() if isinstance(kdf, str) else kdf
-    return {**keystore, "version": 3}
+    return keystore
 
 
 def _plain(value: Any) -> Any:

@@ -35,9 +35,9 @@ def without_address() -> Any:
     return {key: item for key, item in SCRYPT.items() if key != "address"}
 
 
-def changed(*path: str, to: Any) -> Any:
-    """Ours with one part changed."""
-    copy = json.loads(json.dumps(SCRYPT))
+def changed(*path: str, to: Any, of: Any = SCRYPT) -> Any:
+    """A keystore with one part changed."""
+    copy = json.loads(json.dumps(of))
     place = copy
     for key in path[:-1]:
         place = place[key]
@@ -80,6 +80,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "n below 0": (changed("crypto", "kdfparams", "n", to=-2), "is not a version 3 keystore"),
     "a huge n": (changed("crypto", "kdfparams", "n", to=2**40), "more memory or time"),
     "a huge p": (changed("crypto", "kdfparams", "p", to=2**30), "more memory or time"),
+    "a huge count": (changed("crypto", "kdfparams", "c", to=2**40, of=OURS), "more memory or time"),
     "an absurd n": (changed("crypto", "kdfparams", "n", to=10**400), "more memory or time"),
     "a huge length": (changed("crypto", "kdfparams", "dklen", to=2**40), "is not a version 3"),
     "a short length": (changed("crypto", "kdfparams", "dklen", to=1), "is not a version 3"),

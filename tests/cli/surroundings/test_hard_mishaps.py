@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import attrs
-import click
 import pytest
 import trio
 
@@ -23,7 +22,7 @@ from p2pool.cli import errors, main
 from p2pool.drivers.keys.keystore import load_or_make_token
 from p2pool.model import limits
 from tests.api.fakes import TASK_ID, FakePort, sample_view
-from tests.cli.command_tree import every_leaf
+from tests.cli.command_tree import every_leaf, words_of
 from tests.cli.surroundings.files import write_key, write_settings
 from tests.wire.samples import NODE_ID
 
@@ -50,14 +49,6 @@ MORE = {
     "bootstrap run": ["--data-dir", "none", "--config", "none.toml"],
 }
 COMMANDS = [(name, command) for name, command in every_leaf()]
-
-
-def words_of(name: str, command: click.Command) -> list[str]:
-    words = name.split()
-    for parameter in command.params:
-        if isinstance(parameter, click.Argument) and parameter.required:
-            words += ARGUMENTS[parameter.name or ""]
-    return words + MORE.get(name, [])
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +145,8 @@ def test_output_that_cannot_be_written(
 ) -> None:
     """No command ends with a traceback; what is lost for want of room makes it fail."""
     for name, command in COMMANDS:
-        words = words_of(name, command) + (["--json"] if as_json else [])
+        words = words_of(name, command, ARGUMENTS) + MORE.get(name, [])
+        words += ["--json"] if as_json else []
         with open(os.devnull, encoding="utf-8") as nothing:
             monkeypatch.setattr(sys, "stdin", nothing)
             code, said = run(words, OUTPUTS[output](), monkeypatch)
@@ -196,9 +188,9 @@ def test_a_user_without_a_home_and_a_name(
         if bare:
             monkeypatch.delenv("P2POOL_AGENT", raising=False)
             monkeypatch.delenv("P2POOL_CONFIG", raising=False)
-        words = words_of(name, command)
-        if bare and name in MORE and name not in ("dev up", "dev demo"):
-            words = words[: len(words) - len(MORE[name])]
+        words = words_of(name, command, ARGUMENTS)
+        if not bare or name in ("dev up", "dev demo"):
+            words += MORE.get(name, [])
         code, said = run(words, narrow(), monkeypatch)
         assert type(code) is int, (words, code, said)
         assert "Traceback" not in said, (words, said)

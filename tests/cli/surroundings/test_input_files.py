@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from p2pool.cli import errors, main
-from p2pool.cli.shared.signing import account_of
+from p2pool.cli.shared.signer import account_of
 from p2pool.cli.shared.types import FilePath
 from p2pool.cli.task import spec_file
 from p2pool.cli.task.yaml_text import read_yaml

@@ -9,13 +9,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from eth_account import Account
 
 from p2pool.cli import errors, main
 from p2pool.model import limits
-from tests.cli.command_tree import every_leaf
+from tests.cli.command_tree import every_leaf, words_of
 from tests.cli.surroundings.files import write_settings
 
 NODE, TASK = "0x" + "11" * 20, "ab" * 16
@@ -140,15 +139,6 @@ ASKING = [
 """The commands that talk to an agent."""
 
 
-def words_of(name: str, command: click.Command) -> list[str]:
-    """How to call a command, with every argument that it needs."""
-    words = name.split()
-    for parameter in command.params:
-        if isinstance(parameter, click.Argument) and parameter.required:
-            words += ARGUMENTS[parameter.name or ""]
-    return words + MORE.get(name, [])
-
-
 @pytest.fixture
 def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Somebody who can sign, has a configuration, and does not ask twice."""
@@ -182,7 +172,7 @@ def test_every_command_says_what_is_no_agent(
     with listening(answering(WRONG[wrong])) as url:
         monkeypatch.setenv("P2POOL_AGENT", url)
         for name, command in ASKING:
-            words = words_of(name, command)
+            words = words_of(name, command, ARGUMENTS) + MORE.get(name, [])
             if wrong.startswith("parts") and main.run(words) == errors.OK:
                 capsys.readouterr()  # Some read only what they understand.
                 continue

@@ -185,3 +185,17 @@ def test_a_passphrase_for_no_key_is_wrong_usage(home: Path, starts: list[AgentOp
     words = (*FULL[:6], "--provider-passphrase-file", "passphrase")
     assert run(*words) == errors.USAGE
     assert starts == []
+
+
+def test_a_remembered_passphrase_file_is_the_one_that_was_read(
+    home: Path, starts: list[AgentOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also behind a link and `..`, which lead elsewhere than the text says."""
+    (home / "far" / "deep").mkdir(parents=True)
+    (home / "far" / "secret").write_text("right\n")
+    (home / "link").symlink_to(home / "far" / "deep")
+    monkeypatch.setenv("P2POOL_PASSPHRASE_FILE", "link/../secret")
+    assert run("--config", "pool.toml", "--node-key", "node.key") == errors.OK
+    monkeypatch.delenv("P2POOL_PASSPHRASE_FILE")
+    assert run() == errors.OK
+    assert len(starts) == 2

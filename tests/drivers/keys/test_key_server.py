@@ -7,6 +7,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,14 @@ from p2pool.drivers.keys.key_start import hold
 from p2pool.model import limits
 from p2pool.model.access.grants import LogGrant
 from p2pool.model.access.requests import Action, TaskRequest
-from p2pool.model.errors import Malformed, Misconfigured, P2poolError, Stale, Unavailable
+from p2pool.model.errors import (
+    Malformed,
+    Misconfigured,
+    NotAllowed,
+    P2poolError,
+    Stale,
+    Unavailable,
+)
 from p2pool.model.ids import Address
 from p2pool.wire import typed_data
 from p2pool.wire.account import Account
@@ -166,12 +174,29 @@ def test_another_user_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as stream, key_client._reachable(path) as name:
         stream.connect(name)
         stream.settimeout(20)
-        assert stream.recv(100) == b""
+        with suppress(ConnectionError):  # It may close before it has read.
+            stream.sendall(b'{"status": true}\n')
+            assert stream.recv(100) == b""
     assert answered == []
+    with pytest.raises(NotAllowed):
+        UnlockedKey(Address(b"a" * 20)).left_s()
     server._locked = True
     with socket.socket(socket.AF_UNIX) as stream, key_client._reachable(path) as name:
         stream.connect(name)
     thread.join(20)
+    assert not path.exists()
+
+
+def test_a_process_leaves_the_socket_of_the_next() -> None:
+    """Who ends late, after the key was unlocked anew, takes away only its own."""
+    key_client.make_directory()
+    path = key_client.socket_path(Address(b"b" * 20))
+    late = Server(ACCOUNT, path, now_s())
+    path.unlink()
+    following = Server(ACCOUNT, path, now_s())
+    late.run()
+    assert path.exists()
+    following.run()
     assert not path.exists()
 
 
