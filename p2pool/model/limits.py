@@ -113,8 +113,6 @@ BINDINGS_CHECKED_MAX = 4096
 
 # --- the replicated state ----------------------------------------------------------------------
 LOG_NUMBER_MAX = 2**53
-# A node may claim a copy with an attempt below the first; nobody replaces one as often again.
-ATTEMPTS_MAX = 2 * LOG_NUMBER_MAX
 STATE_MAX_BYTES = SNAPSHOT_MAX_BYTES // 2
 STATE_COPIES_MAX = 100_000
 STATE_TASK_BYTES = 1024

@@ -44,10 +44,10 @@ def _flaws(state: PoolState) -> Iterator[str]:
         if row.kind is StartRefusal.NONE or row.at_ms > state.log_time_ms:
             yield f"node {row.node_id.hex()} is set aside for what it did not refuse"
     for copy in state.all_allocations():
-        if (why := _flaw_of(copy)) is not None:
+        if (why := _flaw_of(copy, _attempts_max(state))) is not None:
             yield f"copy {copy.allocation} {why}"
     for stray in state.strays.values():
-        if not 0 <= stray.attempt <= limits.ATTEMPTS_MAX or stray.allocation.replica < 0:
+        if not 0 <= stray.attempt <= _attempts_max(state) or stray.allocation.replica < 0:
             yield f"an older copy {stray.allocation} has a number that is none"
     for node in state.nodes.values():
         if node.reachability is Reachability.SUSPECT:
@@ -55,10 +55,16 @@ def _flaws(state: PoolState) -> Iterator[str]:
     yield from _flaws_of_chain(state)
 
 
-def _flaw_of(copy: Allocation) -> str | None:
+def _attempts_max(state: PoolState) -> int:
+    """The last attempt that a log of this length can have led to: a node may claim any below
+    `LOG_NUMBER_MAX`, and an entry begins at most one more of a copy."""
+    return limits.LOG_NUMBER_MAX + state.applied_index
+
+
+def _flaw_of(copy: Allocation, attempts_max: int) -> str | None:
     """What is wrong with a copy: it is placed or not, in its state, attempt and node alike."""
     numbers = (copy.attempt, copy.given_up)
-    if any(not 0 <= n <= limits.ATTEMPTS_MAX for n in numbers) or copy.allocation.replica < 0:
+    if any(not 0 <= n <= attempts_max for n in numbers) or copy.allocation.replica < 0:
         return "has a number that is none"
     if copy.node_id is None and copy.state not in UNPLACED:
         return f"is {copy.state.name.lower()} on no node"

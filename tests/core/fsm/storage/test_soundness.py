@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2pool.codec.cbor import canonical
@@ -124,6 +124,7 @@ def use(state: PoolState, rng: Random) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @given(seeds)
+@example(90464)  # a copy whose attempts were used up: the next one had a number that is none
 @EXAMPLES
 def test_what_is_taken_for_a_state_can_be_used(level: FeatureLevel, seed: int) -> None:
     """Any few values of its rows may be others: it is refused, or nothing that follows raises."""
