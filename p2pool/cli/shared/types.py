@@ -86,7 +86,8 @@ _SPAN = re.compile(r"([0-9]{1,12})(s|m|h|d)?")
 
 
 _SPAN_S: dict[str | None, int] = {
-    **{None: 1, "s": 1},
+    None: 1,
+    "s": 1,
     **{unit: length_s for length_s, unit in SPANS},
 }
 
