@@ -316,9 +316,16 @@ class Story:
             command=("run", str(lasts_ms), str(code)),
             resources=Resources(gpu=GpuRequest(gpus)),
             replicas=1 + self.rng.randrange(3),
-            restart=RestartPolicy(mode, attempts=self.rng.randrange(3)),
+            restart=_restarts(mode, self.rng.randrange(3)),
             reconnect_window_s=self.rng.choice((3, 10)),
         )
+
+
+def _restarts(mode: RestartMode, attempts: int) -> RestartPolicy:
+    """A task that never restarts has no number of restarts."""
+    if mode is RestartMode.NEVER:
+        return RestartPolicy()
+    return RestartPolicy(mode, attempts=attempts)
 
 
 READS_FROM = 10**6
