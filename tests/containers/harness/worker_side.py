@@ -162,7 +162,7 @@ async def until(holds: Callable[[], bool], seconds: float = 30) -> None:
 
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for is the same, and shorter."""
-    monkeypatch.setattr(limits, "ENGINE_CALL_TIMEOUT_MS", 1_500)
+    monkeypatch.setattr(limits, "ENGINE_CALL_TIMEOUT_MS", 3_000)
     monkeypatch.setattr(limits, "RUNTIME_PROBE_INTERVAL_MS", 500)
     monkeypatch.setattr(limits, "RECONCILE_INTERVAL_MS", 500)
     monkeypatch.setattr(limits, "RESTART_BACKOFF_MAX_MS", 1_000)

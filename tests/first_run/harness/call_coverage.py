@@ -63,7 +63,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "containers": (
         "drivers/containers/docker/runtime.py DockerRuntime.list"
-        " lambda c: c.containers(all=True, filters={'label': labels})",
+        " lambda c: c.containers(all=True, filters=filters)",
         "drivers/containers/docker/runtime.py DockerRuntime._look"
         " lambda c: c.inspect_container(name)",
         "drivers/containers/docker/runtime.py DockerRuntime._inspect"
