@@ -170,9 +170,12 @@ def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sweep(url: str) -> None:
-    """Remove every container that is on a private engine."""
+    """Remove every container and volume that is on a private engine."""
     client = docker.APIClient(base_url=url, version="auto")
     for row in client.containers(all=True):
         with suppress(APIError):
             client.remove_container(row["Id"], v=True, force=True)
+    for volume in client.volumes()["Volumes"] or ():
+        with suppress(APIError):
+            client.remove_volume(volume["Name"])
     client.close()

@@ -115,6 +115,6 @@ def _in_thread(
 def _remove(runtime: DockerRuntime, name: str) -> None:
     try:
         with engine_errors():
-            runtime.client().remove_container(name, force=True)
+            runtime.client().remove_container(name, v=True, force=True)
     except (APIError, P2poolError):
         return  # It never existed, or the engine is away and its restart finds it by its label.
