@@ -162,6 +162,7 @@ def unix_listener(directory: Path) -> Iterator[socket.socket | None]:
         except OSError as error:
             if error.errno not in _NO_SOCKETS:
                 raise Misconfigured(f"The API cannot listen at {path}: {error}.") from error
+            path.unlink(missing_ok=True)
             _log.warning("api_without_unix_socket", path=str(path), error=error.strerror)
             yield None
             return

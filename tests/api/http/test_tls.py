@@ -62,6 +62,7 @@ async def test_who_goes_by_the_directory_needs_no_name_of_the_certificate(
     sent. Who goes by the URL of that directory is served too; the file goes with the API."""
     settings = ApiSettings("127.0.0.1:0", certificate=elsewhere[0], private_key=elsewhere[1])
     async with serving(tmp_path, settings) as served:
+        (tmp_path / "api.sock").unlink()  # Commands would go by it, without TLS.
         by_directory = find_agent(str(tmp_path), {})
         assert len(await thread(AgentClient.of(by_directory).nodes)) == 2
         by_url = find_agent(served.url, {"P2POOL_DATA_DIR": str(tmp_path)})
