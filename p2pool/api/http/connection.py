@@ -69,11 +69,11 @@ class Connection:
 
     async def run(self) -> None:
         """Answer until one side has enough."""
-        while (request := await self._request()) is not None:
+        again = True
+        while again and (request := await self._request()) is not None:
             await self._answer(*request)
-            if not self._again():
-                break
-        if not self._gone:
+            again = self._again()
+        if (self._refused or not again) and not self._gone:
             await self._linger()
 
     async def dismiss(self) -> None:
@@ -106,10 +106,12 @@ class Connection:
         return None
 
     async def _head(self) -> tuple[h11.Request, Target] | Fault | None:
+        judged = 0
         while True:
             coming = self._h11.trailing_data[0]
-            if coming and (fault := fault_in(coming)) is not None:
+            if coming and (fault := fault_in(coming, judged)) is not None:
                 return fault
+            judged = len(coming)
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:

@@ -52,11 +52,12 @@ class Target:
     query: bytes
 
 
-def fault_in(data: bytes) -> Fault | None:
-    """What is wrong with a head of which so much has come; more may come after it."""
-    end = data.find(_HEAD_END)
+def fault_in(data: bytes, judged: int = 0) -> Fault | None:
+    """What is wrong with a head of which so much has come; more may come after it. `judged`: so
+    many bytes were found good before."""
+    end = data.find(_HEAD_END, max(0, judged - len(_HEAD_END)))
     head = data if end < 0 else data[: end + len(_HEAD_END)]
-    if found := _ODD.search(head):
+    if found := _ODD.search(head, max(0, judged - 1)):
         return _odd(found[0])
     line, ended, _ = head.partition(_LINE_END)
     if len(line) > limits.API_TARGET_MAX_BYTES:
@@ -74,7 +75,7 @@ def fault_in(data: bytes) -> Fault | None:
         )
     if version[1] != b"1":
         return Fault(505, "This agent speaks HTTP/1.1.", "Ask with HTTP/1.1.")
-    lengths = _LENGTHS.findall(head)
+    lengths = _LENGTHS.findall(head) if end >= 0 else []
     if len(lengths) > 1 or any(b"," in one for one in lengths):
         return Fault(400, "The request has two lengths.", "Send Content-Length once.")
     return None

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 import trio
 
-from p2pool.api.http.head import split_host
+from p2pool.api.http.head import fault_in, split_host
 from p2pool.model import limits
 from tests.api.conftest import Served
 from tests.api.http.strangers import answer, connect, until_closed
@@ -195,3 +195,16 @@ async def test_a_host_header_names_one_host_of_ours(served: Served) -> None:
         with trio.fail_after(20):
             found = await thread(lambda: answer(served.address, sent))  # noqa: B023
         assert found.startswith(f"HTTP/1.1 {status} ".encode()), (host, found[:200])
+
+
+def test_a_head_is_judged_alike_in_whatever_pieces_it_comes() -> None:
+    """Byte by byte, where each byte is looked at once, as in one piece."""
+    for name, (raw, _) in HEADS.items():
+        whole = fault_in(raw)
+        judged = 0
+        for end in range(1, len(raw) + 1):
+            found = fault_in(raw[:end], judged)
+            judged = end
+            if found is not None or raw[:end].endswith(b"\r\n\r\n"):
+                break
+        assert (found is None) == (whole is None), name
