@@ -20,7 +20,8 @@ from p2pool.model import limits
 
 _log = structlog.get_logger("p2pool.api")
 
-EVICTED = "evicted_without_token"
+# Not `token`: the log would take the number for one, and hide it.
+EVICTED = "evicted_unauthenticated"
 EVICTED_IDLE = "evicted_idle"
 REFUSED = "refused"
 NO_FILES = "no_file_descriptors"

@@ -16,6 +16,7 @@ import trio.testing
 
 from p2pool.api.http.places import EVICTED, EVICTED_IDLE, NO_FILES, REFUSED, Place, Places
 from p2pool.api.server import ApiSettings
+from p2pool.drivers.redaction import is_secret_name
 from p2pool.model import limits
 from tests.api.conftest import Served, serving
 from tests.api.http.strangers import answer, connect, idle, until_closed
@@ -218,7 +219,7 @@ async def test_a_stranger_that_comes_back_to_rest_waits_anew(
 async def test_cut_connections_are_logged_once_a_minute(
     autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With how many there were since the last line."""
+    """With how many there were since the last line, by names that the log does not hide."""
     places = Places()
     for _ in range(3):
         places.note(EVICTED)
@@ -228,4 +229,5 @@ async def test_cut_connections_are_logged_once_a_minute(
     out = capsys.readouterr().out
     assert out.count("api_connections_cut") == 2
     assert f"{EVICTED}=2" in out
+    assert not any(map(is_secret_name, (EVICTED, EVICTED_IDLE, NO_FILES, REFUSED)))
     assert len(places.warnings()) == 1
