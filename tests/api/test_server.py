@@ -332,6 +332,9 @@ def test_a_port_that_is_taken_is_said_so() -> None:
         (ApiSettings("[::]:0"), "without TLS"),
         (ApiSettings("127.0.0.1"), "HOST:PORT"),
         (ApiSettings("127.0.0.1:99999"), "HOST:PORT"),
+        (ApiSettings("[::1]evil:0"), "HOST:PORT"),
+        (ApiSettings("::1:0"), "HOST:PORT"),
+        (ApiSettings("a@127.0.0.1:0"), "HOST:PORT"),
         (ApiSettings("127.0.0.1:0", certificate=Path("c.pem")), "private key"),
     ],
 )

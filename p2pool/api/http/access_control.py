@@ -13,7 +13,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from p2pool.api.http.head import split_host
+from p2pool.api.http.head import one_spelling, split_host
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem
 from p2pool.model import limits
 
@@ -32,7 +32,7 @@ class AccessControl:
         assert len(token) >= 32, "a token that can be guessed"
         self._app, self._any_ip = app, any_ip
         self._token = token.encode()
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+        self._hosts = LOOPBACK_NAMES | set(map(one_spelling, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""

@@ -163,6 +163,14 @@ def split_host(text: str) -> tuple[str, int | None] | None:
     return (host, int(digits)) if int(digits) <= limits.PORT_MAX else None
 
 
+def one_spelling(host: str) -> str:
+    """A host, from a setting, as `split_host` gives it."""
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.lower()
+
+
 def _number(text: str, version: int) -> str | None:
     try:
         found = ipaddress.ip_address(text)

@@ -18,6 +18,7 @@ IDLE_MS = 1_500
 def short_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little patience with who asks nothing."""
     monkeypatch.setattr(limits, "API_IDLE_TIMEOUT_MS", IDLE_MS)
+    monkeypatch.setattr(limits, "API_HEAD_TIMEOUT_MS", IDLE_MS)
 
 
 def request(served: Served, method: str = "GET", rest: str = "\r\n") -> bytes:

@@ -3,13 +3,15 @@ its connection; on real sockets."""
 
 import json
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import trio
 
 from p2pool.api.http.head import fault_in, split_host
+from p2pool.api.server import ApiSettings
 from p2pool.model import limits
-from tests.api.conftest import Served
+from tests.api.conftest import Served, serving
 from tests.api.http.strangers import answer, connect, until_closed
 
 thread = trio.to_thread.run_sync
@@ -182,6 +184,16 @@ NO_HOSTS = (
 def test_hosts_are_read_whole(text: str) -> None:
     """What follows a bracket or a port makes it none, as do zones, users and ports out of range."""
     assert split_host(text) == HOSTS.get(text)
+
+
+async def test_a_number_in_the_settings_has_any_spelling(tmp_path: Path) -> None:
+    """As the header may have another."""
+    settings = ApiSettings("127.0.0.1:0", hosts=("2001:DB8:0::1", "Agent.Example"))
+    async with serving(tmp_path, settings) as served:
+        for host in ("[2001:db8::1]", "[2001:0DB8::0:1]:8470", "agent.EXAMPLE:1"):
+            sent = f"GET /v1/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+            found = await thread(answer, served.address, sent.encode())
+            assert found.startswith(b"HTTP/1.1 200 "), host
 
 
 async def test_a_host_header_names_one_host_of_ours(served: Served) -> None:
