@@ -16,7 +16,15 @@ LOOSE_MAX = 12
 """So many modules a reader takes in at one look; beyond it a folder is cut where a noun ends."""
 FUNCTION_MAX_LINES = 70
 POSITIONAL_MAX = 4
-NO_MODULES = {"api.url", "api.token", "chain.id", "resources.gpus", "json.dumps", "http.client"}
+NO_MODULES = {
+    "api.url",
+    "api.token",
+    "api.sock",
+    "chain.id",
+    "resources.gpus",
+    "json.dumps",
+    "http.client",
+}
 """Named like modules of ours: files, a key of the config, and Python's own."""
 
 STDLIB_OF_THE_PURE = {

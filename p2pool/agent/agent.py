@@ -134,6 +134,7 @@ class Agent:
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
         self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
+        self.metrics.add("api_connections", lambda: self.api.connections)
         self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(
@@ -254,7 +255,12 @@ async def _serve_api(
     *,
     task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await serve_api(port, settings, directory, token, version=__version__, task_status=task_status)
+    await serve_api(
+        *(port, settings, directory, token),
+        version=__version__,
+        counters=port.connections,
+        task_status=task_status,
+    )
 
 
 async def run_agent(

@@ -1,5 +1,6 @@
 """The agent as its API sees it: the latest view, requests, events, log lines and metrics."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import attrs
@@ -41,6 +42,8 @@ class AgentApi:
         self._runtime = runtime
         self._log_streams = logs
         self.event_hub = EventHub()
+        # Those that the API ended by itself, by why it did.
+        self.connections: Counter[str] = Counter()
         self._loop = loop
         self._metrics = metrics
         self._signers = SignerCache(loop.node.context.config.pool)

@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from p2pool.api.document.document import make_document
 from p2pool.api.http.methods import allowed
 from p2pool.api.http.negotiation import check
+from p2pool.api.http.places import Places
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
 from p2pool.api.resources import agent, nodes, pool, proofs, reasons, tasks, volumes
@@ -60,12 +61,15 @@ async def openapi(state: State) -> dict[str, Any]:
     return found
 
 
-def create_app(port: AgentPort, *, version: str = "", metrics: bool = True) -> Litestar:
+def create_app(
+    port: AgentPort, *, version: str = "", metrics: bool = True, places: Places | None = None
+) -> Litestar:
     """The application over a port; it knows neither tokens nor sockets. `metrics`: whether
-    `/metrics` answers."""
+    `/metrics` answers; `places`: what connections have, for what the agent says of itself."""
+    known = {"port": port, "streams": Streams(), "metrics": metrics, "version": version}
     return Litestar(
         route_handlers=(*ROUTES, openapi),
-        state=State({"port": port, "streams": Streams(), "metrics": metrics, "version": version}),
+        state=State({**known, "places": Places() if places is None else places}),
         guards=[check],
         exception_handlers={
             P2poolError: _on_error,

@@ -41,6 +41,7 @@ class AgentClient:
         self._transport = Transport(FoundAgent(url, token), timeout_s)
         self.url = self._transport.url
         self.directory: Path | None = None
+        self.socket: Path | None = None
         self.meta: Answer = {}
 
     @classmethod
@@ -50,6 +51,7 @@ class AgentClient:
         """A client of an agent that was found, with what is known of its certificate."""
         client = cls(found.url, found.token, timeout_s=timeout_s)
         client._transport, client.directory = Transport(found, timeout_s), found.directory
+        client.socket = found.socket
         return client
 
     # --- reads ----------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """Finds the agent that a command talks to: `--agent URL|DIR`, `P2POOL_AGENT`, else the default.
 
 An agent writes its address (`api.url`) and its token (`api.token`, readable by its owner only) to
-its data directory, so on the agent's own machine a command needs no options. For an agent given as
-a URL the token comes from the file that `P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the
-default directory if its agent listens at that URL. It is never an argument, which everybody could
-read.
+its data directory, and listens at a unix socket there (`api.sock`), so on the agent's own machine a
+command needs no options. It goes by that socket first, since nobody else can fill it; agents before
+version 0.3 have none. For an agent given as a URL the token comes from the file that
+`P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the default directory if its agent listens
+at that URL; for one given as `unix:///path`, also from beside the socket. It is never an argument,
+which everybody could read.
 """
 
 import fcntl
@@ -16,6 +18,7 @@ from pathlib import Path
 
 from p2pool.model.data_dir import (
     API_CERTIFICATE_FILE,
+    API_SOCKET_FILE,
     API_TOKEN_FILE,
     API_URL_FILE,
     LOCK_FILE,
@@ -26,19 +29,27 @@ AGENT_VARIABLE = "P2POOL_AGENT"
 DIRECTORY_VARIABLE = "P2POOL_DATA_DIR"
 TOKEN_VARIABLE = "P2POOL_TOKEN"
 TOKEN_FILE_VARIABLE = "P2POOL_TOKEN_FILE"
+UNIX = "unix://"
 
 
 class FoundAgent:
     """An agent's API: its URL and its token, which nothing shows."""
 
-    __slots__ = ("directory", "fingerprint", "token", "url")
+    __slots__ = ("directory", "fingerprint", "socket", "token", "url")
 
     def __init__(
-        self, url: str, token: str, fingerprint: str = "", directory: Path | None = None
+        self,
+        url: str,
+        token: str,
+        fingerprint: str = "",
+        directory: Path | None = None,
+        *,
+        socket: Path | None = None,
     ) -> None:
         """`fingerprint`: SHA-256 of its certificate, by its own directory; empty: not known, or
-        without TLS. `directory`: where it keeps its data, if it was found there."""
-        self.url, self.token = url, token
+        without TLS. `directory`: where it keeps its data, if it was found there. `socket`: its unix
+        socket, to be tried before the URL."""
+        self.url, self.token, self.socket = url, token, socket
         self.fingerprint, self.directory = fingerprint, directory
 
     def __eq__(self, other: object) -> bool:
@@ -68,8 +79,10 @@ def default_directory(environment: Mapping[str, str]) -> Path:
 
 def agent_directory(given: str | None, environment: Mapping[str, str]) -> Path:
     """The data directory of the agent that a command means, whether it runs or not: for one named
-    by a URL, this user's own."""
+    by a URL, this user's own, unless the URL is that of a socket in a data directory."""
     text = given or environment.get(AGENT_VARIABLE) or ""
+    if text.startswith(UNIX) and (path := Path(text.removeprefix(UNIX))).name == API_SOCKET_FILE:
+        return _absolute(str(path.parent))
     if not text or "://" in text:
         return default_directory(environment)
     return _absolute(text)
@@ -104,10 +117,12 @@ def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
     text = given or environment.get(AGENT_VARIABLE) or ""
     if text.startswith(("http://", "https://")):
         return _at(text.rstrip("/"), environment)
-    if "://" in text:
+    if text.startswith(UNIX + "/"):
+        return _at_socket(Path(text.removeprefix(UNIX)), environment)
+    if "://" in text or text.lower().startswith("unix:"):
         raise Misconfigured(
             f"{text!r} is neither an http(s) URL nor a directory.",
-            hint="Name an agent by one of the two: --agent URL|DIR.",
+            hint="Name an agent by one of the two: --agent URL|DIR. A socket is unix:///PATH.",
         )
     return agent_in(agent_directory(text, environment))
 
@@ -138,7 +153,11 @@ def agent_in(directory: Path) -> FoundAgent:
             f"There is no token in {directory / API_TOKEN_FILE}.",
             hint="Restart the agent: it makes a token where there is none.",
         )
-    return FoundAgent(url, token, _read(directory / API_CERTIFICATE_FILE), directory)
+    path = directory / API_SOCKET_FILE
+    return FoundAgent(
+        *(url, token, _read(directory / API_CERTIFICATE_FILE), directory),
+        socket=path if path.is_socket() else None,
+    )
 
 
 def _holder(directory: Path) -> str | None:
@@ -162,20 +181,39 @@ def _holder(directory: Path) -> str | None:
 
 
 def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
-    """The agent at a URL, with the token that belongs to it."""
+    """The agent at a URL, with the token that belongs to it; not by its socket, since the URL was
+    asked for."""
+    if token := _named_token(environment):
+        return FoundAgent(url, token)
+    directory = default_directory(environment)
+    if _read(directory / API_URL_FILE).rstrip("/") == url:
+        found = agent_in(directory)
+        return FoundAgent(url, found.token, found.fingerprint, directory)
+    raise _no_token(url)
+
+
+def _at_socket(path: Path, environment: Mapping[str, str]) -> FoundAgent:
+    """The agent at a unix socket; the token lies beside it, if none is named."""
+    token = _named_token(environment) or _read(path.parent / API_TOKEN_FILE)
+    if not token:
+        raise _no_token(f"{UNIX}{path}")
+    return FoundAgent(f"{UNIX}{path}", token, socket=path)
+
+
+def _named_token(environment: Mapping[str, str]) -> str:
+    """The token that the environment names, empty if it names none."""
     if path := environment.get(TOKEN_FILE_VARIABLE):
         if token := _read(_absolute(path)):
-            return FoundAgent(url, token)
+            return token
         raise Misconfigured(
             f"There is no token in {path}.",
             hint=f"Set {TOKEN_FILE_VARIABLE} to a copy of the agent's {API_TOKEN_FILE}.",
         )
-    if token := environment.get(TOKEN_VARIABLE, "").strip():
-        return FoundAgent(url, token)
-    directory = default_directory(environment)
-    if _read(directory / API_URL_FILE).rstrip("/") == url:
-        return agent_in(directory)
-    raise Misconfigured(
+    return environment.get(TOKEN_VARIABLE, "").strip()
+
+
+def _no_token(url: str) -> Misconfigured:
+    return Misconfigured(
         f"The token for {url} is unknown.",
         hint=f"Name the agent's data directory instead (--agent DIR), or put the path of a copy of"
         f" its {API_TOKEN_FILE} into {TOKEN_FILE_VARIABLE}.",

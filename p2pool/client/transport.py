@@ -2,7 +2,7 @@
 
 Intuition: a command is told an address and believes nothing of what listens there. Whatever comes
 back (a page, a redirect, bytes of another protocol, an answer without end) becomes an error that
-says so.
+says so. Where the agent's unix socket is known it is tried first, which nobody else can fill.
 
 Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
 is checked; no redirect is followed, because the token would go along. What only streams and TLS
@@ -10,15 +10,17 @@ need is imported where they begin: a command that reads lasts no longer than tha
 """
 
 import json
+import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
-from p2pool.client.discovery import FoundAgent, start_hint
+from p2pool.client.discovery import UNIX, FoundAgent, start_hint
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
@@ -54,8 +56,11 @@ class Transport:
         """`Misconfigured` if the URL or the token is none."""
         self.url, self._token, self._timeout_s = found.url.rstrip("/"), found.token, timeout_s
         self._fingerprint, self._directory = found.fingerprint, found.directory
+        self._alone = found.url.startswith(UNIX + "/")
+        self._socket = Path(found.url.removeprefix(UNIX)) if self._alone else found.socket
         try:
-            parts = urlsplit(found.url)
+            # What is at a socket has no name; any agent answers to this one.
+            parts = urlsplit("http://localhost" if self._alone else found.url)
             self._host, self._port, whole = parts.hostname or "", parts.port, parts.netloc
         except ValueError:  # A port that is no number, or half a bracket.
             self._host, self._port, whole = "", None, ""
@@ -211,6 +216,8 @@ class Transport:
 
     def _connect(self) -> socket.socket:
         """Connect, and check the certificate, before anything is sent."""
+        if self._socket is not None and (local := self._at_socket(self._socket)) is not None:
+            return local
         port = (443 if self._tls else 80) if self._port is None else self._port
         try:
             opened = socket.create_connection((self._host, port), self._timeout_s)
@@ -219,6 +226,26 @@ class Transport:
         with suppress(OSError):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._secured(opened) if self._tls else opened
+
+    def _at_socket(self, path: Path) -> socket.socket | None:
+        """A connection to the unix socket, which needs no TLS; None if there is none, and the URL
+        says where else to go."""
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        opened.settimeout(self._timeout_s)
+        try:
+            with _reached(path) as name:
+                opened.connect(name)
+            return opened
+        except OSError as error:
+            opened.close()
+            if not self._alone:
+                return None
+            if isinstance(error, PermissionError):
+                raise Misconfigured(
+                    f"The socket {path} is not this user's: {error.strerror}.",
+                    hint="Run this as the user who runs the agent.",
+                ) from error
+            raise self._no_agent(error) from error
 
     def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
         """The same in TLS, with the certificate of the agent."""
@@ -291,6 +318,19 @@ class Transport:
             tls = "" if self._tls else "; if it speaks TLS, write https://"
             return not_an_agent(f"its answer is no HTTP{tls}", self.url)
         return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
+
+
+@contextmanager
+def _reached(path: Path) -> Iterator[str]:
+    """A name of this path that a socket can have: a longer one by way of the open directory."""
+    if len(os.fsencode(path)) <= limits.UNIX_PATH_MAX_BYTES:
+        yield str(path)
+        return
+    opened = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{opened}/{path.name}"
+    finally:
+        os.close(opened)
 
 
 def _exactly(response: "http.client.HTTPResponse", count: int) -> bytes:

@@ -2,6 +2,8 @@
 
 API_URL_FILE = "api.url"
 """One line: the URL of the agent's API, `http://127.0.0.1:PORT`."""
+API_SOCKET_FILE = "api.sock"
+"""A unix socket at which the API answers too; mode 0600."""
 API_TOKEN_FILE = "api.token"
 """One line: the bearer token of the API; mode 0600."""
 API_CERTIFICATE_FILE = "api.certificate"

@@ -606,9 +606,28 @@ CHECK_OUTPUT_MAX_BYTES = 64 * 1024
 # --- local API ---------------------------------------------------------------------------------
 API_BODY_MAX_BYTES = 256 * 1024
 API_CONNECTIONS_MAX = 256
+# So many connections at most have not shown the token: the other places are kept for who does.
+API_STRANGERS_MAX = 128
 API_STREAMS_MAX = 64
+API_HEAD_MAX_BYTES = 16 * 1024
+API_TARGET_MAX_BYTES = 12 * 1024
+API_HEADERS_MAX = 100
+# How much is read at once, and how much at most of what comes ahead of an answer.
+API_READ_MAX_BYTES = 16 * 1024
+API_AHEAD_MAX_BYTES = 64 * 1024
+# Chunks with their heads and extensions, against what they hold.
+API_CHUNKS_MAX_BYTES = 2 * API_BODY_MAX_BYTES
+# So many requests in a row may come ahead of the answers before them.
+API_AHEAD_MAX = 32
+API_TURN_MS = 250
+API_HEAD_TIMEOUT_MS = 5_000
 API_BODY_TIMEOUT_MS = 10_000
 API_IDLE_TIMEOUT_MS = 30_000
+# How long what a client still sends is read and dropped, so that it can read its answer.
+API_LINGER_MS = 1_000
+API_TOLD_EVERY_MS = 60_000
+# `sun_path` without the byte that ends it.
+UNIX_PATH_MAX_BYTES = 107
 API_SEND_TIMEOUT_MS = 20_000
 API_STREAM_PING_MS = 15_000
 API_SHUTDOWN_GRACE_MS = 2_000
@@ -619,8 +638,10 @@ API_FIRST_WAIT_MS = 1_000
 API_RETRY_AFTER_S = 1
 # How long past its deadline an agent may take to say that it missed it.
 API_ASK_SLACK_MS = 1_000
-API_BACKLOG_MAX = 128
+API_BACKLOG_MAX = 1_024
 API_ACCEPT_PAUSE_MS = 100
+# How long a connection that goes for another may take to be closed.
+API_ROOM_PAUSE_MS = 10
 # How many rows a list has at most, and how many where the query does not say.
 API_PAGE_MAX = 1_000
 API_PAGE_DEFAULT = 500
@@ -783,6 +804,9 @@ assert SPEC_JSON_MAX_BYTES * 2 < API_BODY_MAX_BYTES
 assert API_PAGE_DEFAULT <= API_PAGE_MAX <= API_PAGE_LOOKS_MAX
 assert EVIDENCE_KEPT_MAX + BAD_APPENDS_KEPT_MAX <= API_PAGE_DEFAULT
 assert API_SHUTDOWN_GRACE_MS < SHUTDOWN_DEADLINE_MS
+assert API_STRANGERS_MAX < API_CONNECTIONS_MAX
+assert API_HEAD_TIMEOUT_MS < API_IDLE_TIMEOUT_MS
+assert API_TARGET_MAX_BYTES < API_HEAD_MAX_BYTES <= API_AHEAD_MAX_BYTES
 assert REQUEST_DEADLINE_MS < CLIENT_TIMEOUT_MS
 assert API_STREAM_PING_MS < CLIENT_TIMEOUT_MS
 assert CLIENT_TIMEOUT_MS < CLIENT_ANSWER_MAX_MS

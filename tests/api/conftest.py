@@ -1,5 +1,6 @@
 """A served API with a fake agent behind it, on a real socket."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ class Served:
     @property
     def address(self) -> tuple[str, int]:
         """For raw sockets."""
-        host, _, number = self.url.removeprefix("http://").rpartition(":")
+        host, _, number = self.url.rpartition("/")[2].rpartition(":")
         return host, int(number)
 
 
@@ -40,12 +41,16 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @asynccontextmanager
-async def serving(tmp_path: Path, settings: ApiSettings) -> AsyncIterator[Served]:
+async def serving(
+    tmp_path: Path, settings: ApiSettings, *, counters: Counter[str] | None = None
+) -> AsyncIterator[Served]:
     """The API with these settings."""
     port, token = FakePort(), load_or_make_token(tmp_path)
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
-            lambda task_status: serve_api(port, settings, tmp_path, token, task_status=task_status)
+            lambda task_status: serve_api(
+                *(port, settings, tmp_path, token), counters=counters, task_status=task_status
+            )
         )
         found = agent_in(tmp_path)
         assert found.url == url

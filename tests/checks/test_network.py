@@ -1,11 +1,19 @@
 """Ports, addresses and the clock are judged by what was found, with what to do."""
 
+import os
 import socket
+from pathlib import Path
 
 import pytest
 import trio
 
-from p2pool.drivers.checks.network import address_check, clock_check, judge_clock, port_checks
+from p2pool.drivers.checks.network import (
+    address_check,
+    clock_check,
+    judge_clock,
+    port_checks,
+    socket_check,
+)
 from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.reachability.identify import Reachability, observed_host
 from p2pool.model.ids import PeerKey
@@ -24,6 +32,25 @@ def test_a_port_that_is_taken_is_told_and_a_free_one_passes() -> None:
     assert (first.verdict, second.verdict) == (Verdict.FAIL, Verdict.PASS)
     assert f"sport = :{port}" in first.todo
     assert api.verdict is Verdict.FAIL
+
+
+def test_what_lies_in_the_place_of_the_socket_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file, and another user's socket, which the agent would not touch; its own is no trouble."""
+    path = tmp_path / "api.sock"
+    assert socket_check(tmp_path).verdict is Verdict.PASS
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    assert socket_check(tmp_path).verdict is Verdict.PASS
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert "another user" in socket_check(tmp_path).found
+    path.unlink()
+    path.write_text("")
+    assert (socket_check(tmp_path).verdict, "Remove" in socket_check(tmp_path).todo) == (
+        Verdict.FAIL,
+        True,
+    )
 
 
 def test_an_address_that_is_no_multiaddr_fails_with_an_example() -> None:

@@ -21,14 +21,16 @@ import attrs
 
 from p2pool.drivers.config.schema import ApiConfig
 from p2pool.model import limits
-from p2pool.model.data_dir import API_TOKEN_FILE, API_URL_FILE
+from p2pool.model.data_dir import API_SOCKET_FILE, API_TOKEN_FILE, API_URL_FILE
 from tests.docs.markdown import Document
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "p2pool"
 TOPS = ("p2pool", "tests", "docs", "abi", "bootstrap", "packaging", r"\.ci")
 FLOORS = frozenset(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
-NO_MODULES = {API_URL_FILE, API_TOKEN_FILE} | {f"api.{f.name}" for f in attrs.fields(ApiConfig)}
+NO_MODULES = {API_URL_FILE, API_TOKEN_FILE, API_SOCKET_FILE} | {
+    f"api.{f.name}" for f in attrs.fields(ApiConfig)
+}
 """Named like modules of a floor: files of the data directory, and keys of the configuration."""
 PLACEHOLDER = r"\b(?:TOPIC|NAME|VERSION|FOLDER)\b"
 FILES = (".json", ".toml", ".md", ".py", ".txt", ".db", ".key")

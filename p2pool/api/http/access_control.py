@@ -13,10 +13,13 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from p2pool.api.http.head import one_spelling, split_host
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem
 from p2pool.model import limits
 
 OPEN_PATHS = frozenset({"/v1/health"})
+PLACE = "p2pool.place"
+"""Under this name a scope's extensions hold the place of its connection."""
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -29,7 +32,7 @@ class AccessControl:
         assert len(token) >= 32, "a token that can be guessed"
         self._app, self._any_ip = app, any_ip
         self._token = token.encode()
-        self._hosts = LOOPBACK_NAMES | {host.lower() for host in hosts}
+        self._hosts = LOOPBACK_NAMES | set(map(one_spelling, hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or pass on."""
@@ -40,13 +43,22 @@ class AccessControl:
             await self._app(scope, receive, send)
 
     def _refusal(self, scope: Any) -> Problem | None:
-        """Why a request may not pass, None if it may."""
+        """Why a request may not pass, None if it may. Its connection keeps its place for having
+        shown the token."""
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         hosts = [value for name, value in headers if name.lower() == b"host"]
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+        found = split_host(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+        if found is None:
+            hint = "Write it as HOST or HOST:PORT, once."
+            return problem("malformed", 400, "The Host header names no host.", hint)
+        if not self._is_ours(found[0]):
             hint = "Use 127.0.0.1, localhost, or a name in [api] hosts of the agent."
             return problem("not-for-us", 421, "The Host header names another machine.", hint)
-        if scope["path"] not in OPEN_PATHS and not self._has_token(headers):
+        if self._has_token(headers):
+            place = scope.get("extensions", {}).get(PLACE)
+            if place is not None:
+                place.show()
+        elif scope["path"] not in OPEN_PATHS:
             hint = "Send 'Authorization: Bearer TOKEN'; api.token in its data directory holds it."
             return problem("not-allowed", 401, "The token is missing or wrong.", hint)
         most = limits.API_BODY_MAX_BYTES
@@ -56,8 +68,7 @@ class AccessControl:
                 return problem("malformed", 413, f"The body is longer than {most} bytes.")
         return None
 
-    def _is_ours(self, value: bytes) -> bool:
-        name = host_name(value.decode("latin-1"))
+    def _is_ours(self, name: str) -> bool:
         if name in self._hosts:
             return True
         if not self._any_ip:
@@ -73,14 +84,6 @@ class AccessControl:
         scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
         good = hmac.compare_digest(token.strip(), self._token)
         return good and scheme.lower() == b"bearer"
-
-
-def host_name(text: str) -> str:
-    """The name in a Host header or bind address, without port or brackets."""
-    text = text.strip().lower()
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.rpartition(":")[0] if text.count(":") == 1 else text
 
 
 async def send_problem(send: Send, document: Problem) -> None:

@@ -1,134 +1,337 @@
-"""A connection of the listening side: anycorn's, hardened and cheaper.
+"""One connection of the listening side: h11 and an ASGI application, one request after the other.
 
-Hardened: it ignores requests to upgrade, and gives up a send that the client does not read.
-Cheaper, because a write of the pool spends half of its time here: one task watches an idle
-connection for all of its life, where the base starts and cancels one for each request; and the head
-of an answer goes out together with its body if that follows at once.
+Intuition: one task reads a head, has it answered, and reads the next. While it answers it reads
+nothing but that request's body, so a client that does not read its answers stops itself; a stream
+alone looks whether its reader is still there. What a request costs here is h11 and two calls to the
+system: a write of the pool once spent half of its time in the server.
+
+Invariants: whatever is wrong with a request is answered, as a problem document, and then the
+connection ends: after a fault nobody knows where the next request begins. A head, a body, what
+comes ahead of an answer, and every wait has a bound. Upgrades are ignored (RFC 9110, 7.8). No
+failure gets out of a connection but to its log.
 """
 
-import math
+import email.utils
+import fcntl
+import socket
+import termios
+from collections.abc import MutableMapping
 from typing import Any
 
-import anyio
-import anyio.abc
+import attrs
 import h11
-from anycorn.events import Closed, RawData, Updated
-from anycorn.protocol.events import Request as StreamRequest
-from anycorn.protocol.h11 import STREAM_ID, H11Protocol
-from anycorn.protocol.http_stream import HTTPStream
-from anycorn.task_group import TaskGroup
-from anycorn.tcp_server import TCPServer
-from anycorn.utils import parse_socket_addr
+import structlog
+import trio
+from litestar.types import ASGIApp
 
+from p2pool.api.http.access_control import PLACE
+from p2pool.api.http.head import Fault, Target, fault_from, fault_in, fault_of, target_of
+from p2pool.api.http.places import SLOW_HEAD, Place, Places
+from p2pool.api.http.problems import MEDIA_TYPE, body_of, headers_of, problem
+from p2pool.api.http.turns import Turns
 from p2pool.model import limits
 
+_BODILESS = {204, 304}
+_CODES = {408: "unavailable", 500: "internal", 503: "overloaded"}
 
-class Connection(TCPServer):  # type: ignore[misc]  # anycorn is read without types
-    """A connection of anycorn's whose sends end."""
+Message = MutableMapping[str, Any]
 
-    def __init__(self, *arguments: Any) -> None:
-        """As the base."""
-        super().__init__(*arguments)
-        self._busy = False
-        self._watching = anyio.CancelScope()
-        self._idling = anyio.CancelScope()
-        self._rested = anyio.Event()
+_log = structlog.get_logger("p2pool.api")
+
+
+@attrs.frozen
+class Server:
+    """What all connections share."""
+
+    app: ASGIApp
+    places: Places
+    turns: Turns = attrs.Factory(Turns)
+
+
+class Connection:
+    """A connection; `run` returns when no more can be asked on it."""
+
+    def __init__(
+        self, server: Server, stream: trio.abc.Stream, raw: trio.socket.SocketType, place: Place
+    ) -> None:
+        """`stream`: for what is said; `raw`: the socket under it."""
+        self._server, self._stream, self._raw, self._place = server, stream, raw, place
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.API_HEAD_MAX_BYTES)
+        self._tls = isinstance(stream, trio.SSLStream)
+        self._client = _peer(raw)
+        self._answering = trio.CancelScope()
+        self._start: h11.Response | None = None
+        self._method, self._bodiless = b"", False
+        self._fault: Fault | None = None
+        self._body_over = self._gone = self._refused = False
+        self._came = 0  # Bytes of the body as it is sent, and of what comes after it.
+        self._is_ahead, self._ahead = False, 0
 
     async def run(self) -> None:
-        """Speak HTTP/1.1 until one side closes."""
-        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        try:
-            client = parse_socket_addr(raw.family, raw.getpeername())
-            server = parse_socket_addr(raw.family, raw.getsockname())
-            async with TaskGroup() as group:
-                self._task_group = group
-                self.protocol = _Http11(
-                    *(self.app, self.config, self.context, group, {}, client, server),
-                    *(self.protocol_send, None),
-                )
-                await self.protocol.initiate()
-                group.spawn(self._watch)
-                await self._read_data()
-                # The client can ask no more: open answers end, nobody watches.
-                self._watching.cancel()
-        except OSError:
-            pass  # The client is gone.
-        finally:
-            await self._close()
+        """Answer until one side has enough."""
+        again = True
+        while again and (request := await self._request()) is not None:
+            await self._answer(*request)
+            again = self._again()
+        if (self._refused or not again) and not self._gone:
+            await self._linger()
 
-    async def protocol_send(self, event: Any) -> None:
-        """As the base, but gives up what a client does not read."""
-        if isinstance(event, Updated):
-            self._busy = not event.idle
-            self._idling.deadline = self._idle_until()
-            self._rested.set()
-            return
-        if not isinstance(event, RawData):
-            await super().protocol_send(event)
-            return
-        try:
-            with anyio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
-                async with self.send_lock:
-                    await self.stream.send(event.data)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError, TimeoutError):
-            await anyio.aclose_forcefully(self.stream)
-            await self.protocol.handle(Closed())
+    async def dismiss(self) -> None:
+        """The place went to somebody else: tell a client that has begun to ask."""
+        if self._h11.our_state is h11.SEND_RESPONSE or self._h11.trailing_data[0]:
+            detail = "The agent has too many connections, and closed this one."
+            await self._refuse(Fault(503, detail, "Try again, with the token at once."))
 
-    def _idle_until(self) -> float:
-        """When to close a connection that idles from now on."""
-        return math.inf if self._busy else anyio.current_time() + self.config.keep_alive_timeout
+    # --- the head -------------------------------------------------------------------------------
 
-    async def _watch(self) -> None:
-        """Close a connection that idles too long, or that the ending server takes no more from."""
-        with self._watching:
-            while True:
-                with anyio.CancelScope(deadline=self._idle_until()) as self._idling:
-                    await self.context.terminated.wait()
-                if not self._busy:
-                    break
-                # The server ends: open answers go first.
-                self._rested = anyio.Event()
-                await self._rested.wait()
-            await self._initiate_server_close()
-
-
-class _Http11(H11Protocol):  # type: ignore[misc]
-    """HTTP/1.1 that ignores requests to upgrade."""
-
-    _head = b""
-
-    async def _send_h11_event(self, event: Any) -> None:
-        """As the base, but a head waits for its body if that has a length, and so follows."""
-        try:
-            data = self.connection.send(event)
-        except h11.LocalProtocolError:
-            if self.connection.their_state is not h11.ERROR:
-                raise
-            return
-        data = self._head + (data or b"")
-        follows = isinstance(event, h11.Response) and any(
-            name == b"content-length" for name, _ in event.headers
+    async def _request(self) -> tuple[h11.Request, Target] | None:
+        """The next request; None where there is none, or none that could be answered."""
+        self._place.rest()
+        patience_ms = (
+            limits.API_IDLE_TIMEOUT_MS if self._place.known else limits.API_HEAD_TIMEOUT_MS
         )
-        self._head = data if follows else b""
-        if data and not follows:
-            await self.send(RawData(data=data))
+        with trio.CancelScope(deadline=trio.current_time() + patience_ms / 1000) as waiting:
+            self._place.waiting = waiting
+            if self._server.places.ending:
+                waiting.cancel()
+            found = await self._head()
+            if not isinstance(found, Fault):
+                return found
+            await self._refuse(found)
+            return None
+        if self._h11.trailing_data[0]:
+            self._server.places.note(SLOW_HEAD)
+            slow = Fault(408, "The head did not arrive in time.", "Send it without pauses.")
+            await self._refuse(slow)
+        return None
 
-    async def _check_protocol(self, event: Any) -> None:
-        """Neither h2c nor prior-knowledge HTTP/2."""
+    async def _head(self) -> tuple[h11.Request, Target] | Fault | None:
+        judged = 0
+        while True:
+            coming = self._h11.trailing_data[0]
+            if coming and (fault := fault_in(coming, judged)) is not None:
+                return fault
+            judged = len(coming)
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                return fault_from(error)
+            if isinstance(event, h11.Request):
+                self._method = event.method
+                if (wrong := fault_of(event)) is not None:
+                    return wrong
+                target = target_of(event)
+                return target if isinstance(target, Fault) else (event, target)
+            if event is not h11.NEED_DATA:
+                return None  # They closed.
+            if not await self._read():
+                self._gone = not self._h11.trailing_data[0]
 
-    async def _create_stream(self, request: Any) -> None:
-        self.stream = HTTPStream(
-            *(self.app, self.config, self.context, self.task_group, self.client, self.server),
-            *(self.stream_send, STREAM_ID, self.tls),
-        )
-        await self.stream.handle(
-            StreamRequest(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode(),
-                method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
-                state=self.connection_state,
+    async def _read(self) -> bool:
+        """Take what comes next; false at its end."""
+        try:
+            data = await self._stream.receive_some(limits.API_READ_MAX_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._gone = True
+            data = b""
+        self._h11.receive_data(bytes(data))
+        self._came += len(data)
+        return bool(data)
+
+    # --- the answer -----------------------------------------------------------------------------
+
+    async def _answer(self, request: h11.Request, target: Target) -> None:
+        """Have a request answered; a failure, too, is an answer."""
+        self._place.work()
+        self._start, self._fault, self._body_over, self._came = None, None, False, 0
+        self._ahead = self._ahead + 1 if self._is_ahead else 0
+        scope = self._scope(request, target)
+        with trio.CancelScope() as self._answering:
+            if self._is_ahead:
+                async with self._server.turns.next():
+                    await self._run_app(scope)
+            else:
+                await self._run_app(scope)
+        if self._h11.our_state is h11.SEND_RESPONSE:
+            await self._refuse(
+                self._fault or Fault(500, "The agent failed to answer.", "Its log says more.")
             )
-        )
-        self.keep_alive_requests += 1
+
+    async def _run_app(self, scope: Any) -> None:
+        try:
+            await self._server.app(scope, self._receive, self._send)  # type: ignore[arg-type]
+        except Exception as error:  # noqa: BLE001
+            _log.error("api_answer_failed", path=scope["path"], exc_info=error)
+
+    def _scope(self, request: h11.Request, target: Target) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.1"},
+            "http_version": request.http_version.decode(),
+            "method": request.method.decode(),
+            "scheme": "https" if self._tls else "http",
+            "path": target.path,
+            "raw_path": target.raw_path,
+            "query_string": target.query,
+            "root_path": "",
+            "headers": list(request.headers),
+            "client": self._client,
+            "server": None,
+            "state": {},
+            "extensions": {PLACE: self._place},
+        }
+
+    async def _receive(self) -> Message:
+        """The next piece of the body; after it, that the client is gone."""
+        if self._body_over:
+            await self._until_gone()
+            return {"type": "http.disconnect"}
+        if self._h11.they_are_waiting_for_100_continue:
+            await self._write(
+                self._h11.send(h11.InformationalResponse(status_code=100, headers=[]))
+            )
+        body = bytearray()
+        while True:
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                await self._give_up(fault_from(error))
+            if isinstance(event, h11.Data):
+                body += event.data
+            elif event is h11.NEED_DATA and body:
+                return {"type": "http.request", "body": bytes(body), "more_body": True}
+            elif event is h11.NEED_DATA:
+                await self._read()
+                if self._came > limits.API_CHUNKS_MAX_BYTES:
+                    await self._give_up(Fault(413, "The body is too long."))
+            else:
+                if isinstance(event, h11.EndOfMessage) and event.headers:
+                    await self._give_up(Fault(400, "Nobody reads trailers.", "Send none."))
+                self._body_over = True
+                return {"type": "http.request", "body": bytes(body), "more_body": False}
+
+    async def _until_gone(self) -> None:
+        """Return when the client has closed. What it sends meanwhile is kept up to a bound."""
+        held = len(self._h11.trailing_data[0])
+        while held < limits.API_AHEAD_MAX_BYTES:
+            before = self._came
+            if not await self._read():
+                return
+            held += self._came - before
+        await trio.sleep_forever()
+
+    async def _give_up(self, fault: Fault | None) -> None:
+        """End the application from within; a fault is answered if nothing was so far."""
+        self._fault = fault
+        self._gone = fault is None
+        self._answering.cancel()
+        await trio.sleep_forever()
+
+    async def _send(self, message: Message) -> None:
+        """The head of an answer waits for the first piece of its body, and goes out with it."""
+        if message["type"] == "http.response.start":
+            if self._h11.our_state is not h11.SEND_RESPONSE:
+                raise RuntimeError("an answer has begun already")
+            self._start = self._response(int(message["status"]), message.get("headers", ()))
+            return
+        data = b""
+        if self._start is not None:
+            # A client that waits for its answers has sent nothing more by now.
+            self._is_ahead = self._has_more()
+            data = self._h11.send(self._start) or b""
+            self._start = None
+        body = message.get("body", b"")
+        if body and not self._bodiless:
+            data += self._h11.send(h11.Data(data=bytes(body))) or b""
+        if not message.get("more_body", False):
+            data += self._h11.send(h11.EndOfMessage()) or b""
+        if data:
+            await self._write(data)
+
+    def _response(self, status: int, headers: Any) -> h11.Response:
+        told = [*headers, (b"date", email.utils.formatdate(usegmt=True).encode())]
+        if self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending:
+            told.append((b"connection", b"close"))
+        self._bodiless = self._method == b"HEAD" or status in _BODILESS
+        return h11.Response(status_code=status, headers=told)
+
+    def _has_more(self) -> bool:
+        """Whether more was sent than the request."""
+        if self._h11.trailing_data[0]:
+            return True
+        unread = fcntl.ioctl(self._raw.fileno(), termios.FIONREAD, bytes(4))
+        return any(unread)
+
+    async def _write(self, data: bytes | None) -> None:
+        """Send; who takes nothing for too long is gone."""
+        try:
+            with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
+                await self._stream.send_all(data or b"")
+        except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._give_up(None)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _again(self) -> bool:
+        """Make ready for another request; false where there can be none."""
+        if self._gone or self._refused:
+            return False
+        try:
+            while self._h11.their_state is h11.SEND_BODY:
+                if self._h11.next_event() is h11.NEED_DATA:
+                    return False  # A body that nobody reads is still coming.
+        except h11.RemoteProtocolError:
+            return False
+        if (self._h11.our_state, self._h11.their_state) != (h11.DONE, h11.DONE):
+            return False
+        self._h11.start_next_cycle()
+        return True
+
+    async def _refuse(self, fault: Fault) -> None:
+        """Say what was wrong, and that nothing more is answered here."""
+        self._refused = True
+        if self._gone or self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        code = _CODES.get(fault.status, "malformed")
+        document = problem(code, fault.status, fault.detail, fault.hint)
+        body = body_of(document)
+        headers = {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
+        headers |= headers_of(document)
+        told = [(name.encode(), value.encode()) for name, value in headers.items()]
+        data = self._h11.send(self._response(fault.status, told)) or b""
+        if not self._bodiless:
+            data += self._h11.send(h11.Data(data=body)) or b""
+        data += self._h11.send(h11.EndOfMessage()) or b""
+        with trio.move_on_after(limits.API_LINGER_MS / 1000):
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self._gone = True
+
+    async def _linger(self) -> None:
+        """Drop what still comes, for a moment: closed over unread bytes, a connection takes its
+        last answer with it."""
+        self._place.rest()
+        with trio.move_on_after(limits.API_LINGER_MS / 1000):
+            try:
+                if isinstance(self._stream, trio.SocketStream):
+                    await self._stream.send_eof()
+                if not self._tls or self._has_more():
+                    await self._drop()
+                if self._tls:
+                    await self._stream.aclose()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # They closed first.
+
+    async def _drop(self) -> None:
+        left = limits.API_BODY_MAX_BYTES
+        while left > 0 and (data := await self._stream.receive_some(limits.API_READ_MAX_BYTES)):
+            left -= len(data)
+
+
+def _peer(raw: trio.socket.SocketType) -> tuple[str, int] | None:
+    """Address and port of the other side; None if it has none, or is gone already."""
+    try:
+        return raw.getpeername()[:2] if raw.family != socket.AF_UNIX else None
+    except OSError:
+        return None

@@ -11,6 +11,8 @@ import trio
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 _NO_METHOD = "(none)"
+ANY = b"DELETE, GET, HEAD, OPTIONS, POST"
+"""What the routes take, taken together: `OPTIONS *` asks about none of them."""
 
 
 class Methods:
@@ -27,21 +29,40 @@ class Methods:
         if method not in ("HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
+        if asked["path"] == "*":
+            await _answer_empty(send, ANY)
+            return
         with trio.CancelScope() as rest:
+            refused = False
 
             async def head_only(message: Any) -> None:
-                if message["type"] != "http.response.start":
+                nonlocal refused
+                began = message["type"] == "http.response.start"
+                # To OPTIONS a refusal is the whole answer, with its body.
+                refused |= began and method == "OPTIONS" and message["status"] != 405
+                if refused:
+                    await send(message)
                     return
-                if method == "OPTIONS" and message["status"] == 405:
-                    kept = [(name, value) for name, value in message["headers"] if name == b"allow"]
-                    message = {**message, "status": 204, "headers": kept}
-                await send(message)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                if not began:
+                    return
+                if method == "OPTIONS":
+                    allow = next(value for name, value in message["headers"] if name == b"allow")
+                    await _answer_empty(send, allow)
+                else:
+                    await send(message)
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
                 rest.cancel()
 
             instead = "GET" if method == "HEAD" else _NO_METHOD
             changed: Any = {**asked, "method": instead}
             await self._app(changed, receive, head_only)
+
+
+async def _answer_empty(send: Send, allow: bytes) -> None:
+    """What may be asked, and nothing else."""
+    headers = [(b"allow", allow)]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def allowed(methods: str) -> str:

@@ -106,7 +106,10 @@ def problems_of(view: View) -> tuple[str, ...]:
 async def agent(state: State) -> AgentAnswer:
     """This agent."""
     view = port_of(state).view()
-    return AgentAnswer(meta_of(view), agent_of(view))
+    told = agent_of(view)
+    return AgentAnswer(
+        meta_of(view), attrs.evolve(told, warnings=told.warnings + state.places.warnings())
+    )
 
 
 @get("/v1/health", summary="Whether the process answers; needs no token", security=[])

@@ -43,6 +43,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
         write_pairs(
             [
                 ("agent", client.url),
+                *([("socket", str(client.socket))] if client.socket else []),
                 ("node", one["node_id"]),
                 ("peer", one["peer_id"]),
                 ("store", one["store_id"]),

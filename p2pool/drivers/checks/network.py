@@ -8,9 +8,12 @@ answers of the chain's endpoints.
 """
 
 import ipaddress
+import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from statistics import median
 
 import requests
@@ -23,6 +26,7 @@ from p2pool.drivers.net.peers.addresses import (
     expand_wildcards,
 )
 from p2pool.model import limits
+from p2pool.model.data_dir import API_SOCKET_FILE
 from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.model.machine.checks import Check, Group, Verdict
 
@@ -59,6 +63,23 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
     else:
         checks.append(Check(Group.NETWORK, "api port", Verdict.PASS, f"{api_bind} is free"))
     return checks
+
+
+def socket_check(directory: Path) -> Check:
+    """Whether the agent can have its unix socket, by which this machine's commands go."""
+    path = directory / API_SOCKET_FILE
+    try:
+        there = os.lstat(path)
+    except OSError:
+        return Check(Group.NETWORK, "api socket", Verdict.PASS, f"{path} is free")
+    if not stat.S_ISSOCK(there.st_mode):
+        found, todo = f"{path} is no socket", "Remove it: the agent makes a socket there."
+    elif there.st_uid != os.geteuid():
+        found = f"{path} belongs to another user ({there.st_uid})"
+        todo = "Remove it, or run the agent as that user."
+    else:
+        return Check(Group.NETWORK, "api socket", Verdict.PASS, f"{path} is this user's")
+    return Check(Group.NETWORK, "api socket", Verdict.FAIL, found, todo=todo)
 
 
 def ports_to_dial(listen: tuple[str, ...], announce: tuple[str, ...]) -> tuple[int, ...]:

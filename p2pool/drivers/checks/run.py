@@ -71,7 +71,8 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
                 found[group] = await _software(subject, hardware)
             case Group.NETWORK:
                 listed = read_bootstrap(pool.data_uri) if pool is not None else ()
-                found[group] = await _network(config, listed)
+                local = network.socket_check(subject.directory)
+                found[group] = [*await _network(config, listed), local]
             case Group.CHAIN:
                 told = await onchain.chain_checks(
                     config, pool, subject.node_id, subject.provider, len(hardware.gpus)

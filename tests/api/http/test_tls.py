@@ -1,17 +1,12 @@
 """With a certificate the API speaks TLS, and clients check whom they speak to."""
 
-import datetime
-import ipaddress
 from pathlib import Path
 
 import pytest
 import trio
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from p2pool.api.server import ApiSettings, _fingerprint, serve_api
+from p2pool.api.listeners import ApiSettings, fingerprint
+from p2pool.api.server import serve_api
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
 from p2pool.model.errors import Misconfigured
@@ -20,44 +15,6 @@ from tests.api.fakes import FakePort
 
 TOKEN = "t" * 43
 thread = trio.to_thread.run_sync
-
-
-def made(directory: Path, name: x509.GeneralName) -> tuple[Path, Path]:
-    """A certificate of its own making for a name, and its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pool test")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path, private = directory / "certificate.pem", directory / "key.pem"
-    path.write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return path, private
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """One for 127.0.0.1."""
-    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    return made(tmp_path_factory.mktemp("tls"), address)
-
-
-@pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """One for the name under which others reach the agent."""
-    return made(tmp_path_factory.mktemp("tls"), x509.DNSName("agent.example"))
 
 
 async def test_any_address_may_be_listened_on_with_tls(
@@ -105,6 +62,7 @@ async def test_who_goes_by_the_directory_needs_no_name_of_the_certificate(
     sent. Who goes by the URL of that directory is served too; the file goes with the API."""
     settings = ApiSettings("127.0.0.1:0", certificate=elsewhere[0], private_key=elsewhere[1])
     async with serving(tmp_path, settings) as served:
+        (tmp_path / "api.sock").unlink()  # Commands would go by it, without TLS.
         by_directory = find_agent(str(tmp_path), {})
         assert len(await thread(AgentClient.of(by_directory).nodes)) == 2
         by_url = find_agent(served.url, {"P2POOL_DATA_DIR": str(tmp_path)})
@@ -113,7 +71,7 @@ async def test_who_goes_by_the_directory_needs_no_name_of_the_certificate(
             await thread(served.client.nodes)
         shown = tmp_path / "api.certificate"
         assert shown.stat().st_mode & 0o077 == 0
-        shown.write_text(_fingerprint(certificate[0]))
+        shown.write_text(fingerprint(certificate[0]))
         with pytest.raises(Misconfigured, match="another certificate"):
             await thread(AgentClient.of(find_agent(str(tmp_path), {})).nodes)
     assert not shown.exists()

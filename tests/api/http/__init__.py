@@ -1,0 +1,1 @@
+"""Tests of the listening side: connections, heads, methods, negotiation."""
