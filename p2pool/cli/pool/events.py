@@ -76,9 +76,9 @@ def kept(client: AgentClient, after: str, newest: str) -> Iterator[Answer]:
     if _place(after) == _place(newest):
         return
     for one in client.events(after):
-        if after == _BEGINNING and one["kind"] == "gap":
-            continue  # All that it keeps was asked for.
-        if _place(one["id"]) <= _place(newest):
+        # Without an id all that it keeps was asked for: then a gap at its beginning is none.
+        asked = after != _BEGINNING or one["kind"] != "gap"
+        if asked and _place(one["id"]) <= _place(newest):
             yield one
         if _place(one["id"]) >= _place(newest):
             return

@@ -66,6 +66,15 @@ async def test_an_id_that_is_none_or_of_the_future(commands: Commands, served: S
     assert isinstance(done.exception, Stale)
 
 
+async def test_where_nothing_is_kept_it_ends(commands: Commands, served: Served) -> None:
+    """An agent that has just taken a snapshot has told a gap, and nothing since."""
+    served.port.newest, served.port.happened = GAP.id, [GAP]
+    done = await commands(events, signs=False)
+    assert (done.stdout, done.stderr, done.exit_code) == ("", "", 0)
+    done = await commands(events, "--after", "1.2.0", signs=False)
+    assert (done.exit_code, "are missing" in done.stderr) == (0, True)
+
+
 class Restarting:
     """An agent that tells some events and goes away; its next runs go on after an id."""
 
