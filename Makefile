@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts upgrade-from bench format abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts upgrade-from bench format lock abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -64,6 +64,9 @@ format: setup-dev ## format the sources with ruff
 
 docs: setup-dev ## write anew what of docs/ is made from the code: tables, references, vectors
 	$(PY) -m tests.docs
+
+lock: ## requirements.lock anew from pyproject.toml: what is in it stays; UPGRADE=1 takes the newest
+	python3 packaging/lock.py $(if $(UPGRADE),--upgrade)
 
 abi: ## compile abi/src to abi/*.json (needs node and npm)
 	node abi/build.mjs

@@ -48,7 +48,8 @@ UNREACHABLE = re.compile(
 )
 HOST = re.compile(r"host='([^']+)'(?:, port=(\d+))?|https?://([^/\s'\")]+)")
 REFUSED = re.compile(r"(\d{3}) (?:Client|Server) Error")
-BROKEN = re.compile(r"IncompleteRead|Connection broken|DO NOT MATCH THE HASHES|BadZipFile")
+BROKEN = re.compile(r"IncompleteRead|Connection broken|BadZipFile")
+OTHER_FILE = re.compile(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)(?: from (\S+))?", re.DOTALL)
 OTHER_PYTHON = re.compile(r"requires a different Python: (\S+) not in '([^']+)'")
 NO_MATCH = re.compile(
     r"(?:No matching distribution found for|satisfies the requirement) ([^\s;(]+)"
@@ -169,6 +170,19 @@ def _network(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     )
 
 
+def _other_file(told: str, _: int, __: Sequence[Path]) -> Cause | None:
+    """What came is not what was named, by its hash: nothing of it was installed."""
+    found = OTHER_FILE.search(told)
+    if found is None:
+        return None
+    where = f" ({found[2]})" if found[2] else ""
+    return Cause(
+        f"{found[1]} is not the file that is expected{where}: it was cut short on its way, or "
+        "somebody has changed it",
+        "try again; if it stays so, do not install it, and see SECURITY.md",
+    )
+
+
 def _broken(told: str, _: int, __: Sequence[Path]) -> Cause | None:
     if not BROKEN.search(told):
         return None
@@ -263,7 +277,7 @@ _Find = Callable[[str, int, Sequence[Path]], Cause | None]
 IN_ORDER: tuple[_Find, ...] = (
     # The output also has attempts that failed and were repeated: other causes precede the network.
     _disk_full, _not_allowed, _colon, _no_constraints, _no_ssl, _no_compiler,
-    _network, _broken, _not_built, _no_match, _killed, _little_room, _no_pip,
+    _network, _other_file, _broken, _not_built, _no_match, _killed, _little_room, _no_pip,
 )  # fmt: skip
 
 

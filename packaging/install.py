@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -37,6 +38,9 @@ BEGUN = VENV / "begun"
 LOG = VENV / "install.log"
 PYTHON = VENV / "bin" / "python"
 WHEELS = ROOT / "packaging" / "wheels"
+LOCK = ROOT / "requirements.lock"
+LOCKED_PYTHONS = ((3, 11), (3, 13))
+LOCKED_MACHINES = ("x86_64", "aarch64")
 SIZE_BYTES = 450 * 1024 * 1024
 """The size of a complete environment, with room for what pip unpacks on the way."""
 FILES = 15_000
@@ -64,7 +68,7 @@ def base_python() -> str:
 
 
 def source_digest() -> str:
-    """A digest of the environment's sources: the requirements, and our wheels.
+    """A digest of the environment's sources: the requirements, their hashes, and our wheels.
 
     pyproject.toml also has tool settings, which do not change what is installed.
     """
@@ -74,6 +78,8 @@ def source_digest() -> str:
         parts = [told.get("build-system"), told.get("project"), told.get("tool", {}).get("hatch")]
         text = json.dumps(parts, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode())
+    if LOCK.exists():
+        digest.update(LOCK.read_bytes())
     for wheel in sorted(WHEELS.glob("*.whl")):
         digest.update(wheel.name.encode() + b"\0" + wheel.read_bytes())
     return digest.hexdigest()
@@ -284,6 +290,17 @@ def check_whole(extras: list[str]) -> None:
         )
 
 
+def why_unlocked() -> str | None:
+    """Why the environment's packages cannot be those that the lock names; None if they can."""
+    (first, last), version = LOCKED_PYTHONS, version_of_venv()
+    if version is not None and not first <= version <= last:
+        return f"it is for Python 3.{first[1]} to 3.{last[1]}, and this is 3.{version[1]}"
+    here = f"{platform.system()} on {platform.machine()}"
+    if platform.system() != "Linux" or platform.machine() not in LOCKED_MACHINES:
+        return f"it is for Linux on {' and '.join(LOCKED_MACHINES)}, and this is {here}"
+    return None
+
+
 def install(progress: Progress, extras: list[str]) -> None:
     """Install p2pool and its requirements into `.venv`."""
     pip = [str(PYTHON), "-m", "pip", "install"]
@@ -301,8 +318,14 @@ def install(progress: Progress, extras: list[str]) -> None:
     wanted = f".[{','.join(extras)}]" if extras else "."
     progress.phase("asking the registry what p2pool requires")
     links = ["--find-links", str(WHEELS.relative_to(ROOT))]
-    command = [*pip, "--retries", "3", "--prefer-binary", *links, "--editable", wanted]
-    run(progress, command, settings)
+    command = [*pip, "--retries", "3", "--prefer-binary", *links]
+    if LOCK.exists():
+        if (why := why_unlocked()) is None:
+            run(progress, [*command, "--require-hashes", "-r", LOCK.name], settings)
+            BEGUN.touch()
+        else:
+            progress.line(f"{LOCK.name} is not used: {why}")
+    run(progress, [*command, "--editable", wanted], settings)
     name_relatively()
     check_whole(extras)
     # libp2p brings trio_typing, whose stubs of an old trio hide trio's own types from mypy.

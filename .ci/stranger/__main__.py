@@ -118,6 +118,7 @@ def wheel(directory: Path, *, shared: bool) -> None:
     python = shlex.quote(sys.executable)
     wheels = stranger.directory / "wheels"
     shutil.copytree(ROOT / "packaging" / "wheels", wheels)
+    shutil.copy(ROOT / "requirements.lock", stranger.directory)
     caches = stranger.directory / "home" / ".cache" / "pip"
     stranger.environment |= {"PIP_CACHE_DIR": str(caches), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     pip = f"{python} -m pip"
@@ -129,7 +130,10 @@ def wheel(directory: Path, *, shared: bool) -> None:
     stranger.environment["PATH"] = f"{stranger.directory}/bare/bin:{tools}"
     built = next(wheels.glob("p2pool-*.whl")).name
     stranger.does("python -m pip install -q --upgrade pip", directory)
-    stranger.does(f"python -m pip install -q --find-links wheels wheels/{built}", directory)
+    # As docs/operating.md says: each dependency by its hash, then p2pool and nothing else.
+    hashed = "python -m pip install -q --require-hashes --only-binary :all:"
+    stranger.does(f"{hashed} --find-links wheels -r requirements.lock", directory)
+    stranger.does(f"python -m pip install -q --no-deps wheels/{built}", directory)
     stranger.does("python -m pip check", directory)
     stranger.does(f"python -c {shlex.quote(HELPER_IMAGES)}", directory)
     stranger.leaves_nothing_by("p2pool dev demo", stranger.home)

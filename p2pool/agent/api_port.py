@@ -1,13 +1,12 @@
 """The agent as its API sees it: the latest view, requests, events, log lines and metrics."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
 
 import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.event_hub import EventHub, EventId
+from p2pool.agent.event_hub import EventHub
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
@@ -19,9 +18,16 @@ from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
-from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogEndsCommand, SubmitCommand
+from p2pool.model.ports.agent import (
+    Accepted,
+    Ask,
+    EventStream,
+    LogEnds,
+    LogEndsCommand,
+    SubmitCommand,
+)
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
-from p2pool.model.ports.view import Event, View
+from p2pool.model.ports.view import EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
 from p2pool.wire.signers import SignerCache
 
@@ -41,9 +47,10 @@ class AgentApi:
         """Pool questions go to the loop's node, machine questions to its runtime."""
         self._runtime = runtime
         self._log_streams = logs
-        self.event_hub = EventHub()
         # Those that the API ended by itself, by why it did.
         self.connections: Counter[str] = Counter()
+        held = loop.node.context.pool_log
+        self.event_hub = EventHub(held.window, lambda: held.applied_place, loop.wait_stepped)
         self._loop = loop
         self._metrics = metrics
         self._signers = SignerCache(loop.node.context.config.pool)
@@ -130,9 +137,9 @@ class AgentApi:
         """Why a node's copies of a task ended or did not start, in full."""
         return await self._log_streams.reasons_of(task_id, where)
 
-    def events(self, after: EventId | None) -> AsyncIterator[Event]:
+    async def events(self, after: EventId | None) -> EventStream:
         """Events after an id (None: from now on)."""
-        return self.event_hub.listen(after)
+        return await self.event_hub.listen(after)
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

@@ -1,28 +1,45 @@
-"""The node's recent events, kept for API watchers."""
+"""The node's events for API watchers: those that it keeps, then the next ones.
 
-from collections.abc import AsyncIterator
+Intuition: a reader names the last event that it saw. Whatever it missed since comes first, and
+where this node lost some of that, a `gap` says so and up to where. An id that this node has not
+reached may come from a faster agent, or from this one before its restart: the reader waits a moment
+for it, and is refused after that.
+
+Invariants: each reader gets each event once, in order; nothing is told before the write that it
+relies on.
+Source: docs/design/api.md, "Events".
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
+from p2pool.core.log.event_window import EventWindow, gap, id_text
 from p2pool.model import limits
-from p2pool.model.bounded_tables import BoundedDict
-from p2pool.model.errors import Overloaded
-from p2pool.model.ports.view import Event
-
-EventId = tuple[int, int, int]
+from p2pool.model.errors import Overloaded, Stale
+from p2pool.model.ports.agent import EventStream
+from p2pool.model.ports.view import Event, EventId
 
 
 class EventHub:
-    """The latest events, and the listeners for the next ones."""
+    """The listeners, and what they may be told of the node's events."""
 
-    def __init__(self) -> None:
-        """Nobody listens yet."""
-        self.kept: BoundedDict[EventId, Event] = BoundedDict(limits.EVENTS_KEPT_MAX)
+    def __init__(
+        self,
+        window: EventWindow,
+        reached: Callable[[], tuple[int, int]],
+        stepped: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Nobody listens yet. `reached`: the epoch and index up to which the node has applied its
+        log; `stepped` waits for its next step. What is kept from before the start was durable
+        then."""
+        self._window, self._reached, self._stepped = window, reached, stepped
+        self._told = window.last
         self._listeners: list[trio.MemorySendChannel[Event]] = []
 
     def emit(self, event: Event) -> None:
         """Publish an event; a listener that does not keep up is dropped."""
-        self.kept[event.epoch, event.index, event.number] = event
+        self._told = max(self._told, event.id)
         for listener in tuple(self._listeners):
             try:
                 listener.send_nowait(event)
@@ -30,19 +47,48 @@ class EventHub:
                 self._listeners.remove(listener)
                 listener.close()
 
-    async def listen(self, after: EventId | None) -> AsyncIterator[Event]:
-        """Events after an id (None: from now on); `Overloaded` for a reader that is too slow."""
+    async def listen(self, after: EventId | None) -> EventStream:
+        """Events after an id (None: from now on). `Stale` for an id that this node does not reach
+        within a moment; what comes raises `Overloaded` for a reader that is too slow."""
+        if after is None:
+            return EventStream(self._told, self._events(self._told))
+        with trio.move_on_after(limits.EVENTS_AHEAD_WAIT_MS / 1000):
+            while after[:2] > self._reached():
+                await self._stepped()
+        epoch, index = self._reached()
+        if after[:2] > (epoch, index):
+            raise Stale(
+                f"The event {id_text(after)} is of the future for this agent, which has read the"
+                f" pool's log up to entry {epoch}.{index}.",
+                hint="Ask the agent that told it, or wait until this one has caught up. After a"
+                " recovery of the pool begin anew, without an id.",
+            )
+        return EventStream(after, self._events(after))
+
+    async def _events(self, last: EventId) -> AsyncIterator[Event]:
         send, receive = trio.open_memory_channel[Event](limits.SUBSCRIBER_QUEUE_MAX)
-        missed = [e for key, e in self.kept.items() if after is not None and key > after]
+        missed = self._missed(last)
         self._listeners.append(send)
         try:
             for event in missed:
+                last = event.id
                 yield event
             async for event in receive:
-                yield event
+                if event.id > last:
+                    last = event.id
+                    yield event
         finally:
             if send in self._listeners:
                 self._listeners.remove(send)
             send.close()
             receive.close()
         raise Overloaded("This reader is too slow.", hint="Resume after the last event's id.")
+
+    def _missed(self, after: EventId) -> list[Event]:
+        """What was told since, behind the gap if there is one."""
+        window = self._window
+        found = [event for event in window.after(after) if event.id <= self._told]
+        if after >= window.floor:
+            return found
+        why = "this agent keeps the latest only, and none from before it caught up with the pool"
+        return [gap(window.floor, window.oldest, why), *found]

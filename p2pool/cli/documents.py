@@ -27,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "checks": "`agent check`: the verdict, and each check",
     "dev-pool": "`dev up`, `dev down`, `dev demo`: what runs now, or ran",
     "error": "any command: code, message, hint, problems, exit_code",
+    "event": "`pool events`: one event, an envelope a line",
     "evidence": "`pool evidence`: proofs against voters",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
     "join-step": "`agent run --dry-run`: the next step into the pool, and what it would send",

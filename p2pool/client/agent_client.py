@@ -7,10 +7,11 @@ request again is safe: the pool carries it out once.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode
 
 from p2pool.client.discovery import FoundAgent
@@ -32,7 +33,8 @@ Query = Sequence[tuple[str, str]]
 
 class AgentClient:
     """One agent, by URL and token; sends nothing before somebody calls a method. `meta`: how much
-    the agent had seen when it gave the last answer that says so."""
+    the agent had seen when it gave the last answer that says so. `read_up_to`: the place up to
+    which `events` has read."""
 
     def __init__(
         self, url: str, token: str, *, timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000
@@ -43,6 +45,7 @@ class AgentClient:
         self.directory: Path | None = None
         self.socket: Path | None = None
         self.meta: Answer = {}
+        self.read_up_to = ""
 
     @classmethod
     def of(
@@ -203,19 +206,38 @@ class AgentClient:
         raise Unavailable("The log broke off before its end.", hint="Read on with --since.")
 
     def events(self, after: str | None = None) -> Iterator[Answer]:
-        """Events `{"id", "at_ms", "kind", "subject", "text"}` from now on, or after an id."""
+        """Events `{"id", "at_ms", "kind", "subject", "text", "details"}` from now on, or after an
+        id. One of the kind `gap` says that events up to its id are lost; a stream that ends is
+        `Unavailable`, an id of the future `Stale`. `read_up_to` is from where to read on, once
+        the agent has answered."""
         path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
-        kind = ""
+        kind = place = ""
+        self.read_up_to = ""
         lines = self._transport.lines("GET", path, None, "text/event-stream")
         for line in chain.from_iterable(lines):
             name, _, value = line.decode().rstrip("\r\n").partition(": ")
             if name == "event":
                 kind = value
+            elif name == "id":
+                place = value
             elif name == "data":
                 document = self._transport.document(value.encode())
                 if kind == "error":
                     raise error_of(int(document.get("status", 500)), document)
+                self.read_up_to = place
                 yield document
+            elif not name.strip() and place:
+                self.read_up_to = place
+        raise Unavailable("The events broke off.", hint="Read on after the last event's id.")
+
+    def newest_event(self) -> str:
+        """The id up to which the agent has told events; empty from one before version 0.3."""
+        lines = self._transport.lines("GET", "/v1/events", None, "text/event-stream")
+        with closing(cast("Generator[list[bytes], None, None]", lines)):
+            for line in chain.from_iterable(lines):
+                name, _, value = line.decode().rstrip("\r\n").partition(": ")
+                return value if name == "id" else ""
+        raise Unavailable("The events broke off.", hint="Ask again.")
 
     # --- the agent's own machine ----------------------------------------------------------------
 

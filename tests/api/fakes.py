@@ -27,9 +27,16 @@ from p2pool.model.messages.task_streams import (
     MetricsAnswered,
     TaskMetric,
 )
-from p2pool.model.ports.agent import Accepted, Ask, LogEnds, LogOptions, ReadIndexCommand
+from p2pool.model.ports.agent import (
+    Accepted,
+    Ask,
+    EventStream,
+    LogEnds,
+    LogOptions,
+    ReadIndexCommand,
+)
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
-from p2pool.model.ports.view import AllocationView, Event, NodeView, TaskView, View
+from p2pool.model.ports.view import AllocationView, Event, EventId, NodeView, TaskView, View
 from p2pool.model.ports.volumes import Volume
 from p2pool.model.states import (
     AllocationState,
@@ -206,6 +213,7 @@ class FakePort:
     failures: list[P2poolError] = attrs.Factory(list)
     ends: LogEnds = LogEnds((), ())
     happened: list[Event] = attrs.Factory(list)
+    newest: EventId = (1, 12, 0)
     listening: trio.Event = attrs.Factory(trio.Event)
     unlistened: trio.Event = attrs.Factory(trio.Event)
     bug: bool = False
@@ -235,11 +243,16 @@ class FakePort:
         assert deadline_ms > 0
         return self.ends
 
-    async def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
-        """Those that happened after an id, then silence."""
+    async def events(self, after: EventId | None) -> EventStream:
+        """Those that happened after an id, then silence; or the next failure."""
+        if self.failures:
+            raise self.failures.pop(0)
+        return EventStream(after or self.newest, self._events(after))
+
+    async def _events(self, after: EventId | None) -> AsyncIterator[Event]:
         try:
             for event in self.happened:
-                if after is None or (event.epoch, event.index, event.number) > after:
+                if after is None or event.id > after:
                     yield event
             self.listening.set()
             await trio.sleep_forever()

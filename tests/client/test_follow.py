@@ -72,6 +72,19 @@ def test_after_a_restart_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told[-1] == "is succeeded, exit code 0"
 
 
+def test_lines_that_are_kept_no_more_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine has dropped its oldest lines while nobody read: with the last that was read gone,
+    nobody knows which were after it. Where that is still there, nothing is missing."""
+    dropped = Script(({}, ONE, AWAY), (ENDED, [(9, "x")], None))
+    text, told = followed(monkeypatch, dropped)
+    assert text == "abcx"
+    assert "lines may be missing: those read last are kept there no more" in told
+    whole = Script(({}, ONE, AWAY), (ENDED, [*ONE[1:], (9, "x")], None))
+    text, told = followed(monkeypatch, whole)
+    assert text == "abcx"
+    assert not any("missing" in one for one in told)
+
+
 def test_after_a_move_the_next_attempt_is_read_from_its_beginning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -95,8 +95,11 @@ EVENT: Schema = {
     "description": "One server-sent event.",
     "properties": {
         "id": _text("EPOCH.INDEX.NUMBER: go on after it."),
-        "event": _text("Its kind; `error`: the last one, and its data is a problem."),
-        "data": _text("JSON: id, at_ms, kind, subject and text."),
+        "event": _text(
+            "Its kind. `gap`: events up to this id are lost, and its details name the `oldest` that"
+            " the agent has; `error`: the last one, and its data is a problem."
+        ),
+        "data": _text("JSON: id, at_ms, kind, subject, text and details."),
     },
     "required": ["event", "data"],
 }

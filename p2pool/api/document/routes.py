@@ -40,7 +40,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/roster", "get"): Route("getRoster", "pool"),
     ("/v1/pool", "get"): Route("getPool", "pool"),
     ("/v1/logs-held", "get"): Route("getLogsHeld", "pool"),
-    ("/v1/events", "get"): Route("readEvents", "pool"),
+    ("/v1/events", "get"): Route("readEvents", "pool", (409,)),
     ("/v1/agent", "get"): Route("getAgent", "agent"),
     ("/v1/health", "get"): Route("getHealth", "agent"),
     ("/v1/readiness", "get"): Route("getReadiness", "agent"),

@@ -18,7 +18,8 @@ from p2pool.api.http.problems import problem_of
 from p2pool.model import limits
 from p2pool.model.errors import Overloaded, P2poolError
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream
-from p2pool.model.ports.view import Event
+from p2pool.model.ports.agent import EventStream
+from p2pool.model.ports.view import Event, EventId
 
 Line = dict[str, Any]
 
@@ -156,27 +157,28 @@ def _line(value: Line) -> bytes:
 # --- events -------------------------------------------------------------------------------------
 
 
-def event_answer(streams: Streams, events: AsyncIterator[Event]) -> StreamAnswer:
+def event_answer(streams: Streams, stream: EventStream) -> StreamAnswer:
     """Events as server-sent events; a reader can resume after any id `EPOCH.INDEX.NUMBER`."""
-    return StreamAnswer(streams, _sse(events), "text/event-stream", b": ping\n\n", _failed_sse)
+    return StreamAnswer(streams, _sse(stream), "text/event-stream", b": ping\n\n", _failed_sse)
 
 
-async def _sse(events: AsyncIterator[Event]) -> AsyncGenerator[bytes, None]:
-    yield b": listening\n\n"
-    async with _closing(events):
-        async for event in events:
-            yield _sse_piece(event.kind, event_line(event), event_id(event))
+async def _sse(stream: EventStream) -> AsyncGenerator[bytes, None]:
+    # An id without data is no event, and it is from where a reader resumes who has read none yet
+    # (html.spec.whatwg.org, "Server-sent events", dispatching).
+    yield f"id: {_id_text(stream.begins)}\n\n".encode()
+    async with _closing(stream.events):
+        async for event in stream.events:
+            yield _sse_piece(event.kind, event_line(event), _id_text(event.id))
 
 
-def event_id(event: Event) -> str:
-    """The id after which a reader resumes."""
-    return f"{event.epoch}.{event.index}.{event.number}"
+def _id_text(name: EventId) -> str:
+    return ".".join(map(str, name))
 
 
 def event_line(event: Event) -> Line:
     """An event as JSON."""
     return {
-        "id": event_id(event),
+        "id": _id_text(event.id),
         "at_ms": event.at_ms,
         "kind": event.kind,
         "subject": event.subject,

@@ -284,10 +284,11 @@ async def logs_held(state: State) -> LogsHeldAnswer:
     },
 )
 async def events(state: State, request: AnyRequest, after: AfterEvent = "") -> ASGIApp:
-    """Events from now on, or after the id in `Last-Event-ID` or `?after=`."""
+    """Events from now on, or after the id in `Last-Event-ID` or `?after=`. Where the agent lost
+    some of those, one of the kind `gap` comes first; an id of the future is refused."""
     text = request.headers.get("last-event-id") or after
-    source = port_of(state).events(_event_id(text) if text else None)
-    return event_answer(cast(Streams, state.streams), source)
+    stream = await port_of(state).events(_event_id(text) if text else None)
+    return event_answer(cast(Streams, state.streams), stream)
 
 
 def _event_id(text: str) -> tuple[int, int, int]:

@@ -35,6 +35,7 @@ HEAVY = {
         "p2pool.cli.pool.end:end",
         "End a pool on the chain for good, as its creator or manager.",
     ),
+    "events": ("p2pool.cli.pool.events:events", "Write what happened in the pool, or happens."),
     "evidence": ("p2pool.cli.pool.evidence:evidence", "Show voters that provably lied."),
     "leave": (
         "p2pool.cli.pool.membership:leave",

@@ -6,7 +6,8 @@ until the copy has ended for good and all that it wrote was read.
 
 Invariants: within one attempt no line is written twice (reading goes on at the time of the last
 line, less those of that time that were written); the next attempt is read from its beginning; the
-last read begins after the copy had ended.
+last read begins after the copy had ended; where the line read last is gone, so may be those after
+it, and it says so.
 Source: docs/design/api.md, "Log lines and metrics".
 """
 
@@ -95,14 +96,18 @@ class Follower:
         self, place: Place, options: LogOptions, *, over: bool
     ) -> Generator[list[Answer], None, bool]:
         begun_ms, skip_ms, skip = time.time_ns() // 1_000_000, place.at_ms, place.count
+        read = skip > 0
         options = attrs.evolve(options, follow=not over)
         try:
             for chunks in self.client.logs(self.copy_id, self.grants(), options):
                 new: list[Answer] = []
                 for chunk in chunks:
                     if skip and chunk["at_ms"] == skip_ms:
-                        skip -= 1
+                        skip, read = skip - 1, False
                         continue
+                    if read:
+                        self.say("lines may be missing: those read last are kept there no more")
+                        read = False
                     place.note(chunk)
                     new.append(chunk)
                 if new:

@@ -127,6 +127,15 @@ def _unfit(root: RootRecord, previous: PreviousLog, held: StoredLog | None) -> s
     return ""
 
 
+def bridged(root: RootRecord, held: StoredLog | None) -> int:
+    """Up to which index of the new log nothing happened that this node has not applied in the one
+    that it holds: its base, or 0."""
+    previous = root.previous
+    if previous is None or held is None or held.raft.state.log_id != previous.log_id:
+        return 0
+    return previous.base_index if held.state.applied_index >= previous.base_index else 0
+
+
 def base(me: Voter, root: RootRecord, name: Digest, held: StoredLog, time_ms: int) -> RaftRestored:
     """The new log's base: a snapshot of the old one's state, in the new epoch. `time_ms`: what time
     it is; the old log's time goes on only if it is not ahead of that."""

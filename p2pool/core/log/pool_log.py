@@ -35,6 +35,7 @@ from p2pool.core.fsm.storage.rows import (
 from p2pool.core.log import epoch_recovery
 from p2pool.core.log.certification_point import CertificationPoint, point_of
 from p2pool.core.log.epoch_recovery import StoredLog
+from p2pool.core.log.event_window import SPAN_KEY, EventWindow
 from p2pool.core.log.histories import Histories
 from p2pool.core.log.kept_certificate import (
     CertifiedState,
@@ -72,6 +73,7 @@ from p2pool.model.messages.queries import SnapshotRequested, StateAnswered, Stat
 from p2pool.model.messages.raft import AppendRequested, SnapshotSent
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.store import (
+    EVENTS_TABLE,
     AppendEntries,
     PersistOp,
     Put,
@@ -106,7 +108,8 @@ class PoolLog:
     states, by index; `histories`: ours, and those that a quorum signed; `candidate`:
     our state at the last question, for a snapshot; `unkept`: why no snapshot can be made.
     `keeps_commit`: the commit index goes to the disk with this step, whatever else does.
-    `certificate_kept`: what is on the disk of the snapshot's certificate.
+    `certificate_kept`: what is on the disk of the snapshot's certificate. `window`: the latest
+    events; `events` has those of this step.
     """
 
     me: Voter
@@ -135,6 +138,7 @@ class PoolLog:
     seal: list[Message] = attrs.field(factory=list)
     applied: list[Entry] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
+    window: EventWindow = attrs.field(factory=EventWindow)
     request_check: RequestCheck = attrs.field(
         default=attrs.Factory(
             lambda self: RequestCheck(self.pool, self.recovers, self.rights, self.clocks),
@@ -185,6 +189,12 @@ class PoolLog:
     def applied_index(self) -> int:
         """Index of the last applied entry."""
         return self.state.applied_index if self.state is not None else 0
+
+    @property
+    def applied_place(self) -> tuple[int, int]:
+        """Epoch and index of the last applied entry, of whichever log that is."""
+        state = self.state
+        return (state.epoch, state.applied_index) if state is not None else (0, 0)
 
     @property
     def term(self) -> int:
@@ -265,10 +275,15 @@ class PoolLog:
         if self.raft.state.log_id != restored.log_id:
             raise AssertionError("the store holds a log of another root record")
         self.state = PoolState(self.pool, self.root.epoch)
+        self.window.restore(restored.tables[EVENTS_TABLE], meta.get(SPAN_KEY))
+        if SPAN_KEY not in meta:
+            self.window.begin(self.root.epoch)
         snapshot = self.raft.state.snapshot
         if snapshot is not None:
             self.state = readable_state(decode_snapshot(snapshot).state, self.newest_level)
             self._keep_time()
+        # An earlier version, which keeps no events, may have gone on with this log meanwhile.
+        self._skip_to(self.state)
         restore_certificate(self.raft.state, meta)
         self.certificate_kept = self.raft.state.snapshot_certificate
         self.absorb(self.raft.recommit(int.from_bytes(meta.get(COMMIT_KEY, b""), "big")))
@@ -305,6 +320,7 @@ class PoolLog:
         if self.previous_epoch is None:
             self.persist += self.opening(root, name)
             self.state = PoolState(self.pool, root.epoch)
+            self.window.begin(root.epoch)
         self.begin(RaftRestored(), now)
         assert self.raft is not None
         if root.founder == self.me.node_id and not self.refusal:
@@ -348,6 +364,8 @@ class PoolLog:
         self.persist += [SaveHardState(name, kept.hard), SaveSnapshot(kept.snapshot)]
         self.previous_epoch = None
         self.state = decode_state(decode_snapshot(kept.snapshot).state)
+        self.window.begin(root.epoch, epoch_recovery.bridged(root, held))
+        self._skip_to(self.state)
         self.begin(kept, now)
         self._keep_time()
 
@@ -601,6 +619,7 @@ class PoolLog:
         name, hard = raft.state.log_id, raft.state.hard
         self.persist += [*self.opening(root, name), SaveHardState(name, hard)]
         self.state = PoolState(self.pool, root.epoch)
+        self.events.append(self.window.lose("this agent's log was not what the voters signed"))
         self.histories.forget()
         self.begin(RaftRestored(hard), now)
         return True
@@ -733,6 +752,7 @@ class PoolLog:
             if self.raft is not None:
                 give_certificate(self.raft.state, self.certified)
             self.state = decode_state(out.installed)
+            self._skip_to(self.state)
             self.histories.forget()
             self.histories.applied(self.state.applied_index, self.state.history)
             self._keep_time()
@@ -749,6 +769,7 @@ class PoolLog:
         assert self.root is not None
         assert self.raft is not None
         self.persist += [*self.opening(self.root, self.raft.state.log_id), *self.deferred]
+        self.window.begin(self.root.epoch, epoch_recovery.bridged(self.root, self.previous_epoch))
         self.previous_epoch, self.deferred = None, []
         self.state = PoolState(self.pool, self.root.epoch)
         self.histories.forget()
@@ -766,8 +787,14 @@ class PoolLog:
         if entry.kind == EntryKind.CERTIFY:
             self._point(entry, self.state)
         self.applied.append(entry)
-        self.events += events
+        self.events += self.window.take(self.state.epoch, entry.index, events)
         self._keep_time()
+
+    def _skip_to(self, state: PoolState) -> None:
+        """A state is here without the entries that led to it."""
+        missed = self.window.skip(state.epoch, state.applied_index)
+        if missed is not None:
+            self.events.append(missed)
 
     def _point(self, entry: Entry, state: PoolState) -> None:
         """A leader's question: the place for a snapshot that a quorum will vouch for.
@@ -861,6 +888,7 @@ class PoolLog:
             if certificate and certificate != self.certificate_kept:
                 self.certificate_kept = certificate
                 taken.append(certificate_row(raft.state))
+            taken += self.window.writes()
         return taken
 
 

@@ -16,7 +16,7 @@ from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, Ta
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.task_streams import FullReason, LogChunks, MetricsAnswered
 from p2pool.model.ports.runtime import RuntimeInfo
-from p2pool.model.ports.view import Event, View
+from p2pool.model.ports.view import Event, EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
 
 
@@ -85,6 +85,14 @@ class LogOptions:
     since_ms: int = 0
 
 
+@attrs.frozen
+class EventStream:
+    """Events behind a place, without an end: who comes back names that, or the last event."""
+
+    begins: EventId
+    events: AsyncIterator[Event]
+
+
 class Logs(Protocol):
     """Log lines of any allocation, wherever it runs."""
 
@@ -129,8 +137,9 @@ class AgentPort(Protocol):
         """The logs within reach: candidates for a recovery to continue from."""
         ...
 
-    def events(self, after: tuple[int, int, int] | None) -> AsyncIterator[Event]:
-        """Events after an id (None: from now on); a slow reader is dropped with Overloaded."""
+    async def events(self, after: EventId | None) -> EventStream:
+        """Events after an id (None: from now on), with a `gap` where some are lost. Stale: the id
+        is of the future; what comes drops a slow reader with Overloaded."""
         ...
 
     async def task_metrics(self, allocation: AllocationId) -> MetricsAnswered:

@@ -26,6 +26,7 @@ class TableRule:
 
 
 OWNER_TABLE = "owner"
+EVENTS_TABLE = "events"
 
 TABLES: Mapping[str, TableRule] = {
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
@@ -34,6 +35,7 @@ TABLES: Mapping[str, TableRule] = {
     "bad_appends": TableRule(limits.BAD_APPENDS_KEPT_MAX, evicts=True),
     "meta": TableRule(limits.STORE_META_MAX_ROWS),
     OWNER_TABLE: TableRule(limits.STORE_OWNER_MAX_ROWS),
+    EVENTS_TABLE: TableRule(limits.EVENTS_KEPT_MAX, evicts=True),
 }
 """The named tables. A new one is a line here; the store on disk needs no change."""
 

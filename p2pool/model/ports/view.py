@@ -231,10 +231,18 @@ class NodeTable(Sequence[NodeView]):
         return next((one for one in self if one.node_id == node_id), None)
 
 
+EventId = tuple[int, int, int]
+"""Epoch, index, and the number within the entry."""
+
+AFTER_ENTRY = 999_999
+"""The number of a place behind all events of an entry, which has fewer."""
+
+
 @attrs.frozen
 class Event:
     """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
-    for people; `details` say the same by names, those that the API's answers have."""
+    for people; `details` say the same by names, those that the API's answers have. One of the kind
+    `gap` says that events up to its id are missing."""
 
     epoch: int
     index: int
@@ -244,6 +252,11 @@ class Event:
     subject: str
     text: str
     details: tuple[tuple[str, str | int | None], ...] = ()
+
+    @property
+    def id(self) -> EventId:
+        """The place after which a reader resumes."""
+        return self.epoch, self.index, self.number
 
 
 def _tasks(given: Iterable[TaskView]) -> TaskTable:

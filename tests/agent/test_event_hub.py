@@ -1,0 +1,187 @@
+"""Who reads events goes on after a restart of the agent, and is told where some are lost."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import Mock
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from p2pool.agent.api_port import AgentApi
+from p2pool.core.context import NodeConfig
+from p2pool.core.log.pool_log import PoolLog
+from p2pool.drivers.store.store import Store
+from p2pool.model import limits
+from p2pool.model.errors import Stale
+from p2pool.model.ports.view import Event, EventId
+from p2pool.model.timing import Now
+from tests.core.log.founded_log import ME, POOL, ROOT, setting
+
+STEP = Now(20_000, 20_000)
+
+
+@attrs.define
+class Agent:
+    """A voter alone, its disk, and its API."""
+
+    pool_log: PoolLog
+    store: Store
+    api: AgentApi
+    stepped: trio.Event = attrs.field(factory=trio.Event)
+
+    async def settle(self) -> None:
+        """What a step ends with: the write, then what it tells."""
+        log = self.pool_log
+        told, log.events = log.events, []
+        log.applied, log.send, log.seal = [], [], []
+        if written := log.take_persist():
+            await self.store.write(tuple(written))
+        for event in told:
+            self.api.event_hub.emit(event)
+        self.stepped.set()
+        self.stepped = trio.Event()
+
+    async def happen(self, count: int) -> None:
+        """So many entries, each with an event."""
+        for number in range(count):
+            self.pool_log.propose(*setting(f"{number}"), STEP)
+            await self.settle()
+
+    async def read(self, after: EventId | None, count: int) -> list[Event]:
+        """So many events after an id."""
+        found: list[Event] = []
+        events = cast(Any, (await self.api.events(after)).events)
+        with trio.fail_after(5):
+            async with aclosing(events):
+                while len(found) < count:
+                    found.append(await anext(events))
+        return found
+
+
+@asynccontextmanager
+async def running(path: Path) -> AsyncIterator[Agent]:
+    """An agent over the disk in a directory, which leads."""
+    async with Store.open(path, POOL) as store:
+        pool_log = PoolLog(ME, POOL, Random(1))
+        pool_log.restore(store.restored, Now(0, 0))
+        pool_log.events.clear()
+        pool_log.follow_root(ROOT, Now(0, 0))
+        config = cast(NodeConfig, SimpleNamespace(pool=POOL))
+        node = SimpleNamespace(context=SimpleNamespace(pool_log=pool_log, config=config))
+        loop = cast(Any, SimpleNamespace(node=node))
+        agent: Agent
+
+        async def stepped() -> None:
+            await agent.stepped.wait()
+
+        loop.wait_stepped = stepped
+        agent = Agent(pool_log, store, AgentApi(loop, Mock(), Mock(), Mock()))
+        pool_log.tick(Now(10_000, 10_000))
+        await agent.settle()
+        yield agent
+
+
+async def test_after_a_restart_the_same_id_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though snapshots took the place of the entries: not one event is missing, and none comes
+    twice."""
+    monkeypatch.setattr(limits, "SNAPSHOT_AFTER_ENTRIES", 20)
+    monkeypatch.setattr(limits, "SNAPSHOT_KEEP_ENTRIES", 5)
+    async with running(tmp_path) as agent:
+        await agent.happen(70)
+        before = await agent.read((1, 2, 0), 68)
+    async with running(tmp_path) as agent:
+        assert agent.pool_log.raft is not None
+        assert agent.pool_log.raft.state.log.base_index > 40
+        await agent.happen(1)
+        after = await agent.read((1, 2, 0), 72)
+    assert after[: len(before)] == before
+    # The election of the next run, then what happened in it.
+    assert [one.index for one in after] == list(range(3, 75))
+    assert not [one for one in after if one.kind == "gap"]
+
+
+async def test_what_is_kept_no_more_is_a_gap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes first, says what is the oldest, and its id is one to go on from; after a restart it
+    is the same."""
+    monkeypatch.setattr(limits, "EVENTS_KEPT_MAX", 10)
+    async with running(tmp_path) as agent:
+        await agent.happen(30)
+        first, second = await agent.read((1, 2, 0), 2)
+        assert (first.kind, dict(first.details)) == ("gap", {"oldest": "1.23.0"})
+        assert second.id == (1, 23, 0)
+        assert (await agent.read(first.id, 1))[0] == second
+        last = await agent.read((1, 30, 0), 1)
+    async with running(tmp_path) as agent:
+        gap, third = await agent.read((1, 2, 0), 2)
+        assert (gap.kind, gap.id, third.id) == ("gap", (1, 23, 0), (1, 24, 0))
+        assert await agent.read((1, 30, 0), 1) == last
+
+
+async def test_an_id_of_the_future_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of this epoch or another: the refusal says how far the agent is."""
+    monkeypatch.setattr(limits, "EVENTS_AHEAD_WAIT_MS", 20)
+    async with running(tmp_path) as agent:
+        await agent.happen(3)
+        for ahead in ((1, 6, 0), (2, 1, 0)):
+            with pytest.raises(Stale, match=r"of the future .* up to entry 1\.5"):
+                await agent.api.events(ahead)
+
+
+async def test_an_id_that_is_reached_in_a_moment_is_not_refused(tmp_path: Path) -> None:
+    """An agent that has just started, or is a step behind the one that told it, catches up."""
+    async with running(tmp_path) as agent, trio.open_nursery() as nursery:
+        found: list[Event] = []
+
+        async def read() -> None:
+            found.extend(await agent.read((1, 3, 0), 1))
+
+        nursery.start_soon(read)
+        await trio.testing.wait_all_tasks_blocked()
+        await agent.happen(3)
+    assert [one.id for one in found] == [(1, 4, 0)]
+
+
+async def test_who_listens_is_told_of_a_gap(tmp_path: Path) -> None:
+    """Where the state jumps while somebody reads, the stream says so at its place; and between
+    the answer and the first read nothing is lost."""
+    async with running(tmp_path) as agent:
+        events = cast(Any, (await agent.api.events(None)).events)
+        await agent.happen(1)
+        async with aclosing(events):
+            assert (await anext(events)).id == (1, 3, 0)
+            missed = agent.pool_log.window.skip(1, 90)
+            assert missed is not None
+            agent.pool_log.events.append(missed)
+            await agent.settle()
+            assert (await anext(events)).kind == "gap"
+
+
+async def test_an_event_is_told_once(tmp_path: Path) -> None:
+    """Whoever names an id that is applied and not told yet does not get it again."""
+    async with running(tmp_path) as agent:
+        agent.pool_log.propose(*setting("quiet"), STEP)
+        events = cast(Any, (await agent.api.events((1, 2, 0))).events)
+        async with trio.open_nursery() as nursery:
+            found: list[Event] = []
+
+            async def read() -> None:
+                found.append(await anext(events))
+
+            nursery.start_soon(read)
+            await trio.testing.wait_all_tasks_blocked()
+            await agent.settle()
+            await agent.happen(1)
+        await events.aclose()
+    assert [one.id for one in found] == [(1, 3, 0)]
