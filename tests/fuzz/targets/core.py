@@ -1,0 +1,98 @@
+"""What a node makes of any message that a member signed: in a pool of whole nodes, in virtual time.
+
+The pool lives on from one input to the next, since it takes seconds to come up; after some inputs a
+new one takes its place. So an input is also tried in the state that those before it have left.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import attrs
+
+from p2pool.codec import payloads
+from p2pool.codec.cbor import canonical
+from p2pool.core.node import Node
+from p2pool.model.errors import Malformed
+from p2pool.model.messages.registry import GOSSIP_CHANNELS, Channel, Header, Message, channel_of
+from tests.fuzz.target import target
+from tests.fuzz.targets.seeds import payloads as golden
+from tests.sim.world.machine import Machine
+from tests.sim.world.world import World
+
+SIZE = 4
+SEED = 1
+LIFE_MS = 20_000
+"""So long a pool lives before the first input; by then it has a committee and certificates."""
+BETWEEN_MS = 60
+INPUTS_MAX = 100
+
+
+@attrs.define
+class Pool:
+    """A pool, and how many inputs it has had."""
+
+    world: World
+    inputs: int = 0
+
+
+Said = tuple[Machine, Machine | None, Message]
+
+
+def _founded(heard: list[Said] | None = None) -> Pool:
+    world = World(SEED, SIZE)
+    if heard is not None:
+        world.on_send.append(lambda by, to, message: heard.append((by, to, message)))
+    for number in range(SIZE):
+        world.start(number)
+    world.run(LIFE_MS)
+    return Pool(world)
+
+
+@cache
+def _said() -> tuple[bytes, ...]:
+    """Of each kind of message that such a pool says, the first and the last; of the others, the
+    golden ones. A byte before each says who sends it to whom."""
+    heard: list[Said] = []
+    _founded(heard)
+    by_kind: dict[type, list[bytes]] = {}
+    for machine, to, message in heard:
+        header = Header(machine.node_id, machine.peer_key, 1, 1, 1)
+        ways = machine.number * SIZE + (0 if to is None else to.number)
+        data = bytes([ways]) + payloads.encode_payload(header, message)
+        by_kind.setdefault(type(message), []).append(data)
+    found = [data for found in by_kind.values() for data in dict.fromkeys((found[0], found[-1]))]
+    return (*found, *(b"\x01" + data for data in golden()))
+
+
+def _messages() -> Iterator[bytes]:
+    return iter(_said())
+
+
+POOLS: list[Pool] = []
+
+
+@target("core-member", seeds=_messages, allowed=[Malformed], time_ms=8000, memory_kib=256 * 1024)
+def member(data: bytes) -> None:
+    """No message of a member, in whatever state the pool is, makes a node fail."""
+    if not POOLS or POOLS[-1].inputs >= INPUTS_MAX:
+        POOLS[:] = [_founded()]
+    pool = POOLS[-1]
+    selector = data[0] if data else 0
+    world = pool.world
+    sender, receiver = (world.machines[n] for n in divmod(selector % (SIZE * SIZE), SIZE))
+    message = payloads.payload_of(canonical.decode(data[1:])).message
+    if channel_of(type(message)) is Channel.LOGS:
+        return  # These travel on streams of their own, and never reach the core.
+    pool.inputs += 1
+    assert sender.sealer is not None
+    channel, sealed = sender.sealer.seal(message, world.now(sender))
+    to = None if channel in GOSSIP_CHANNELS else receiver
+    try:
+        world.carry(sender, to, channel, sealed)
+        world.run(BETWEEN_MS)
+        for machine in world.machines:
+            assert isinstance(machine.node, Node), "a node is gone"
+            machine.node.view(world.now(machine))
+    except BaseException:
+        POOLS.clear()  # What failed once may have left anything behind.
+        raise
