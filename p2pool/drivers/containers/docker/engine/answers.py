@@ -27,6 +27,31 @@ def fields(answer: object, *needed: str) -> Mapping[str, Any]:
     return answer
 
 
+def record_of(answer: object) -> dict[str, Any]:
+    """The record of a container, with an id, a configuration and a state. RuntimeUnavailable: it is
+    none."""
+    found = fields(answer, "Id")
+    state = fields(found.get("State"))
+    return {
+        **found,
+        "Config": dict(part(found, "Config")),
+        "State": {**state, "Status": text(state.get("Status"))},
+    }
+
+
+def rows_of(answer: object) -> list[dict[str, Any]]:
+    """The rows of a listing, each with an id. RuntimeUnavailable: it is none."""
+    if not isinstance(answer, list):
+        fields(None)
+    return [dict(fields(row, "Id")) for row in items(answer)]
+
+
+def name_in(row: Mapping[str, Any]) -> str:
+    """The name of a row's container, or its id."""
+    names = [text(one) for one in items(row.get("Names"))]
+    return next((name.lstrip("/") for name in names if name), text(row.get("Id")))
+
+
 def part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """An object in an answer; an empty one where there is none."""
     found = answer.get(name)

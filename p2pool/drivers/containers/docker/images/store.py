@@ -23,7 +23,14 @@ from docker.errors import APIError
 from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.docker.engine.answers import fields, items, number, part, text
+from p2pool.drivers.containers.docker.engine.answers import (
+    fields,
+    items,
+    number,
+    part,
+    rows_of,
+    text,
+)
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.docker.images.credentials import auth_header
@@ -234,7 +241,7 @@ class Images:
 
     async def _used_ids(self) -> set[str]:
         try:
-            rows = await self._engine.ask(lambda c: c.containers(all=True))
+            rows = await self._engine.ask(lambda c: rows_of(c.containers(all=True)))
         except APIError as error:
             raise other_error(error) from error
         return {str(row.get("ImageID")) for row in rows}

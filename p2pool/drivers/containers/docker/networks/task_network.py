@@ -24,7 +24,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     task_name,
     texts_of,
 )
-from p2pool.drivers.containers.docker.engine.answers import objects, part
+from p2pool.drivers.containers.docker.engine.answers import objects, part, rows_of
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error
 from p2pool.drivers.containers.docker.networks.host_view import HostView
@@ -113,7 +113,7 @@ class TaskNetworks:
 
     async def _networks(self) -> list[dict[str, Any]]:
         try:
-            return list(await self._ask(lambda c: c.networks()))
+            return await self._ask(lambda c: rows_of(c.networks()))
         except APIError as error:
             raise other_error(error) from error
 
