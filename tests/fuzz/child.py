@@ -1,6 +1,6 @@
 """Fuzzes one target, guided by what each input reaches, until its time is over.
 
-    python -m tests.fuzz.child TARGET DIRECTORY SECONDS
+    python -m tests.fuzz.child TARGET DIRECTORY SECONDS guided|any
 
 A process of its own: the fuzzer counts what is reached in modules that were changed as they were
 loaded, and ends the process. It goes on after a finding, of which it writes down the first input
@@ -10,6 +10,7 @@ its runs, stands in `spent.json`. The fuzzer is `atheris`
 """
 
 import json
+import random
 import sys
 import time
 from pathlib import Path
@@ -41,38 +42,60 @@ class Spent:
             self._path.write_text(json.dumps({"runs": self.runs, "seconds": round(seconds)}))
 
 
-def main() -> None:
-    """Fuzz; never returns."""
-    name, directory, seconds = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    import atheris
+class Runner:
+    """Tries inputs on a target, and keeps what they show to be wrong. It loads the target, so that
+    this can be watched."""
 
-    with atheris.instrument_imports(include=list(INSTRUMENTED), enable_loader_override=False):
+    def __init__(self, name: str, directory: Path) -> None:
+        """`directory`: what this target's earlier runs left."""
         from tests.fuzz.corpus import digest_name, load
         from tests.fuzz.target import examine
         from tests.fuzz.targets.registered import one
 
-        target = one(name)
-    inputs, findings = directory / "inputs", directory / "findings"
-    for path in (inputs, findings):
-        path.mkdir(parents=True, exist_ok=True)
-    for data in (*target.seeds(), *load(name).values()):
-        (inputs / digest_name(data)).write_bytes(data)
-    known = {path.read_text().partition("\n")[0] for path in findings.glob("*.txt")}
-    spent = Spent(directory / "spent.json")
+        self.target, self._examine, self._name = one(name), examine, digest_name
+        self.inputs, self._findings = directory / "inputs", directory / "findings"
+        for path in (self.inputs, self._findings):
+            path.mkdir(parents=True, exist_ok=True)
+        for data in (*self.target.seeds(), *load(name).values()):
+            (self.inputs / digest_name(data)).write_bytes(data)
+        told = (path.read_text() for path in self._findings.glob("*.txt"))
+        self._known = {text.partition("\n")[0] for text in told}
+        self._spent = Spent(directory / "spent.json")
 
-    def run(data: bytes) -> None:
-        spent.count()
-        found = examine(target, data, memory=spent.runs % MEMORY_LOOKED_AT == 0)
-        if found is not None and found.signature not in known:
-            known.add(found.signature)
-            (findings / digest_name(data)).write_bytes(data)
-            told = f"{found.signature}\n{found.told}\n"
-            (findings / f"{digest_name(data)}.txt").write_text(told)
-            print(f"FINDING {name}: {found.told}", file=sys.stderr, flush=True)
+    def run(self, data: bytes) -> None:
+        """Try one."""
+        self._spent.count()
+        looked = self._spent.runs % MEMORY_LOOKED_AT == 0
+        found = self._examine(self.target, data, memory=looked)
+        if found is None or found.signature in self._known:
+            return
+        self._known.add(found.signature)
+        name = self._name(data)
+        (self._findings / name).write_bytes(data)
+        (self._findings / f"{name}.txt").write_text(f"{found.signature}\n{found.told}\n")
+        print(f"FINDING {self.target.name}: {found.told}", file=sys.stderr, flush=True)
 
+
+def main() -> None:
+    """Fuzz; guided, it ends the process."""
+    name, directory, seconds, way = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+    if way == "guided":
+        _guided(name, directory, seconds)
+        return
+    runner, rng = Runner(name, directory), random.Random()
+    ends_s = time.monotonic() + seconds
+    while time.monotonic() < ends_s:
+        runner.run(rng.randbytes(rng.randint(2, runner.target.most_bytes)))
+
+
+def _guided(name: str, directory: Path, seconds: int) -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=list(INSTRUMENTED), enable_loader_override=False):
+        runner = Runner(name, directory)
     options = {
         "max_total_time": seconds,
-        "max_len": target.most_bytes,
+        "max_len": runner.target.most_bytes,
         "timeout": 120,
         "rss_limit_mb": SHORT_OF_MEMORY_MIB,
         "print_final_stats": 1,
@@ -80,7 +103,7 @@ def main() -> None:
         "verbosity": 0,
     }
     words = [f"-{key}={value}" for key, value in options.items()]
-    atheris.Setup([sys.argv[0], *words, str(inputs)], run)
+    atheris.Setup([sys.argv[0], *words, str(runner.inputs)], runner.run)
     atheris.Fuzz()
 
 

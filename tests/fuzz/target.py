@@ -44,6 +44,9 @@ class Target:
     us_per_byte: int
     memory_kib: int
     memory_per_byte: int
+    guided: bool = True
+    """Whether inputs are bytes to be changed where that reaches more. Else they only say which
+    choices a target makes: any will do, and being guided would cost more than it gains."""
 
     def time_s(self, size: int) -> float:
         """CPU time that an input of this size may take."""
@@ -75,6 +78,7 @@ def target(
     us_per_byte: int = 40,
     memory_kib: int = 2 * KIB,
     memory_per_byte: int = 256,
+    guided: bool = True,
 ) -> Callable[[Run], Run]:
     """Register a function as a target."""
 
@@ -90,6 +94,7 @@ def target(
             us_per_byte=us_per_byte,
             memory_kib=memory_kib,
             memory_per_byte=memory_per_byte,
+            guided=guided,
         )
         return run
 

@@ -4,8 +4,9 @@ The pool lives on from one input to the next, since it takes seconds to come up;
 new one takes its place. So an input is also tried in the state that those before it have left.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any
 
 import attrs
 
@@ -77,6 +78,79 @@ def _messages() -> Iterator[bytes]:
 
 
 POOLS: list[Pool] = []
+NUMBERS = (0, 1, -1, 2, 2**16, 2**31, 2**32, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1)
+
+
+def _leaves(value: Any, path: tuple[int, ...] = ()) -> Iterator[tuple[int, ...]]:
+    """The places of all values in a tree of lists, those of lists too."""
+    if path:
+        yield path
+    if isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _leaves(item, (*path, number))
+
+
+def _instead(value: Any, choice: int, others: Sequence[Any]) -> Any:
+    """Another value of the same kind, at a bound or of another message; or of none."""
+    if choice % 16 == 15:
+        return None
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        near = (value + 1, value - 1, value * 2)
+        return (*NUMBERS, *near)[choice % (len(NUMBERS) + len(near))]
+    if value is None:
+        return others[choice % len(others)]
+    if isinstance(value, list):
+        made = ([], value[:-1], [*value, *value[:1]], value[::-1], value * 8)
+        return made[choice % len(made)]
+    if isinstance(value, dict):
+        return {choice: choice}
+    alike = [one for one in others if type(one) is type(value)]
+    return (*alike, value[:0])[choice % (len(alike) + 1)]
+
+
+def _changed(data: bytes) -> bytes:
+    """A message that a pool said with some of its values changed: the bytes say which. First who
+    sends it to whom, then which message, then a place and a value for each change."""
+    ways, which = data[0], data[1] % len(_said())
+    tree: Any = canonical.decode(_said()[which][1:])
+    for place, choice in zip(data[2::2], data[3::2], strict=False):
+        # Behind the header, and before the extensions.
+        places = [path for path in _leaves(tree) if path[0] >= payloads.HEADER_FIELDS]
+        *above, last = places[place % len(places)]
+        held = tree
+        for number in above:
+            held = held[number]
+        others = [one for path in places for one in [_at(tree, path)] if not isinstance(one, list)]
+        held[last] = _instead(held[last], choice, others)
+    return bytes([ways]) + canonical.encode(tree)
+
+
+def _at(tree: Any, path: tuple[int, ...]) -> Any:
+    for number in path:
+        tree = tree[number]
+    return tree
+
+
+def _changes() -> Iterator[bytes]:
+    for number in range(len(_said())):
+        yield bytes([_said()[number][0], number, number, number % 16])
+
+
+@target(
+    "core-fields",
+    seeds=_changes,
+    allowed=[Malformed],
+    most_bytes=18,
+    time_ms=8000,
+    memory_kib=256 * 1024,
+    guided=False,
+)
+def fields(data: bytes) -> None:
+    """No message with any values in its fields makes a node fail."""
+    if len(data) >= 2:
+        member(_changed(data[:18]))
 
 
 @target("core-member", seeds=_messages, allowed=[Malformed], time_ms=8000, memory_kib=256 * 1024)
