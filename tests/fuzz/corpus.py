@@ -33,8 +33,11 @@ def load(target: str) -> dict[str, bytes]:
 
 
 def store(target: str, inputs: Mapping[str, bytes]) -> None:
-    """Write a target's inputs, those with names first."""
+    """Write a target's inputs, those with names first; no file where there are none."""
     path = path_of(target)
+    if not inputs:
+        path.unlink(missing_ok=True)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     ordered = sorted(inputs.items(), key=lambda item: (is_digest(*item), item))
     path.write_text("".join(f"{name} {_write(data)}\n" for name, data in ordered), "ascii")

@@ -216,7 +216,7 @@ def pull(data: bytes) -> None:
     given = _json(data)
     layers = Layers()
     for line in given if isinstance(given, list) else []:
-        layers.take(line)
+        layers.take(fields(line))
         done = layers.sum()
         assert abs(done.done_bytes) < INTEGER_MAX
         assert abs(done.total_bytes) < INTEGER_MAX
