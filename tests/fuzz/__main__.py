@@ -16,7 +16,7 @@ from tests.fuzz.report import report
 from tests.fuzz.target import ROOT, Target, examine
 from tests.fuzz.targets.registered import targets
 
-CUT_S = 60
+CUT_S = 20
 """So long the inputs of one target are traced, the shortest first; tracing is slow."""
 
 

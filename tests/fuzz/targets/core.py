@@ -102,7 +102,7 @@ def _instead(value: Any, choice: int, others: Sequence[Any]) -> Any:
     if value is None:
         return others[choice % len(others)]
     if isinstance(value, list):
-        made = ([], value[:-1], [*value, *value[:1]], value[::-1], value * 8)
+        made: tuple[list[Any], ...] = ([], value[:-1], [*value, *value[:1]], value[::-1], value * 8)
         return made[choice % len(made)]
     if isinstance(value, dict):
         return {choice: choice}
