@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts upgrade-from bench format lock abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts fuzz upgrade-from bench format lock abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -47,6 +47,11 @@ lifecycles: setup-dev ## random lifecycles of copies on a real engine: N=n tries
 
 starts: setup-dev ## start development pools one after the other, half under CPU load: N=n (100)
 	$(PY) -m tests.starts --starts $(or $(N),100) --report docs/reports/starts.md
+
+FUZZ_SECONDS ?= 600
+fuzz: setup-dev ## fuzz what strangers' bytes reach: FUZZ_SECONDS=n for each target, ONLY=word
+	$(PY) -m pip install --quiet --editable '.[fuzz]'
+	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) --only '$(ONLY)' --report docs/reports/fuzz.md
 
 upgrade-from: setup-dev ## agents of an earlier version become this one: EARLIER=its python
 	$(PY) -m tests.upgrades $(EARLIER)

@@ -19,6 +19,7 @@ from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.types import AddressType, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import committee_hash
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.json.proofs import (
@@ -278,6 +279,8 @@ def _read_json(file: Path) -> Any:
     if len(data) > limits.PROOF_FILE_MAX_BYTES:
         raise Malformed(f"{file} is larger than a proof can be.")
     try:
+        if too_deep(data.decode()):
+            raise Malformed(f"{file} is nested too deeply to be a proof.")
         value = unwrapped(json.loads(data))
     except ValueError as error:
         raise Malformed(f"{file} is not JSON.") from error

@@ -518,6 +518,8 @@ QUERY_REPLAY_WINDOW = 1024
 
 # --- logs --------------------------------------------------------------------------------------
 LOG_LINE_MAX_BYTES = 16 * 1024
+# Engines cut lines after 16 KiB; whatever names a longer one is no engine's log.
+ENGINE_LOG_LINE_MAX_BYTES = 1024 * 1024
 LOG_STREAMS_PER_AGENT_MAX = 64
 LOG_PULSE_MS = 10_000
 LOG_TAIL_MAX_LINES = 100_000
@@ -545,6 +547,8 @@ PULLS_IN_FLIGHT_MAX = 2
 PULL_DEADLINE_MS = 3600 * 1000
 PULL_STALL_MS = 120_000
 DISK_RESERVE_DEFAULT_BYTES = 2 * 1024 * 1024 * 1024
+# Engines take 127 layers at most.
+IMAGE_LAYERS_MAX = 1_024
 IMAGE_GRACE_MS = 600_000
 QUOTA_CHECK_INTERVAL_MS = 30_000
 VOLUME_SWEEP_INTERVAL_MS = 30_000

@@ -285,6 +285,16 @@ async def test_a_long_answer_is_not_read_to_its_end(
                 await Rpc.to(1, [url]).request("eth_chainId")
 
 
+@pytest.mark.parametrize("opens", ["[", '{"a":'])
+async def test_an_answer_that_nests_deeply_is_not_parsed(opens: str) -> None:
+    """A library of web3's lets Python recurse a hundred thousand times: such an answer of 100 KiB
+    used up the stack, and the process was gone."""
+    body = b'{"jsonrpc":"2.0","id":1,"result":' + opens.encode() * 90_000
+    async with endpoint(body, False) as url:
+        with pytest.raises(ChainUnavailable, match="nested too deeply"):
+            await Rpc.to(1, [url]).request("eth_chainId")
+
+
 async def test_a_bug_of_our_own_is_told_once_and_ends_nothing() -> None:
     """The last net: alone, or in a group; another endpoint is asked first."""
 

@@ -34,6 +34,13 @@ def unheeded_keys(specification: Mapping[str, Any]) -> list[str]:
     return [f"{key} {why}" for key, why in RESERVED.items() if key in specification]
 
 
+def nested(request: TaskRequest) -> Malformed | None:
+    """Why not even to parse what a request holds: how it is nested could end the process."""
+    if not too_deep(request.spec_json):
+        return None
+    return Malformed("The request's specJson is nested too deeply.", hint="Send a plain object.")
+
+
 def unheeded(request: TaskRequest) -> P2poolError | None:
     """Why to refuse a request of which a part would do nothing; None if all of it counts, or if
     others will say what is wrong with it."""
@@ -42,7 +49,7 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
         return Malformed("A submission has no target.", hint="Leave target empty.")
     names: list[str] = []
     if too_deep(request.spec_json):
-        return None
+        return None if submits else nested(request)
     try:
         value = json.loads(request.spec_json or "{}", object_pairs_hook=_noting(names))
     except (ValueError, RecursionError):

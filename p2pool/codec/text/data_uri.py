@@ -77,7 +77,7 @@ def read_root(uri: str) -> RootRecord | None:
 
 def read_bootstrap(uri: str) -> tuple[str, ...]:
     """The bootstrap addresses of a data URI, in order, without any that is too long to keep."""
-    fit = (v for v in _values(uri, BOOTSTRAP_KEY) if 0 < len(v.encode()) <= limits.TEXT_MAX_BYTES)
+    fit = (v for v in _values(uri, BOOTSTRAP_KEY) if v and _size(v) <= limits.TEXT_MAX_BYTES)
     return tuple(fit)[: limits.PEER_LIST_MAX]
 
 
@@ -102,15 +102,22 @@ def with_bootstrap(uri: str, addresses: tuple[str, ...]) -> str:
 def _with(uri: str, key: str, values: tuple[str, ...]) -> str:
     kept = [p for p in _pairs(uri) if p.partition("=")[0] != key]
     made = ";".join([*kept, *(f"{key}={value}" for value in values)])
-    if len(made.encode()) > limits.DATA_URI_MAX_BYTES:
+    if made.encode(errors="replace").decode() != made:
+        raise Malformed("A data URI is text in UTF-8, and this has something else.")
+    if _size(made) > limits.DATA_URI_MAX_BYTES:
         raise Malformed(f"A data URI has at most {limits.DATA_URI_MAX_BYTES} bytes.")
     return made
 
 
 def _pairs(uri: str) -> list[str]:
-    if len(uri.encode(errors="replace")) > limits.DATA_URI_MAX_BYTES:
+    if _size(uri) > limits.DATA_URI_MAX_BYTES:
         return []
     return [p for p in uri.split(";") if p]
+
+
+def _size(text: str) -> int:
+    """The bytes of a text; a command's arguments may hold what UTF-8 cannot carry."""
+    return len(text.encode(errors="replace"))
 
 
 def _values(uri: str, key: str) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from p2pool.codec import digests
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
@@ -30,7 +31,7 @@ from p2pool.model.errors import (
     P2poolError,
     Stale,
 )
-from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, TaskId
 from p2pool.model.log.entries import RequestApplied, Revocation
 from p2pool.model.states import INTENT, IntentEvent, advance
@@ -165,7 +166,7 @@ def _check_intent(state: PoolState, request: TaskRequest) -> None:
 
 
 def _check_set(state: PoolState, request: TaskRequest) -> None:
-    setting_of(request)
+    setting_of(request, state.level)
 
 
 def setting_refusal(name: str, value: str) -> BadSpec | None:
@@ -184,9 +185,10 @@ def setting_in(state: PoolState, name: str) -> str | None:
     return value if value in SETTINGS[name] else None
 
 
-def setting_of(request: TaskRequest) -> tuple[str, str]:
+def setting_of(request: TaskRequest, level: FeatureLevel = BASE_LEVEL) -> tuple[str, str]:
     """Name and value in a `set` request; raises what makes it none that anybody may make."""
-    name, value = request.target, setting_value(request) if request.target in SETTINGS else ""
+    name = request.target
+    value = setting_value(request, level) if name in SETTINGS else ""
     refused = setting_refusal(name, value)
     if refused is not None:
         raise refused
@@ -279,8 +281,8 @@ def _intent(changes: Changes, record: RequestApplied, name: TaskId) -> None:
 
 def _set(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     request = record.signed.request
-    changes.state.settings[request.target] = setting_value(request)
-    value = setting_value(request)
+    value = setting_value(request, changes.state.level)
+    changes.state.settings[request.target] = value
     changes.tell("setting", request.target, f"is {value}", value=value)
 
 
@@ -330,9 +332,9 @@ def target_node(request: TaskRequest) -> NodeId:
     return NodeId(_hex(request.target, ADDRESS_BYTES, "a node id"))
 
 
-def setting_value(request: TaskRequest) -> str:
+def setting_value(request: TaskRequest, level: FeatureLevel = BASE_LEVEL) -> str:
     """The value in a `set` request; `Malformed` if there is none."""
-    value = _object(request).get("value")
+    value = _object(request, level).get("value")
     if not isinstance(value, str):
         raise Malformed('A setting needs {"value": "..."}.')
     return value
@@ -340,7 +342,7 @@ def setting_value(request: TaskRequest) -> str:
 
 def revocation_of(state: PoolState, request: TaskRequest) -> Revocation:
     """The revocation in a `revoke` request; `Malformed` if there is none."""
-    given = _object(request)
+    given = _object(request, state.level)
     before_s = given.get("beforeS", request.not_before_s)
     stop_running = given.get("stopRunning", False)
     if type(before_s) is not int or not 0 <= before_s < 2**63 or type(stop_running) is not bool:
@@ -361,8 +363,13 @@ def _hex(text: str, length: int, what: str) -> bytes:
     return value
 
 
-def _object(request: TaskRequest) -> dict[str, object]:
-    """The JSON object in a request other than a submission; empty text is an empty object."""
+def _object(request: TaskRequest, level: FeatureLevel) -> dict[str, object]:
+    """The JSON object in a request other than a submission; empty text is an empty object.
+
+    How deep a parser can go depends on the machine and on who calls it: replicas ask before.
+    """
+    if level >= DISTRUST_LEVEL and too_deep(request.spec_json):
+        raise Malformed("The request's specJson is nested too deeply.")
     try:
         value = json.loads(request.spec_json or "{}")
     except ValueError as error:

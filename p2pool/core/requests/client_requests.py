@@ -17,7 +17,7 @@ import attrs
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.spec.reserved_keys import unheeded
+from p2pool.codec.spec.reserved_keys import nested, unheeded
 from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
@@ -245,8 +245,8 @@ class ClientRequests:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         if state.level < DISTRUST_LEVEL:
             time_ms = max(time_ms, state.log_time_ms)  # As the log will judge it.
-        refused = refusal(state, signed.request, time_ms) or unheeded(signed.request)
-        refused = refused or unfit(state, signed)
+        refused = nested(signed.request) or refusal(state, signed.request, time_ms)
+        refused = refused or unheeded(signed.request) or unfit(state, signed)
         if refused is not None:
             raise refused
         origin = item.origin

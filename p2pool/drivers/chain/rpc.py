@@ -31,6 +31,7 @@ from urllib3.exceptions import NameResolutionError
 from web3 import HTTPProvider
 from web3.types import RPCEndpoint
 
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, error_of
@@ -105,6 +106,9 @@ def _body(response: Response) -> bytes:
         raise answers.Nonsense(f"more than {most} bytes, packed")
     if sum(map(body.count, (b",", b"[", b"{"))) > limits.CHAIN_ANSWER_ITEMS_MAX:
         raise answers.Nonsense(f"more than {limits.CHAIN_ANSWER_ITEMS_MAX} items")
+    # A library of web3's lets Python recurse until the stack is used up: that ends the process.
+    if too_deep(body.decode("latin-1")):
+        raise answers.Nonsense("a list or object that is nested too deeply")
     return bytes(body)
 
 

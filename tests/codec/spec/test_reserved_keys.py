@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from p2pool.codec.spec.reserved_keys import unheeded
+from p2pool.codec.spec.reserved_keys import nested, unheeded
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec
@@ -82,3 +82,12 @@ def test_what_is_read_is_let_in(action: Action, text: str) -> None:
 def test_a_submission_with_a_target_is_refused() -> None:
     """Nothing reads it."""
     assert "no target" in str(unheeded(asked(Action.SUBMIT, '{"image":"a","name":"a"}', "x")))
+
+
+@pytest.mark.parametrize("action", [one for one in Action if one is not Action.SUBMIT])
+def test_what_is_nested_too_deeply_is_refused_unparsed(action: Action) -> None:
+    """At every door, and first: parsing it could use up the stack."""
+    text = '{"value":"lan","x":' + "[" * 60_000
+    assert "nested" in str(unheeded(asked(action, text, "00")))
+    assert "nested" in str(nested(asked(action, text, "00")))
+    assert nested(asked(action, '{"value":"[[["}')) is None

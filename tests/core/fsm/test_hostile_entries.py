@@ -99,6 +99,21 @@ def test_a_request_for_such_a_setting(name: str) -> None:
     assert decode_state(encode_state(state)).applied_index == len(texts)
 
 
+@pytest.mark.parametrize("level", [BASE_LEVEL, DISTRUST_LEVEL])
+def test_a_setting_beside_what_is_nested_deeply(level: FeatureLevel) -> None:
+    """How deep a parser can go depends on who calls it: from level 2 on replicas ask before, and it
+    changes nothing. At level 1 it is applied as it was."""
+    name, value = next((name, values[0]) for name, values in SETTINGS.items())
+    text = json.dumps({"value": value, "x": 0}).replace("0}", "[" * 200 + "]" * 200 + "}")
+    asked = attrs.evolve(request(Action.SET, 1, name), spec_json=text)
+    state = PoolState(POOL, 1, level=level)
+    refused = refusal(state, asked, NOW_S * 1000)
+    assert (refused is not None) is (level >= DISTRUST_LEVEL)
+    kind, body = encode_body(RequestApplied(SignedRequest(asked, b"s" * 65), NODE, MANAGER))
+    taken(state, entry_of(state.applied_index + 1, kind, body))
+    assert state.settings == ({} if level >= DISTRUST_LEVEL else {name: value})
+
+
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_settings_that_people_make_pass(name: str) -> None:
     """Every value that there is."""

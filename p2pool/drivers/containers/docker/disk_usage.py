@@ -5,7 +5,7 @@ measured: the copies over quota are reported, and the worker stops them. The eng
 volumes are in use, since only it knows what is mounted.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.containers.docker.container.labels import read_labels, scope_filter
+from p2pool.drivers.containers.docker.engine.answers import fields, objects, rows_of, text
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.docker.helper import Helper
@@ -100,7 +101,7 @@ class Keeper:
         filters = {"label": scope_filter(self._scope)}
         try:
             rows = await self._engine.ask(
-                lambda c: c.containers(all=True, size=sizes, filters=filters)
+                lambda c: rows_of(c.containers(all=True, size=sizes, filters=filters))
             )
         except APIError as error:
             raise other_error(error) from error
@@ -201,13 +202,12 @@ class Keeper:
         return found
 
 
-def _inspect_volume(name: str, client: Any) -> dict[str, Any]:
-    found: dict[str, Any] = client.inspect_volume(name)
-    return found
+def _inspect_volume(name: str, client: Any) -> Mapping[str, Any]:
+    return fields(client.inspect_volume(name), "Mountpoint")
 
 
 def _mounts(row: dict[str, Any]) -> list[str]:
-    return [str(mount.get("Source", "")) for mount in row.get("Mounts") or ()]
+    return [text(mount.get("Source")) for mount in objects(row.get("Mounts"))]
 
 
 def _parts_below(root: Path, source: str) -> Parts | None:

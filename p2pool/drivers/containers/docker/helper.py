@@ -31,6 +31,7 @@ from docker.errors import NotFound as NoSuch
 
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.containers.docker.container.labels import COPY, scope_filter, scope_labels
+from p2pool.drivers.containers.docker.engine.answers import name_in, number, part, rows_of
 from p2pool.drivers.containers.docker.engine.attachment import STDOUT, Opened, attach, feed, follow
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error, start_error
@@ -273,14 +274,16 @@ class Helper:
         # Whatever else runs our image, such as the sandboxes of copies, inherits the image's label.
         filters = {"label": [*scope_filter(self._scope), f"{LABEL}={WORK}"]}
         try:
-            rows = await self._engine.ask(lambda c: c.containers(all=True, filters=filters))
+            rows = await self._engine.ask(
+                lambda c: rows_of(c.containers(all=True, filters=filters))
+            )
         except APIError as error:
             raise other_error(error) from error
         for row in rows:
-            if COPY in (row.get("Labels") or {}):  # Its image carries our label.
+            if COPY in part(row, "Labels"):  # Its image carries our label.
                 continue
-            name = str((row.get("Names") or [row["Id"]])[0]).lstrip("/")
-            age_ms = (time.time() - float(row.get("Created") or 0)) * 1000
+            name = name_in(row)
+            age_ms = (time.time() - number(row.get("Created"))) * 1000
             if name not in self._live and (young or age_ms > limits.HELPER_LEFTOVER_MS):
                 await self._remove(str(row["Id"]))
 

@@ -32,6 +32,7 @@ from p2pool.drivers.containers.docker.container.plan import BRIDGE, Prepared, co
 from p2pool.drivers.containers.docker.container.state import status_of
 from p2pool.drivers.containers.docker.directories import probe_directories, unseen
 from p2pool.drivers.containers.docker.disk_usage import Keeper
+from p2pool.drivers.containers.docker.engine.answers import name_in, record_of, rows_of
 from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
@@ -180,7 +181,7 @@ class DockerRuntime:
         """All containers of the scope. Only those that changed are inspected."""
         filters = {"label": scope_filter(self._scope)}
         try:
-            rows = await self._ask(lambda c: c.containers(all=True, filters=filters))
+            rows = await self._ask(lambda c: rows_of(c.containers(all=True, filters=filters)))
             await self._isolation.settle_all(rows)
             found = [await self._look(row) for row in rows]
         except APIError as error:
@@ -202,7 +203,8 @@ class DockerRuntime:
         if kept is not None and kept[0] == shown:
             return kept[1]
         try:
-            status = status_of(self._scope, await self._ask(lambda c: c.inspect_container(name)))
+            record = await self._ask(lambda c: record_of(c.inspect_container(name)))
+            status = status_of(self._scope, record)
         except NoSuch:
             return None  # Removed since the listing.
         if status is not None and state in ("running", "exited"):
@@ -213,7 +215,7 @@ class DockerRuntime:
         """The engine's record of an attempt's container, if there is one and it is ours."""
         name = name_of(self._scope, allocation, attempt)
         try:
-            record: dict[str, Any] = await self._ask(lambda c: c.inspect_container(name))
+            record = await self._ask(lambda c: record_of(c.inspect_container(name)))
         except NoSuch:
             return None
         except APIError as error:
@@ -349,12 +351,12 @@ class DockerRuntime:
             yield
             return
         async with self._gpu_door:
-            rows = await self._ask(lambda c: c.containers(filters={"label": [GPUS]}))
+            rows = await self._ask(lambda c: rows_of(c.containers(filters={"label": [GPUS]})))
             for row in rows:
                 both = [gpu for gpu in gpus_of(row.get("Labels")) if gpu in of.gpus]
                 if both:
                     raise RuntimeUnavailable(
-                        f"{', '.join(both)} is held by the container {row['Names'][0].lstrip('/')}"
+                        f"{', '.join(both)} is held by the container {name_in(row)}"
                         " on this machine.",
                         hint="Agents that share a machine name different gpu_uuids in [resources].",
                     )
@@ -404,7 +406,7 @@ class DockerRuntime:
         wait_ms = limits.STOP_POLL_MIN_MS
         while True:
             try:
-                record = await self._ask(lambda c: c.inspect_container(name))
+                record = await self._ask(lambda c: record_of(c.inspect_container(name)))
             except NoSuch:
                 return
             except APIError as error:

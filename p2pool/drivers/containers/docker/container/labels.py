@@ -2,12 +2,17 @@
 
 A container is ours only if it carries the whole label set of its scope: chain, contract, pool and
 node. Its name has the same parts, so a second start of an attempt always finds the first one.
+
+Invariant: labels are read as they are written, so nobody's look-alike gives a number that the log
+does not take; whoever may use the engine can write any labels.
 """
 
+import re
 from collections.abc import Mapping
 
 import attrs
 
+from p2pool.codec.json.hex import unhex
 from p2pool.model.ids import (
     DIGEST_BYTES,
     TASK_ID_BYTES,
@@ -23,6 +28,7 @@ GPUS = f"{PREFIX}.gpus"
 COPY = f"{PREFIX}.task"
 OWNERS = f"{PREFIX}.label."
 """What the names of a task's own labels begin with."""
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 @attrs.frozen
@@ -54,7 +60,7 @@ def scope_filter(scope: RuntimeScope) -> list[str]:
 
 def is_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> bool:
     """Whether something of the engine's has all labels of the scope."""
-    given = labels or {}
+    given = texts_of(labels)
     return all(given.get(key) == value for key, value in scope_labels(scope).items())
 
 
@@ -80,33 +86,44 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dic
 
 def read_labels(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Labelled | None:
     """The contents of the labels, or None for a container that is not (wholly) of this scope."""
-    given = labels or {}
-    if not is_of(scope, labels):
+    given = texts_of(labels)
+    if not is_of(scope, given):
         return None
-    try:
-        task = TaskId(bytes.fromhex(given[COPY]))
-        spec = Digest(bytes.fromhex(given[f"{PREFIX}.spec"]))
-        epoch, term, index = (int(part) for part in given[f"{PREFIX}.token"].split("."))
-        name = AllocationId(task, int(given[f"{PREFIX}.replica"]))
-        attempt = int(given[f"{PREFIX}.attempt"])
-    except (KeyError, ValueError):
+    task = unhex(given.get(COPY, ""), TASK_ID_BYTES)
+    spec = unhex(given.get(f"{PREFIX}.spec", ""), DIGEST_BYTES)
+    token = numbers_of(given.get(f"{PREFIX}.token", ""), ".", 3)
+    replica = numbers_of(given.get(f"{PREFIX}.replica", ""), ".", 1)
+    attempt = numbers_of(given.get(f"{PREFIX}.attempt", ""), ".", 1)
+    if task is None or spec is None or token is None or replica is None or attempt is None:
         return None
-    if len(task) != TASK_ID_BYTES or len(spec) != DIGEST_BYTES:
-        return None
-    digest = given.get(f"{PREFIX}.image", "")
     return Labelled(
-        allocation=name,
-        attempt=attempt,
-        token=Token(epoch, term, index),
-        spec_hash=spec,
+        allocation=AllocationId(TaskId(task), *replica),
+        attempt=attempt[0],
+        token=Token(*token),
+        spec_hash=Digest(spec),
         gpus=gpus_of(given),
-        image_digest=digest,
+        image_digest=given.get(f"{PREFIX}.image", ""),
     )
+
+
+def texts_of(labels: object) -> Mapping[str, str]:
+    """The labels in an engine's answer that are texts, as all are."""
+    if not isinstance(labels, Mapping):
+        return {}
+    return {name: value for name, value in labels.items() if isinstance(value, str)}
+
+
+def numbers_of(text: str, between: str, count: int) -> tuple[int, ...] | None:
+    """So many plain numbers, as we write them; None for any other text."""
+    parts = text.split(between, count)
+    if len(parts) != count or not all(map(_NUMBER.fullmatch, parts)):
+        return None
+    return tuple(map(int, parts))
 
 
 def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
     """The GPUs that a container was given, by any agent."""
-    return tuple(uuid for uuid in (labels or {}).get(GPUS, "").split(",") if uuid)
+    return tuple(uuid for uuid in texts_of(labels).get(GPUS, "").split(",") if uuid)
 
 
 def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:

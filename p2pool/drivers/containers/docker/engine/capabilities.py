@@ -11,11 +11,12 @@ from typing import Any
 
 import attrs
 
+from p2pool.drivers.containers.docker.engine.answers import items, objects, text
 from p2pool.drivers.containers.settings import TOOLKIT, GpuPath
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 
-API_VERSION = re.compile(r"(\d+)\.(\d+)$")
+API_VERSION = re.compile(r"([0-9]{1,4})\.([0-9]{1,4})\Z")
 API_VERSION_MIN = (1, 41)
 CDI_API_VERSION_MIN = (1, 44)
 CDI_KIND = "nvidia.com/gpu"
@@ -92,7 +93,8 @@ def support_of(
     overlay2 over xfs has quotas only if xfs was mounted with them."""
     told = API_VERSION.match(str(version.get("ApiVersion")))
     api = (int(told[1]), int(told[2])) if told else (0, 0)
-    toolkit = TOOLKIT in (info.get("Runtimes") or {})
+    runtimes = sorted(map(str, items(info.get("Runtimes"))))
+    toolkit = TOOLKIT in runtimes
     no_cdi = _no_cdi(api, info)
     no_quota = _no_disk_quota(info) or quota_refused
     no_init = _no_init(info)
@@ -108,13 +110,13 @@ def support_of(
         data_root=str(info.get("DockerRootDir", "")),
         gpu_support=toolkit or no_cdi is None,
         toolkit=toolkit,
-        runtimes=tuple(sorted(str(name) for name in info.get("Runtimes") or {})),
+        runtimes=tuple(runtimes),
         no_seccomp=_no_seccomp(info),
         no_disk_quota=no_quota,
         no_cdi=no_cdi,
         no_init=no_init,
         unsupported=tuple(_unsupported(info, no_quota, no_cdi, no_init)),
-        warnings=tuple(str(one) for one in info.get("Warnings") or ()),
+        warnings=tuple(map(str, items(info.get("Warnings")))),
     )
 
 
@@ -126,7 +128,7 @@ def _no_cdi(api: tuple[int, ...], info: Mapping[str, Any]) -> str | None:
         return 'CDI is off: set "features": {"cdi": true} in the daemon.json of Docker 25 to 28.1'
     devices = info.get("DiscoveredDevices")
     if devices is not None:  # Docker 28.2 and later list the devices.
-        names = [str(one.get("ID", "")) for one in devices if one.get("Source") == "cdi"]
+        names = [text(one.get("ID")) for one in objects(devices) if one.get("Source") == "cdi"]
         if not any(name.startswith(f"{CDI_KIND}=GPU-") for name in names):
             return (
                 "no CDI specification names GPUs by UUID: nvidia-ctk cdi generate"
@@ -140,7 +142,7 @@ def _no_disk_quota(info: Mapping[str, Any]) -> str | None:
     driver = str(info.get("Driver", ""))
     if driver in QUOTA_DRIVERS:
         return None
-    pairs = [pair for pair in info.get("DriverStatus") or () if len(pair) == 2]
+    pairs = [pair for pair in map(items, items(info.get("DriverStatus"))) if len(pair) == 2]
     backing = {str(name): str(value) for name, value in pairs}.get("Backing Filesystem", "")
     if driver == "overlay2" and backing == "xfs":
         return None
@@ -180,7 +182,7 @@ def _unsupported(
 
 def _no_seccomp(info: Mapping[str, Any]) -> str | None:
     """Why no filter of system calls is on, or None. A profile of the owner's own counts as one."""
-    for option in info.get("SecurityOptions") or ():
+    for option in items(info.get("SecurityOptions")):
         name, _, rest = str(option).partition(",")
         if name == "name=seccomp":
             off = "profile=unconfined" in rest.split(",")

@@ -5,7 +5,7 @@ Invariants: an engine that is away is `RuntimeUnavailable`, whatever the SDK rai
 the engine itself returns (APIError) goes to the caller, who knows what it means.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from p2pool.drivers.containers.docker.engine.address import (
     EngineAddress,
     engine_address,
 )
+from p2pool.drivers.containers.docker.engine.answers import fields
 from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, support_of
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation
 from p2pool.drivers.containers.docker.engine.socket import answered_within, make_client
@@ -24,17 +25,6 @@ from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
 
 T = TypeVar("T")
-
-
-def fields(answer: object, *needed: str) -> Mapping[str, Any]:
-    """An answer that must be an object with these keys. RuntimeUnavailable: it is not, so
-    whatever answers is not an engine."""
-    if not isinstance(answer, Mapping) or not all(isinstance(answer.get(n), str) for n in needed):
-        raise RuntimeUnavailable(
-            "The answer is not a Docker Engine's, or a proxy changed it.",
-            hint="See what it says: docker version",
-        )
-    return answer
 
 
 class DockerClient:

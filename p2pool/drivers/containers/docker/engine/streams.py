@@ -47,10 +47,16 @@ class _Stream:
                     put(item)
         except APIError as error:
             raise other_error(error) from error
-        except (RuntimeUnavailable, ValueError, AttributeError):
-            # A socket that is closed under the SDK fails in many ways.
+        except RuntimeUnavailable:
             if not self._cancelled:
                 raise
+        # A socket that is closed under the SDK fails in many ways, and so does reading what is no
+        # engine's: nothing but our own errors may leave the task that waits for this thread.
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            if not self._cancelled:
+                raise RuntimeUnavailable(
+                    "What the engine sends cannot be read.", hint="See its log for why."
+                ) from error
         except Gone:
             return
 
@@ -149,7 +155,8 @@ def _unix_time(stamp: bytes) -> str:
     """An engine timestamp, to the nanosecond, in the form its API takes: seconds.fraction."""
     text = stamp.decode("ascii", "replace")
     whole, _, fraction = text.rstrip("Z").partition(".")
-    return f"{at_ms(whole + 'Z') // 1000}.{fraction or '0'}"
+    digits = fraction if fraction.isdigit() else "0"
+    return f"{at_ms(whole + 'Z') // 1000}.{digits}"
 
 
 class _Line(NamedTuple):
@@ -167,7 +174,7 @@ def _line_ms(stamp: bytes) -> int:
     """Unix milliseconds of a line's time; many lines share the same second."""
     text = stamp.decode("ascii", "replace")
     whole, _, fraction = text.partition(".")
-    if not text.endswith("Z"):
+    if not text.endswith("Z") or not fraction[:-1].isdigit():
         return at_ms(text)
     return _second_ms(whole.rstrip("Z") + "Z") + int((fraction[:-1] + "000")[:3])
 
@@ -202,12 +209,18 @@ async def _stamped(
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[_Line]:
     """Lines in the engine's multiplexed output: 1 byte stream, 3 bytes unused, 4 bytes length, then
-    the line. The engine writes one frame at a time, so a piece is usually a whole line."""
+    the line. The engine writes one frame at a time, so a piece is usually a whole line.
+    RuntimeUnavailable: a line longer than an engine's, to be kept until all of it has come."""
     rest = b""
     for piece in pieces:
         data, at = rest + piece if rest else piece, 0
         while len(data) - at >= HEADER.size:
             number, length = HEADER.unpack_from(data, at)
+            if length > limits.ENGINE_LOG_LINE_MAX_BYTES:
+                raise RuntimeUnavailable(
+                    f"The engine's log has a line of {length} bytes, which is none.",
+                    hint="A proxy in between may have changed it.",
+                )
             end = at + HEADER.size + length
             if end > len(data):
                 break

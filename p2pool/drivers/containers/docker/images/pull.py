@@ -5,7 +5,7 @@ several times a second. A caller that stops waiting closes the connection, and t
 pulling.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +16,12 @@ from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import ReadTimeout
 from urllib3.exceptions import ReadTimeoutError
 
+from p2pool.drivers.containers.docker.engine.answers import fields, number, part, text
 from p2pool.drivers.containers.docker.engine.errors import engine_errors, explanation, pull_error
 from p2pool.drivers.containers.docker.engine.streams import shut
 from p2pool.drivers.containers.docker.images.reference import reference_of
 from p2pool.model import limits
-from p2pool.model.errors import RegistryUnavailable
+from p2pool.model.errors import RegistryUnavailable, RuntimeUnavailable
 from p2pool.model.ports.runtime import OnProgress, PullProgress
 
 LAYER_DONE = ("Pull complete", "Already exists")
@@ -43,18 +44,20 @@ class Layers:
         """None is known yet."""
         self._layers: dict[str, Layer] = {}
 
-    def take(self, line: dict[str, Any]) -> bool:
-        """Take a line of the engine's; True if it was about a layer."""
-        name, status = line.get("id"), str(line.get("status", ""))
-        if not name or status.startswith("Pulling from"):
+    def take(self, line: Mapping[str, Any]) -> bool:
+        """Take a line of the engine's; True if it was about a layer. An image has a number of them
+        that is far from the most that are kept."""
+        name, status = text(line.get("id")), text(line.get("status"))
+        known = name in self._layers or len(self._layers) < limits.IMAGE_LAYERS_MAX
+        if not name or not known or status.startswith("Pulling from"):
             return False
-        detail = line.get("progressDetail") or {}
+        detail = part(line, "progressDetail")
         old = self._layers.get(name, Layer())
         done, total = old.done_bytes, old.total_bytes
         fetched = old.fetched or status in LAYER_FETCHED
         if status == "Downloading":
-            total = int(detail.get("total") or total)
-            done = int(detail.get("current") or done)
+            total = _size(detail.get("total")) or total
+            done = _size(detail.get("current")) or done
         if fetched:
             done = total
         self._layers[name] = Layer(done, total, fetched)
@@ -70,6 +73,11 @@ class Layers:
             sum(layer.done_bytes for layer in layers),
             sum(sizes) + estimated,
         )
+
+
+def _size(said: object) -> int:
+    """A size that an image can have: the sum of all layers' is a number of the log, too."""
+    return max(0, min(number(said), limits.RESOURCE_MAX_BYTES))
 
 
 class Pull:
@@ -110,9 +118,10 @@ class Pull:
 
     def _follow(self) -> None:
         try:
-            for line in self._lines():
+            for said in self._lines():
                 if self._cancelled:
                     return
+                line = fields(said)
                 if "error" in line:
                     raise pull_error(self._image, str(line["error"]))
                 self._guard()
@@ -125,9 +134,11 @@ class Pull:
             if "timed out" in str(error).lower():
                 raise self._stalled() from error
             raise
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
             if not self._cancelled:  # A socket that is closed under the SDK fails in many ways.
-                raise
+                raise RuntimeUnavailable(
+                    "What the engine says of the pull cannot be read.", hint="See its log for why."
+                ) from error
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         api = self._client()

@@ -23,7 +23,15 @@ from docker.errors import APIError
 from docker.errors import ImageNotFound as NoImage
 from docker.errors import NotFound as NoSuch
 
-from p2pool.drivers.containers.docker.engine.client import DockerClient, fields
+from p2pool.drivers.containers.docker.engine.answers import (
+    fields,
+    items,
+    number,
+    part,
+    rows_of,
+    text,
+)
+from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
 from p2pool.drivers.containers.docker.images.credentials import auth_header
 from p2pool.drivers.containers.docker.images.pull import Pull
@@ -80,15 +88,15 @@ class Images:
         record = await self._record(wanted.full)
         if record is None:
             return None
-        digest = _digest_of(wanted, record.get("RepoDigests") or [])
+        digest = _digest_of(wanted, [text(one) for one in items(record.get("RepoDigests"))])
         if wanted.digest and not digest:
             return None  # The engine takes a digest for the id of any image that it has.
-        given = (record.get("Config") or {}).get("Env") or ()
+        given = items(part(record, "Config").get("Env"))
         return Local(
             id=str(record["Id"]),
             digest=digest or str(record["Id"]),
             pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
-            size_bytes=int(record.get("Size") or 0),
+            size_bytes=number(record.get("Size")),
             variables=tuple(str(one).partition("=")[0] for one in given),
         )
 
@@ -233,7 +241,7 @@ class Images:
 
     async def _used_ids(self) -> set[str]:
         try:
-            rows = await self._engine.ask(lambda c: c.containers(all=True))
+            rows = await self._engine.ask(lambda c: rows_of(c.containers(all=True)))
         except APIError as error:
             raise other_error(error) from error
         return {str(row.get("ImageID")) for row in rows}
@@ -288,8 +296,8 @@ def _engines_name(image: str, fetched: Fetched) -> str:
 
 def _digest_of(wanted: Reference, repo_digests: list[str]) -> str:
     """The registry's digest of a name; of several, that of the name's own repository."""
-    for text in repo_digests:
-        found = reference_of(text)
+    for named in repo_digests:
+        found = reference_of(named)
         if found.same_repository(wanted) and wanted.digest in ("", found.digest):
             return found.digest
     return ""

@@ -63,6 +63,8 @@ def _addresses(text: str) -> frozenset[Address]:
         place = next((n for n, word in enumerate(fields) if word in ("inet", "inet6")), None)
         if place is None:
             continue
+        if place + 1 == len(fields):
+            raise ValueError(f"{line!r} has no address")
         # A point-to-point interface names its peer behind: `inet 10.8.0.1 peer 10.8.0.2/32`.
         address = ip_address(fields[place + 1].partition("/")[0])
         if not address.is_loopback and not address.is_link_local:

@@ -26,6 +26,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     read_labels,
     scope_filter,
 )
+from p2pool.drivers.containers.docker.engine.answers import record_of, rows_of
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
 from p2pool.drivers.containers.docker.helper import Helper
@@ -312,7 +313,7 @@ class Isolation:
         """Write the rules of running copies anew if the machine has other addresses by now."""
         filters = {"label": [*scope_filter(self._scope), SANDBOX]}
         try:
-            rows = await self._ask(lambda c: c.containers(filters=filters))
+            rows = await self._ask(lambda c: rows_of(c.containers(filters=filters)))
         except APIError as error:
             raise other_error(error) from error
         told = self._told(await self._host()) if rows else frozenset()
@@ -344,7 +345,7 @@ class Isolation:
 
     async def _inspect(self, name: str) -> dict[str, Any] | None:
         try:
-            record: dict[str, Any] = await self._ask(lambda c: c.inspect_container(name))
+            record = await self._ask(lambda c: record_of(c.inspect_container(name)))
         except NoSuch:
             return None
         except APIError as error:

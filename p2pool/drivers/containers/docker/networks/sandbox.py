@@ -11,12 +11,15 @@ the rules; the copy shares its network, and neither its processes nor its capabi
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from p2pool.codec.json.hex import unhex
 from p2pool.drivers.containers.docker.container.labels import (
     COPY,
     PREFIX,
     is_of,
     name_of,
+    numbers_of,
     scope_labels,
+    texts_of,
 )
 from p2pool.model import limits
 from p2pool.model.ids import TASK_ID_BYTES, AllocationId, TaskId
@@ -37,18 +40,17 @@ def sandbox_name(scope: RuntimeScope, key: Key) -> str:
 
 def sandbox_of(scope: RuntimeScope, labels: Mapping[str, str] | None) -> Key | None:
     """Whose sandbox a container is; None: it is none, or another scope's."""
-    given = labels or {}
+    given = texts_of(labels)
     if COPY in given:  # Its image may carry any label besides.
         return None
-    if not is_of(scope, labels):
+    if not is_of(scope, given):
         return None
-    try:
-        task, replica, attempt = given.get(SANDBOX, "").split("-")
-        name = TaskId(bytes.fromhex(task))
-        found = AllocationId(name, int(replica)), int(attempt)
-    except ValueError:
+    head, _, rest = given.get(SANDBOX, "").partition("-")
+    task, numbers = unhex(head, TASK_ID_BYTES), numbers_of(rest, "-", 2)
+    if task is None or numbers is None:
         return None
-    return found if len(name) == TASK_ID_BYTES else None
+    replica, attempt = numbers
+    return AllocationId(TaskId(task), replica), attempt
 
 
 def sandbox_body(

@@ -9,6 +9,7 @@ no route of the engine's machine, and no other network of the engine.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network, ip_network
 from typing import Any
 
@@ -21,7 +22,9 @@ from p2pool.drivers.containers.docker.container.labels import (
     is_of,
     scope_labels,
     task_name,
+    texts_of,
 )
+from p2pool.drivers.containers.docker.engine.answers import objects, part, rows_of
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error
 from p2pool.drivers.containers.docker.networks.host_view import HostView
@@ -105,12 +108,12 @@ class TaskNetworks:
 
     def _task_of(self, row: Mapping[str, Any]) -> str | None:
         """Whose network it is, in hex; None: it is none of ours."""
-        given = row.get("Labels") or {}
+        given = texts_of(row.get("Labels"))
         return given.get(TASK) if is_of(self._scope, given) else None
 
     async def _networks(self) -> list[dict[str, Any]]:
         try:
-            return list(await self._ask(lambda c: c.networks()))
+            return await self._ask(lambda c: rows_of(c.networks()))
         except APIError as error:
             raise other_error(error) from error
 
@@ -136,11 +139,12 @@ class TaskNetworks:
 
 
 def _subnets(networks: list[dict[str, Any]]) -> list[IPv4Network]:
-    """What the engine's networks hold."""
+    """What the engine's networks hold; a driver's own may say anything of theirs."""
     found = []
     for one in networks:
-        for config in (one.get("IPAM") or {}).get("Config") or ():
-            subnet = ip_network(str(config.get("Subnet") or "::/128"), strict=False)
-            if isinstance(subnet, IPv4Network):
-                found.append(subnet)
+        for config in objects(part(one, "IPAM").get("Config")):
+            with suppress(ValueError):
+                subnet = ip_network(str(config.get("Subnet")), strict=False)
+                if isinstance(subnet, IPv4Network):
+                    found.append(subnet)
     return found
