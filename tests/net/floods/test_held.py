@@ -178,6 +178,22 @@ async def test_guests_together_are_bounded_and_the_largest_gives_way(
                 await hear(three, two)
 
 
+async def test_what_is_not_decrypted_yet_and_not_come_to_counts_too() -> None:
+    """A message of Noise without its last byte, or one full of pings behind a slow pace."""
+    async with running(2, guests) as two, stranger(two, 9) as one, stranger(two, 8) as other:
+        with trio.fail_after(SOON_S):
+            network = two.network._host.get_network()
+            await two.wait(lambda: len(network.get_connections()) == 2)
+            room = two.network._host.room
+            raw = one.session.conn.read_writer.read_write_closer
+            await raw.write(b"\xff\xff" + bytes(60 * KIB))
+            await other.write(frame(TYPE_PING, FLAG_SYN, 0, length=7) * 5_000)
+            await two.wait(lambda: room.held > 90 * KIB)
+            await trio.aclose_forcefully(raw.stream.stream)
+            await two.wait(lambda: len(network.get_connections()) == 1)
+            assert room.held <= 64 * KIB
+
+
 async def test_a_frame_of_a_guest_is_held_until_the_agent_takes_it() -> None:
     """The agent is busy: what a guest says waits outside, and not in the queue."""
     async with running(2, guests) as two, stranger(two, 9) as one:

@@ -134,6 +134,7 @@ class PoolStream(YamuxStream):  # type: ignore[misc]
         """End the stream both ways; what nobody has read is dropped."""
         self.drop_unread()
         await super().reset()
+        self.tell()
 
     def drop_unread(self) -> None:
         """The stream was reset: nobody can read what is left of it."""
@@ -193,7 +194,10 @@ class PoolYamux(Yamux):  # type: ignore[misc]
         self._stray = 0
         self._wide = 0
         self._patience_ms = limits.STREAM_WRITE_TIMEOUT_MS
+        self._behind = 0
         self._raw = raw_stream_of(secured_conn)
+        if self._raw is not None:
+            self._raw.count_in(self.account)
 
     def trust(self, member: bool) -> None:
         """Whether it is a member's connection, which has bounds of its own, or a guest's."""
@@ -247,6 +251,7 @@ class PoolYamux(Yamux):  # type: ignore[misc]
 
     async def _take_frame(self) -> None:
         """Read one frame. ConnectionClosedError: it is none, or there is no more."""
+        self._count_behind()
         await self._pace.wait()
         version, kind, flags, number, length = HEAD.unpack(await self._exactly(HEADER_SIZE))
         asks = kind == TYPE_PING or flags & FLAG_SYN
@@ -266,6 +271,16 @@ class PoolYamux(Yamux):  # type: ignore[misc]
             stream.credit(length)
         if stream is not None:
             self._take_end(stream, flags)
+
+    def _count_behind(self) -> None:
+        """What Noise has decrypted and we have not come to counts as well."""
+        secured = self.secured_conn
+        behind = getattr(secured, "high_watermark", 0) - getattr(secured, "low_watermark", 0)
+        if behind > self._behind:
+            self.account.take(behind - self._behind)
+        else:
+            self.account.give(self._behind - behind)
+        self._behind = behind
 
     async def _take_ping(self, flags: int, value: int) -> None:
         if flags & FLAG_SYN:

@@ -5,18 +5,20 @@ call of its own, so we read whatever has arrived. Before the handshake nobody is
 library believes what a length says: of three lines, two messages of Noise and one more line it
 would take hundreds of megabytes. An honest handshake is a kilobyte or two.
 
-Invariants: no more than HANDSHAKE_MAX_BYTES are handed on before `established`, and no more than
-HANDSHAKE_READ_BYTES are read ahead; a guest's connection is read at a guest's pace.
+Invariants: no more than HANDSHAKE_MAX_BYTES are handed on before `established`; a guest's
+connection is read at a guest's pace, and no more than GUEST_READ_BYTES of it are read ahead; what
+was handed on of a message that is not whole yet counts in the connection's account.
 """
 
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
 
 from p2pool.drivers.net.transport.pace import Pace
+from p2pool.drivers.net.transport.room import Account
 from p2pool.model import limits
 
 RAW_READ_BYTES = 64 * 1024
-HANDSHAKE_READ_BYTES = 4 * 1024
+GUEST_READ_BYTES = 4 * 1024
 
 
 class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
@@ -27,14 +29,17 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
         self._stream = stream
         self._buffer = bytearray()
         self._pace = Pace(limits.GUEST_CONNECTION_KIB_PER_S, limits.GUEST_CONNECTION_KIB_BURST)
+        self._read_bytes = GUEST_READ_BYTES
         self._handshake: int | None = limits.HANDSHAKE_MAX_BYTES
+        self._account: Account | None = None
+        self._unfinished = 0
 
     async def read(self, n: int | None = None) -> bytes:
-        """At most `n` bytes; none at the end. ConnectionClosedError: the handshake is too long."""
+        """At most `n` bytes; none at the end. ConnectionClosedError: the handshake is too long.
+        Overrun: too much is held of this connection."""
         if not self._buffer:
             await self._pace.wait()
-            most = RAW_READ_BYTES if self._handshake is None else HANDSHAKE_READ_BYTES
-            self._buffer += await self._stream.read(most)
+            self._buffer += await self._stream.read(self._read_bytes)
             self._pace.owe(len(self._buffer) / 1024)
         data = bytes(self._buffer if n is None else self._buffer[:n])
         del self._buffer[: len(data)]
@@ -42,14 +47,30 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
             self._handshake -= len(data)
             if self._handshake < 0:
                 raise ConnectionClosedError("the handshake is too long", transport="tcp")
+        if self._account is not None:
+            self._count(self._account, len(data), n)
         return data
+
+    def _count(self, account: Account, size: int, asked: int | None) -> None:
+        """Less than was asked for waits for the rest of its message."""
+        if asked is not None and 0 < size < asked:
+            self._unfinished += size
+            account.take(size)
+        elif self._unfinished:
+            account.give(self._unfinished)
+            self._unfinished = 0
 
     def established(self) -> None:
         """The connection is secured, and has a muxer."""
         self._handshake = None
 
+    def count_in(self, account: Account) -> None:
+        """What is held of the connection is counted here."""
+        self._account = account
+
     def trust(self, member: bool) -> None:
         """Read at a member's pace, or at a guest's."""
+        self._read_bytes = RAW_READ_BYTES if member else GUEST_READ_BYTES
         if member:
             self._pace = Pace(limits.CONNECTION_KIB_PER_S, limits.CONNECTION_KIB_BURST)
         else:
