@@ -20,7 +20,7 @@ read here, and not by the library:
   given up in the middle, when a cancellation comes: the rest would be taken for something else.
 
 What a frame costs does not depend on how many streams there are.
-Source: https://github.com/hashicorp/yamux/blob/master/spec.md.
+Source: the specification of Yamux, version 0, by HashiCorp.
 """
 
 import logging
