@@ -86,7 +86,7 @@ class PeerLink:
         self._scopes: set[trio.CancelScope] = set()
         self._readers: dict[Channel, trio.CancelScope] = {}
         self._queues: dict[Channel, SendQueue] = {}
-        self._owed = Account(host.room, limits.GUEST_SEND_QUEUE_MAX_BYTES, self._cut)
+        self._owed = Account(host.room, limits.GUEST_HELD_MAX_BYTES, self._cut)
         self._written = 0
 
     def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
@@ -143,7 +143,7 @@ class PeerLink:
         if member:
             self._owed.leave(OWED_MAX_BYTES)
         elif not self._owed.shared:
-            self._owed.enter(self._host.room, limits.GUEST_SEND_QUEUE_MAX_BYTES)
+            self._owed.enter(self._host.room, limits.GUEST_HELD_MAX_BYTES)
         for connection in self._host.get_network().get_connections(self.peer_id):
             if isinstance(connection.muxed_conn, PoolYamux):
                 connection.muxed_conn.trust(member)
@@ -224,9 +224,13 @@ class PeerLink:
         return True
 
     def _is_full(self, queue: SendQueue, size: int) -> bool:
-        """Whether a guest is owed enough: frames, and bytes of all channels together."""
-        return self._owed.shared and (
-            len(queue) >= limits.GUEST_SEND_QUEUE_MAX or self._owed.held + size > self._owed.most
+        """Whether a guest is owed enough: frames, and bytes of all channels together. Who is owed
+        nothing gets an answer of any length."""
+        if not (self._owed.shared and self._owed.held):
+            return False
+        return (
+            len(queue) >= limits.GUEST_SEND_QUEUE_MAX
+            or self._owed.held + size > limits.GUEST_SEND_QUEUE_MAX_BYTES
         )
 
     async def _watch_taken(self) -> None:
