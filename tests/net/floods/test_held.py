@@ -114,6 +114,7 @@ async def test_a_frame_beyond_the_window_is_not_read() -> None:
             with suppress(*STREAM_ERRORS):
                 await one.write(frame(TYPE_DATA, 0, 1, bytes(MIB)))
             await one.wait_end()
+            assert two.network.counters["connections_cut"] == 1
         assert most.bytes <= 256 * KIB
 
 

@@ -214,7 +214,9 @@ class PoolYamux(Yamux):  # type: ignore[misc]
 
     def cut(self) -> None:
         """End the connection at once, and drop everything that is held of it."""
-        self.event_shutting_down.set()
+        if not self.event_shutting_down.is_set():
+            self._counters["connections_cut"] += 1
+            self.event_shutting_down.set()
         self.account.close()
         for number, stream in self.streams.items():
             stream.closed = stream.send_closed = stream.recv_closed = stream.reset_received = True
@@ -233,7 +235,6 @@ class PoolYamux(Yamux):  # type: ignore[misc]
             while not self.event_shutting_down.is_set():
                 await self._take_frame()
         except Overrun:
-            self._counters["connections_overrun"] += 1
             self.cut()
         except ENDS:
             self._counters["connections_ended"] += 1
@@ -412,9 +413,11 @@ class PoolYamux(Yamux):  # type: ignore[misc]
         self._patience_ms = limits.STREAM_END_PATIENCE_MS
         if self._write_lock.locked():
             # Whoever writes may wait for a peer that takes nothing.
+            self.event_shutting_down.set()
             self.cut()
         streams = list(self.streams.values())
         await super().close(error_code)
+        self.account.close()
         for stream in streams:
             stream.tell()
 

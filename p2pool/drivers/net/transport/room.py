@@ -7,8 +7,8 @@ account gives way: its connection is cut. So whoever floods goes first, a newcom
 a few hundred bytes last, and a member is never concerned.
 
 Invariants: what was taken is given back once, at the latest when the connection ends; the room
-holds at most its bound; looking for the largest account costs a walk over the guests, and each walk
-ends one of them.
+holds at most its bound, and knows nobody who holds nothing; looking for the largest account costs a
+walk over those that do, and each walk ends one of them.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Room:
     """What all guests together may make us hold."""
 
     def __init__(self, most: int) -> None:
-        """Room for `most` bytes."""
+        """Room for `most` bytes. `accounts`: of guests that hold any."""
         self.most = most
         self.held = 0
         self.accounts: set[Account] = set()
@@ -45,7 +45,6 @@ class Account:
         self.closed = False
         self._room: Room | None = room
         self._cut = cut
-        room.accounts.add(self)
 
     @property
     def shared(self) -> bool:
@@ -57,8 +56,9 @@ class Account:
         if self.closed:
             raise Overrun
         self.held += size
-        if self._room is not None:
+        if self._room is not None and self.held:
             self._room.held += size
+            self._room.accounts.add(self)
         if self.held > self.most:
             self.overdraw()
         elif self._room is not None:
@@ -74,6 +74,8 @@ class Account:
         assert self.held >= 0, self.held
         if self._room is not None:
             self._room.held -= size
+            if not self.held:
+                self._room.accounts.discard(self)
 
     def overdraw(self) -> None:
         """Too much is held: cut the connection."""
@@ -100,5 +102,6 @@ class Account:
             return
         self.leave(most)
         self._room = room
-        room.held += self.held
-        room.accounts.add(self)
+        if self.held:
+            room.held += self.held
+            room.accounts.add(self)
