@@ -7,7 +7,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.drivers.net.transport.muxer import RAW_READ_BYTES, BufferedStream
+from p2pool.drivers.net.transport.raw_stream import RAW_READ_BYTES, BufferedStream
 from p2pool.model.messages.registry import Channel
 from tests.net.harness.hosts import Node, introduce, running, wait_members
 from tests.net.harness.pieces import Pieces

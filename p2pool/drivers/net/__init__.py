@@ -3,7 +3,8 @@
 Modules: `events` (configuration and what comes out), `network` (what the agent calls), `peer_link`
 (one connected peer), `pubsub` (gossip streams), `gossip_intake` (what gossip may cost), `mesh` (the
 router's settings), `peers.peer_book` and `peers.dialer` (who is dialled when), `host` (the library,
-its sharp edges covered), `transport.frames`, `transport.muxer`, `transport.pace`, `patience` (waits
+its sharp edges covered), `transport.frames`, `transport.muxer`, `transport.room` (what a connection
+makes us hold), `transport.raw_stream`, `transport.agreement`, `transport.pace`, `patience` (waits
 that a stall does not use up), `peers.addresses`, `reachability.identify`, `event_queue`. Import
 `p2pool.drivers.net.network` late: libp2p takes 2.5 s and 80 MB.
 
@@ -12,7 +13,8 @@ The life of a peer: a connection is up (`PeerConnected`), both sides send their 
 peer is disconnected. Only then does either side open or accept streams of other channels. When the
 last connection ends, everything about the peer is forgotten (`PeerDisconnected`) except addresses.
 
-Before that a stranger can do only this: the Noise handshake, identify, ping, one hello at a time.
+Before that a stranger can do only this: the Noise handshake, ask who we are (identify), ping, say
+one hello at a time.
 
 Measured (CPython 3.11, 2 cores, loopback, both hosts in one process, one long-lived stream each
 way, echo through `send` and `events`; milliseconds, median, CPU about the same):
@@ -30,7 +32,7 @@ Yamux the slower one as shipped, is gone now that reads go through a buffer.
 Other traits of the library, besides those noted where they are handled: `read_exactly` gives up
 after 100 partial reads; `new_host` offers plaintext and secio; an inbound connection keeps its slot
 for ever; listening uses SO_REUSEPORT, so a second agent on the same port is no error; `dial_peer`
-blocks a peer for 60 s after one failure and drops loopback addresses if there are others; Yamux
-silently drops data for an unknown stream, so an unwritten reset goes unnoticed; resetting a stream
-wakes no reader on the same side.
+blocks a peer for 60 s after one failure and drops loopback addresses if there are others; data for
+an unknown stream is dropped silently (up to a window, here), so an unwritten reset goes unnoticed;
+resetting a stream wakes no reader on the same side.
 """

@@ -69,11 +69,13 @@ class EventQueue:
         """One frame arrived."""
         self._put_traffic(peer_key, FrameReceived(peer_key, channel, data))
 
-    async def take_frame(self, peer_key: PeerKey, channel: Channel, data: bytes) -> None:
-        """Queue a frame, and wait until its peer's line is no more than half full: meanwhile the
+    async def take_frame(
+        self, peer_key: PeerKey, channel: Channel, data: bytes, ahead: int = PEER_INPUTS_MAX // 2
+    ) -> None:
+        """Queue a frame, and wait until its peer's line is no longer than `ahead`: meanwhile the
         stream is left unread, and nothing of an honest burst is lost."""
         self.put_frame(peer_key, channel, data)
-        while (line := self._lines.get(peer_key)) and line.traffic > PEER_INPUTS_MAX // 2:
+        while (line := self._lines.get(peer_key)) and line.traffic > ahead:
             await line.emptied.wait()
 
     def put_gossip(self, channel: Channel, origin: PeerKey, data: bytes) -> None:

@@ -16,6 +16,7 @@ import trio
 from libp2p.peer.id import ID
 
 from p2pool.drivers.net.events import BYSTANDER_CHANNELS, PERMITTED
+from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameReader,
@@ -25,12 +26,17 @@ from p2pool.drivers.net.transport.frames import (
     encode_frame,
     reset_stream,
 )
+from p2pool.drivers.net.transport.muxer import PoolYamux
+from p2pool.drivers.net.transport.room import Account, Overrun
+from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotAllowed, Unavailable
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import (
     DIAL_TIMEOUT_MS,
     HELLO_MAX_BYTES,
     HELLO_TIMEOUT_MS,
+    PEER_INPUTS_MAX,
+    PEER_SEND_QUEUE_MAX_BYTES,
     STREAM_FRAME_MAX_BYTES,
     STREAM_REOPEN_MAX_MS,
     STREAM_REOPEN_MIN_MS,
@@ -46,7 +52,11 @@ PROTOCOLS = {
 FRAME_CHANNELS = tuple(channel for channel in PROTOCOLS if channel is not Channel.LOGS)
 FRAME_MAX_BYTES = {Channel.HELLO: HELLO_MAX_BYTES}
 """How long a frame may be, where that is less than STREAM_FRAME_MAX_BYTES: anybody says hello."""
+AHEAD = PEER_INPUTS_MAX // 2
+"""How many frames of a member may wait for the agent while more are read."""
 SENDABLE = tuple(channel for channel in FRAME_CHANNELS if channel is not Channel.HELLO)
+OWED_MAX_BYTES = len(SENDABLE) * (PEER_SEND_QUEUE_MAX_BYTES + 2 * STREAM_FRAME_MAX_BYTES)
+"""More than a member is ever owed: full queues, and what is being written of each."""
 
 
 class PeerLink:
@@ -76,6 +86,8 @@ class PeerLink:
         self._scopes: set[trio.CancelScope] = set()
         self._readers: dict[Channel, trio.CancelScope] = {}
         self._queues: dict[Channel, SendQueue] = {}
+        self._owed = Account(host.room, limits.GUEST_HELD_MAX_BYTES, self._cut)
+        self._written = 0
 
     def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
         """Run a task that is cancelled when the link closes."""
@@ -101,6 +113,7 @@ class PeerLink:
             scope.cancel()
         for channel, queue in self._queues.items():
             self._counters[f"send_dropped_disconnected_{channel.value}"] += queue.clear()
+        self._owed.close()
         self._decided.set()
 
     def permits(self, channel: Channel) -> bool:
@@ -114,13 +127,26 @@ class PeerLink:
     def set_standing(self, standing: Standing) -> None:
         """Take a decision, first or changed; close streams that it no longer permits."""
         self.standing = standing
+        self.trust_connections()
         self._decided.set()
         for channel, scope in self._readers.items():
             if channel is not Channel.HELLO and not self.permits(channel):
                 scope.cancel()
         for channel, queue in self._queues.items():
             if not self.permits(channel):
+                self._owed.give(queue.waiting_bytes)
                 self._counters[f"send_dropped_standing_{channel.value}"] += queue.clear()
+
+    def trust_connections(self) -> None:
+        """Let the muxer know whose connections these are: members have bounds of their own."""
+        member = self.standing is Standing.MEMBER
+        if member:
+            self._owed.leave(OWED_MAX_BYTES)
+        elif not self._owed.shared:
+            self._owed.enter(self._host.room, limits.GUEST_HELD_MAX_BYTES)
+        for connection in self._host.get_network().get_connections(self.peer_id):
+            if isinstance(connection.muxed_conn, PoolYamux):
+                connection.muxed_conn.trust(member)
 
     async def wait_permitted(self, channel: Channel) -> bool:
         """Wait for the first decision, HELLO_TIMEOUT_MS at most; whether it opens `channel`."""
@@ -141,6 +167,7 @@ class PeerLink:
         Until then nothing else is opened, and the peer, if it got the hello all the same, would
         wait.
         """
+        self.trust_connections()
         wait_ms = STREAM_REOPEN_MIN_MS
         while True:
             try:
@@ -181,12 +208,45 @@ class PeerLink:
             return False
         queue = self._queues.get(channel)
         if queue is None:
+            if not self._queues:
+                self.spawn(self._watch_taken)
             queue = self._queues[channel] = SendQueue()
             self.spawn(self._write_channel, channel, queue)
-        if not queue.put(encoded):
+        if self._is_full(queue, len(encoded)) or not queue.put(encoded):
+            self._counters[f"send_dropped_full_{channel.value}"] += 1
+            return False
+        try:
+            self._owed.take(len(encoded))
+        except Overrun:
+            # All guests together are owed too much, and this one most: it is cut off.
             self._counters[f"send_dropped_full_{channel.value}"] += 1
             return False
         return True
+
+    def _is_full(self, queue: SendQueue, size: int) -> bool:
+        """Whether a guest is owed enough: frames, and bytes of all channels together. Who is owed
+        nothing gets an answer of any length."""
+        if not (self._owed.shared and self._owed.held):
+            return False
+        return (
+            len(queue) >= limits.GUEST_SEND_QUEUE_MAX
+            or self._owed.held + size > limits.GUEST_SEND_QUEUE_MAX_BYTES
+        )
+
+    async def _watch_taken(self) -> None:
+        """Disconnect a guest that takes nothing of what it asked for."""
+        while True:
+            written = self._written
+            await wait_awake(limits.GUEST_TAKES_MS)
+            if self._owed.shared and self._owed.held and self._written == written:
+                self._counters["guests_not_taking"] += 1
+                self._cut()
+
+    def _cut(self) -> None:
+        """End all connections to this peer, at once."""
+        for connection in self._host.get_network().get_connections(self.peer_id):
+            if isinstance(connection.muxed_conn, PoolYamux):
+                connection.muxed_conn.cut()
 
     async def _write_channel(self, channel: Channel, queue: SendQueue) -> None:
         """Write queued frames, over one stream for as long as it lives, then over the next."""
@@ -219,7 +279,9 @@ class PeerLink:
             with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
                 await stream.write(joined)
             outcome = "frames"
+            self._written += 1
         finally:
+            self._owed.give(len(joined))
             self._counters[f"send_{outcome}_{channel.value}"] += count
 
     # --- receiving -------------------------------------------------------------------------------
@@ -228,12 +290,12 @@ class PeerLink:
         self,
         channel: Channel,
         stream: Any,
-        take: Callable[[PeerKey, Channel, bytes], Awaitable[None]],
+        take: Callable[[PeerKey, Channel, bytes, int], Awaitable[None]],
     ) -> None:
         """Read an inbound stream to its end; a newer one of the same channel replaces it.
 
         A hello stream carries one frame. A frame that is too long ends the stream. `take` waits
-        while the agent does not keep up with this peer.
+        while more frames of this peer than it is told wait for the agent: of a guest, any.
         """
         if channel is not Channel.HELLO and not await self.wait_permitted(channel):
             self._counters[f"streams_refused_{channel.value}"] += 1
@@ -247,7 +309,8 @@ class PeerLink:
             self._readers[channel] = scope
             try:
                 while (frame := await reader.receive()) is not None:
-                    await take(self.peer_key, channel, frame)
+                    ahead = AHEAD if self.standing is Standing.MEMBER else 0
+                    await take(self.peer_key, channel, frame, ahead)
                     if channel is Channel.HELLO:
                         break
             except Malformed:

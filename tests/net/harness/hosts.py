@@ -55,15 +55,23 @@ class Node:
         self.seen: list[NetEvent] = []
         self._judge = judge
         self._told = trio.Event()
+        self._free = trio.Event()
+        self._free.set()
 
     @property
     def key(self) -> PeerKey:
         """Its peer key."""
         return self.network.peer_key
 
+    def hold(self) -> trio.Event:
+        """Read no more than one event until the event that is returned is set."""
+        self._free = trio.Event()
+        return self._free
+
     async def read_events(self) -> None:
         """Keep all events; judge hellos."""
         async for event in self.network.events:
+            await self._free.wait()
             self.seen.append(event)
             if isinstance(event, FrameReceived) and event.channel is Channel.HELLO:
                 standing = self._judge(event.data)

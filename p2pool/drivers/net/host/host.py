@@ -19,7 +19,6 @@ subclasses answers something seen in py-libp2p 0.8.1:
 - only peers with Ed25519 keys are let in: no agent has another kind;
 - wasted work for each small message is left out (`transport.muxer`), for which the muxer has to be
   made here: the library makes its own Yamux, whatever class it was given;
-- our own addresses are computed once, not for every message that carries our peer record;
 - importing it detaches its loggers from ours, so their lines would bypass redaction.
 """
 
@@ -27,18 +26,17 @@ import ipaddress
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
-from libp2p.host.basic_host import BasicHost
 from libp2p.network.auto_connector import AutoConnector
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
-from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
@@ -47,9 +45,13 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
+from p2pool.drivers.net.host.pool_host import PoolHost, PoolPeerStore
 from p2pool.drivers.net.peers.addresses import peer_key_of
+from p2pool.drivers.net.transport.agreement import bound
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, reset_stream
-from p2pool.drivers.net.transport.muxer import BufferedStream, PoolYamux, forget_stream
+from p2pool.drivers.net.transport.muxer import PoolYamux, forget_stream, raw_stream_of
+from p2pool.drivers.net.transport.raw_stream import BufferedStream
+from p2pool.drivers.net.transport.room import Room
 from p2pool.model import limits
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
@@ -59,7 +61,7 @@ logging.getLogger("libp2p").propagate = True
 # When the other side refuses a stream, the library logs an error; we count it and try again.
 logging.getLogger("libp2p.host.basic_host").setLevel(logging.CRITICAL)
 
-MUXERS = {"yamux": {YAMUX_PROTOCOL_ID: PoolYamux}, "mplex": {MPLEX_PROTOCOL_ID: Mplex}}
+MUXERS = {"yamux": YAMUX_PROTOCOL_ID, "mplex": MPLEX_PROTOCOL_ID}
 DEFAULT_MUXER = "yamux"
 """Yamux, because it holds back each stream on its own. With Mplex one stream that its reader
 neglects stops the whole connection for five seconds: a slow log reader would hold up Raft. The
@@ -193,42 +195,6 @@ def _now_ms() -> int:
     return int(trio.current_time() * 1000)
 
 
-class PoolPeerStore(PeerStore):  # type: ignore[misc]
-    """The library's store of peers' claims about themselves, which never forgets our own.
-
-    It takes 1,000 peers (more than CONNECTIONS_MAX) and then drops those without addresses first:
-    after 1,000 strangers that would be ourselves, with the key that signs our gossip.
-    """
-
-    def __init__(self, own: ID) -> None:
-        """An empty store of the host with id `own`."""
-        super().__init__()
-        self._own = own
-
-    def _enforce_peer_limit(self) -> None:
-        """Drop the surplus, ourselves excepted."""
-        ours = self.peer_data_map.pop(self._own, None)
-        super()._enforce_peer_limit()
-        if ours is not None:
-            self.peer_data_map[self._own] = ours
-
-
-class PoolHost(BasicHost):  # type: ignore[misc]
-    """The library's host, with its addresses computed once."""
-
-    _pool_addresses: list[Any] | None = None
-
-    def get_addrs(self) -> list[Any]:
-        """Addresses with the peer id; fixed from the first call after `fix_addresses`."""
-        if self._pool_addresses is not None:
-            return list(self._pool_addresses)
-        return list(super().get_addrs())
-
-    def fix_addresses(self) -> None:
-        """Listening has begun: the addresses no longer change."""
-        self._pool_addresses = list(super().get_addrs())
-
-
 class PoolMuxers(MuxerMultistream):  # type: ignore[misc]
     """The library's agreement on a muxer, which makes the muxer that was agreed on."""
 
@@ -237,6 +203,9 @@ class PoolMuxers(MuxerMultistream):  # type: ignore[misc]
         protocol, muxer = await self._selector.select(
             conn, conn.is_initiator, self.negotiate_timeout
         )
+        raw = raw_stream_of(conn)
+        if raw is not None:
+            raw.established()
         return self._annotate_connection(muxer(conn, peer_id), conn, protocol)
 
 
@@ -247,6 +216,8 @@ def _upgrader(noise: NoiseTransport, muxers: Mapping[Any, Any]) -> TransportUpgr
         muxer_transports_by_protocol=muxers,
     )
     upgrader.muxer_multistream = PoolMuxers(muxers)
+    bound(upgrader.security_multistream._selector)
+    bound(upgrader.muxer_multistream._selector)
     return upgrader
 
 
@@ -265,10 +236,12 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
     peerstore.add_key_pair(peer_id, key_pair)
     noise = NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
     timeout_s = DIAL_TIMEOUT_MS / 1000
+    room = Room(limits.GUESTS_HELD_MAX_BYTES)
+    make = partial(PoolYamux, room=room, counters=counters) if muxer == "yamux" else Mplex
     swarm = PoolSwarm(
         peer_id,
         peerstore,
-        _upgrader(noise, MUXERS[muxer]),
+        _upgrader(noise, {MUXERS[muxer]: make}),
         transports=[TCP()],
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
@@ -284,4 +257,4 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
         ),
         counters=counters,
     )
-    return PoolHost(swarm, disable_identify_address_discovery=True)
+    return PoolHost(swarm, room)

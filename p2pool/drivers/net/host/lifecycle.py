@@ -15,7 +15,7 @@ from libp2p.abc import INotifee
 from libp2p.peer.id import ID
 from libp2p.tools.anyio_service import background_trio_service
 
-from p2pool.drivers.net.host.host import PoolHost
+from p2pool.drivers.net.host.pool_host import PoolHost
 from p2pool.drivers.net.peers.addresses import port_taken
 from p2pool.drivers.net.pubsub import PoolPubsub
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS

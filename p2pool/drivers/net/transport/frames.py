@@ -19,7 +19,7 @@ from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.stream.exceptions import StreamEOF
 
 from p2pool.drivers.net.patience import wait_awake
-from p2pool.drivers.net.transport.muxer import read_some
+from p2pool.drivers.net.transport.muxer import keep, read_some
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.limits import (
     FRAMES_PER_TURN_MAX,
@@ -90,6 +90,7 @@ class FrameReader:
         self._max_bytes = max_bytes
         self._buffer = bytearray()
         self._taken = 0
+        self._used = 0
 
     def _take(self) -> bytes | None:
         """The next whole frame from the buffer, if there is one."""
@@ -105,10 +106,15 @@ class FrameReader:
             return None
         frame = bytes(self._buffer[start : start + length])
         del self._buffer[: start + length]
+        self._used = start + length
         return frame
 
     async def receive(self) -> bytes | None:
-        """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended."""
+        """The next frame; None at an orderly end. Malformed: their fault. STREAM_ERRORS: ended.
+
+        Until the next is asked for, a frame counts as held of its connection."""
+        keep(self._stream, -self._used)
+        self._used = 0
         if self._taken >= FRAMES_PER_TURN_MAX:
             self._taken = 0
             # Before a frame is taken: a cancellation here loses none.
@@ -127,6 +133,7 @@ class FrameReader:
                     raise Malformed("The stream ended inside a frame.")
                 return None
             self._buffer += data
+            keep(self._stream, len(data))
 
 
 class SendQueue:
@@ -147,6 +154,11 @@ class SendQueue:
     def __len__(self) -> int:
         """The number of waiting frames."""
         return len(self._frames)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Their bytes together."""
+        return self._bytes
 
     def put(self, frame: bytes) -> bool:
         """Append an encoded frame; False if a bound is reached."""

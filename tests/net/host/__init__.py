@@ -1,0 +1,1 @@
+"""The host: what it keeps, and whom it lets in."""
