@@ -156,6 +156,7 @@ class Network:
             return False
         before = link.standing
         link.set_standing(standing)
+        self._queue.set_member(peer_key, standing is Standing.MEMBER)
         if standing is Standing.REFUSED:
             self.counters["peers_refused"] += 1
             self._book.refused(peer_key, self._dialler.now_ms())
@@ -365,6 +366,7 @@ class Network:
             self._service.pubsub.expel(peer_id)
         self._book.disconnected(link.peer_key, self._dialler.now_ms())
         self._dialler.wake()
+        self._queue.set_member(link.peer_key, False)
         self._queue.put(PeerDisconnected(link.peer_key))
 
     # --- streams and gossip ----------------------------------------------------------------------
