@@ -249,6 +249,21 @@ FORWARDS_PER_PEER_MAX = 64
 REQUESTS_IN_FLIGHT_MAX = 1024
 CONNECTIONS_MAX = 512
 CONNECTIONS_AIM = 64
+# Those that we make come on top.
+CONNECTIONS_OUTBOUND_MAX = 256
+# Those of others whose handshake has not begun, on top too. Of the rest: before a proven key,
+# before a judged hello, and what guests leave to members.
+SLOTS_HALF_OPEN_MAX = 256
+SLOTS_HANDSHAKE_MAX = 64
+SLOTS_STRANGERS_MAX = 64
+SLOTS_MEMBERS_RESERVED = 128
+# How long one keeps its place in a crowd, and how much longer if it has sent anything.
+SLOT_KEPT_MIN_MS = 1_000
+SPOKE_PATIENCE_MS = 2_000
+HANDSHAKE_TIMEOUT_MS = 5_000
+# How long a handshake waits for its turn among those of its address.
+KNOCK_WAIT_MS = 4_000
+KNOCK_RETRY_MS = 50
 PEER_BOOK_MAX = 2048
 DIALS_IN_FLIGHT_MAX = 8
 # Of these, only for peers that somebody has a message for.
@@ -685,6 +700,9 @@ assert LOG_BATCH_MAX_BYTES + LOG_BATCH_MAX_CHUNKS * LOG_CHUNK_OVERHEAD_MAX_BYTES
 assert QUERY_REPLAY_WINDOW >= REQUESTS_IN_FLIGHT_MAX
 assert MEMBERS_MAX < PEERS_TRACKED_MAX
 assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
+assert KNOCK_RETRY_MS < KNOCK_WAIT_MS < HANDSHAKE_TIMEOUT_MS
+assert SLOT_KEPT_MIN_MS < HANDSHAKE_TIMEOUT_MS
+assert SLOTS_HANDSHAKE_MAX + SLOTS_STRANGERS_MAX + SLOTS_MEMBERS_RESERVED < CONNECTIONS_MAX
 assert GUEST_KIB_SURE_BURST < GUEST_FRAMES_KIB_BURST < GUESTS_KIB_BURST
 assert HELLO_MAX_BYTES < GUEST_KIB_SURE_BURST * 1024
 assert STREAM_FRAME_MAX_BYTES <= GUEST_FRAMES_KIB_BURST * 1024

@@ -93,7 +93,7 @@ class Network:
         self._check_gossip = check_gossip
         self._knows_origin = knows_origin
         self._accept_logs = accept_logs
-        self._host = build_host(config.seed, self.counters, muxer)
+        self._host = build_host(config.seed, self.counters, muxer, members=config.gossip)
         key = peer_key_of(self._host.get_id())
         assert key is not None
         self.peer_key: PeerKey = key
@@ -157,6 +157,7 @@ class Network:
         before = link.standing
         link.set_standing(standing)
         self._queue.set_member(peer_key, standing is Standing.MEMBER)
+        self._host.get_network().door.judged(link.peer_id, standing)
         if standing is Standing.REFUSED:
             self.counters["peers_refused"] += 1
             self._book.refused(peer_key, self._dialler.now_ms())
@@ -367,6 +368,7 @@ class Network:
         self._book.disconnected(link.peer_key, self._dialler.now_ms())
         self._dialler.wake()
         self._queue.set_member(link.peer_key, False)
+        self._host.get_network().door.gone(peer_id)
         self._queue.put(PeerDisconnected(link.peer_key))
 
     # --- streams and gossip ----------------------------------------------------------------------

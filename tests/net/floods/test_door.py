@@ -1,0 +1,131 @@
+"""A host under connections that say nothing lets in whoever comes after them, on real sockets."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+
+import pytest
+import trio
+
+from p2pool.drivers.net.host import host
+from p2pool.drivers.net.host.slots import Stage
+from p2pool.model import limits
+from p2pool.model.states import Standing
+from tests.net.harness.hosts import Node, introduce, listening_at, running, wait_members
+
+PLACES = 24
+SILENT = 96
+SERVED_WITHIN_S = 10
+
+
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places that a test fills soon."""
+    for name, value in {
+        "CONNECTIONS_MAX": PLACES,
+        "SLOTS_HALF_OPEN_MAX": 64,
+        "SLOTS_HANDSHAKE_MAX": 4,
+        "SLOTS_STRANGERS_MAX": 3,
+        "SLOTS_MEMBERS_RESERVED": 9,
+    }.items():
+        monkeypatch.setattr(limits, name, value)
+    monkeypatch.setattr(host, "CONNECTIONS_MAX", PLACES)
+
+
+def port_of(node: Node) -> int:
+    """Where a node listens on loopback."""
+    return int(listening_at(node)[0].rpartition("/")[2])
+
+
+@asynccontextmanager
+async def silence(node: Node, count: int, first: bytes = b"") -> AsyncIterator[None]:
+    """So many sockets that say no more than `first`, each opened again as soon as it is closed."""
+
+    async def hold() -> None:
+        while True:
+            with suppress(OSError, trio.BrokenResourceError):
+                stream = await trio.open_tcp_stream("127.0.0.1", port_of(node))
+                async with stream:
+                    if first:
+                        await stream.send_all(first)
+                    while await stream.receive_some(1024):
+                        pass
+            await trio.sleep(0.3)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(hold)
+        await trio.sleep(0.5)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def members_say_hello(hello: bytes) -> Standing | None:
+    """Numbers below 20 are members, those below 40 guests, and others never say who they are."""
+    number = int(hello.split()[1])
+    if number >= 40:
+        return None
+    return Standing.MEMBER if number < 20 else Standing.GUEST
+
+
+@pytest.mark.parametrize("first", [b"", b"\x13/multistream/1.0.0\n"])
+async def test_newcomers_are_served_behind_sockets_that_say_nothing(first: bytes) -> None:
+    """More than there are places, refilled; also if each says how it would begin."""
+    with trio.fail_after(50):
+        async with running(1) as one, silence(one, SILENT, first):
+            for number in range(2, 4):
+                async with running(number) as newcomer:
+                    introduce(newcomer, one)
+                    with trio.fail_after(SERVED_WITHIN_S):
+                        await wait_members(newcomer, one)
+            assert one.network.counters["connections_displaced_half_open"] > 0
+
+
+async def test_a_newcomer_is_served_behind_strangers_that_hold_their_places() -> None:
+    """They proved their keys and say no more: as many as the host has places."""
+    with trio.fail_after(50):
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(running(1, members_say_hello))
+            for number in range(40, 40 + 6):
+                mute = await stack.enter_async_context(running(number))
+                introduce(mute, one)
+            await one.wait(lambda: one.network.counters["connections_displaced_stranger"] >= 3)
+            member = await stack.enter_async_context(running(2, members_say_hello))
+            introduce(member, one)
+            with trio.fail_after(SERVED_WITHIN_S):
+                await wait_members(member, one)
+
+
+async def test_no_guest_and_no_stranger_costs_a_member_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Guests displace each other, and sockets that say nothing each other."""
+    monkeypatch.setattr(limits, "SLOTS_MEMBERS_RESERVED", PLACES - 4 - 3 - 2)
+    with trio.fail_after(50):
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(running(1, members_say_hello))
+            member = await stack.enter_async_context(running(2, members_say_hello))
+            introduce(member, one)
+            await wait_members(member, one)
+            for number in range(20, 24):
+                guest = await stack.enter_async_context(running(number, members_say_hello))
+                introduce(guest, one)
+            await stack.enter_async_context(silence(one, SILENT))
+            await one.wait(lambda: one.network.counters["connections_displaced_guest"] >= 2)
+            door = one.network._host.get_network().door
+            assert door.count(Stage.GUEST) <= 2
+            assert door.count(Stage.MEMBER) == 1
+            assert one.comings(member) == ["+"]
+            assert one.network.standing(member.key) is Standing.MEMBER
+
+
+async def test_places_come_back_when_connections_end() -> None:
+    """After everybody has gone nothing is left of them."""
+    with trio.fail_after(50):
+        async with running(1) as one:
+            door = one.network._host.get_network().door
+            async with running(2) as two, silence(one, SILENT):
+                introduce(two, one)
+                await wait_members(one, two)
+            await one.wait(lambda: not len(door._slots))
+            await one.wait(lambda: not door._streams and not door._peer_of and not door._stages)
+            assert not door._of_peer
