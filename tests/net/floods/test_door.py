@@ -14,6 +14,7 @@ from tests.net.harness.hosts import Node, introduce, listening_at, running, wait
 
 PLACES = 24
 SILENT = 96
+SPEAKING = 70
 SERVED_WITHIN_S = 10
 
 
@@ -67,11 +68,15 @@ def members_say_hello(hello: bytes) -> Standing | None:
     return Standing.MEMBER if number < 20 else Standing.GUEST
 
 
-@pytest.mark.parametrize("first", [b"", b"\x13/multistream/1.0.0\n"])
-async def test_newcomers_are_served_behind_sockets_that_say_nothing(first: bytes) -> None:
+@pytest.mark.parametrize(
+    ("count", "first"), [(SILENT, b""), (SPEAKING, b"\x13/multistream/1.0.0\n")]
+)
+async def test_newcomers_are_served_behind_sockets_that_say_nothing(
+    count: int, first: bytes
+) -> None:
     """More than there are places, refilled; also if each says how it would begin."""
     with trio.fail_after(50):
-        async with running(1) as one, silence(one, SILENT, first):
+        async with running(1) as one, silence(one, count, first):
             for number in range(2, 4):
                 async with running(number) as newcomer:
                     introduce(newcomer, one)
