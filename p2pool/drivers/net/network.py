@@ -27,6 +27,7 @@ from p2pool.drivers.net.events import (
 from p2pool.drivers.net.gossip_intake import GossipIntake
 from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
 from p2pool.drivers.net.host.lifecycle import HostLifecycle
+from p2pool.drivers.net.host.open_files import raise_open_files, say_accept_failures_seldom
 from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, PeerLink
 from p2pool.drivers.net.peers.addresses import (
@@ -247,6 +248,8 @@ class Network:
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled. PortTaken, Misconfigured: before it began."""
         listen = check_listen_addresses(self._config.listen)
+        raise_open_files()
+        say_accept_failures_seldom()
         async with trio.open_nursery() as outer:
             try:
                 async with trio.open_nursery() as nursery:

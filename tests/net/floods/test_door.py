@@ -1,12 +1,16 @@
 """A host under connections that say nothing lets in whoever comes after them, on real sockets."""
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import logging
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import trio
 
 from p2pool.drivers.net.host import host
+from p2pool.drivers.net.host.open_files import raise_open_files
 from p2pool.drivers.net.host.slots import Stage
 from p2pool.model import limits
 from p2pool.model.states import Standing
@@ -134,3 +138,49 @@ async def test_places_come_back_when_connections_end() -> None:
             await one.wait(lambda: not len(door._slots))
             await one.wait(lambda: not door._streams and not door._peer_of and not door._stages)
             assert not door._of_peer
+
+
+@contextmanager
+def open_files(more: int) -> Iterator[None]:
+    """So many descriptors more than are open now, and no more, whatever asks for them."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (now + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_a_host_without_descriptors_goes_on_when_there_are_some(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its listener waits a moment each time, says so once, and neither spins nor ends."""
+    with trio.fail_after(50):
+        async with running(1) as one, running(2) as two:
+            with open_files(30):
+                async with silence(one, SILENT):
+                    await trio.sleep(1)
+            introduce(two, one)
+            with trio.fail_after(SERVED_WITHIN_S):
+                await wait_members(one, two)
+    said = [r for r in caplog.records if r.name == "trio.serve_listeners"]
+    assert len(said) <= 1
+    assert all(record.levelno == logging.ERROR and not record.exc_info for record in said)
+
+
+def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes() -> None:
+    """To what the bounds need, never below what it was; where that is too little, it says so."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    now = len(list(Path("/proc/self/fd").iterdir()))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (now + 20, before[1]))
+        assert raise_open_files(now + 40)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == now + 40
+        assert raise_open_files(now + 30)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == now + 40
+        if before[1] != resource.RLIM_INFINITY:
+            assert not raise_open_files(before[1] + 1)
+            assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
