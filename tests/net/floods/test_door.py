@@ -184,3 +184,20 @@ def test_the_limit_of_descriptors_is_raised_as_far_as_it_goes() -> None:
             assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_handshakes_come_at_a_rate_whoever_asks_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each costs curves: who comes too fast waits for its turn, and gets in all the same."""
+    monkeypatch.setattr(limits, "CONNECTS_BURST", 1)
+    monkeypatch.setattr(limits, "CONNECTS_PER_S", 1)
+    with trio.fail_after(50):
+        async with running(1) as one, running(2) as two, running(3) as three, running(4) as four:
+            began_s = trio.current_time()
+            for node in (two, three, four):
+                introduce(node, one)
+            for node in (two, three, four):
+                await wait_members(node, one)
+            assert trio.current_time() - began_s >= 2
+            assert one.network.counters["connections_refused_rate"] == 0

@@ -1,9 +1,9 @@
 """The way into a host: each inbound connection has a slot, and pays for its handshake.
 
 Intuition: a socket costs a descriptor, a handshake costs curves. So the slots (`host.slots`) decide
-who keeps his socket, and a handshake is charged to the address that asks for it once its first
-message is there: sockets that say nothing use up nothing that others at that address need. One that
-comes too fast waits for its turn, as its honest neighbours do, and is refused only after a while.
+who keeps his socket, and a handshake is charged to the address that asks for it, and to all, once
+its first message is there: sockets that say nothing use up nothing that others need. One that comes
+too fast waits for its turn, as honest ones do, and is refused only after a while.
 
 Invariants: whoever is displaced is closed at once, whatever it is about to do. What a slot knows of
 a peer ends with its last connection.
@@ -19,7 +19,7 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
-from p2pool.drivers.net.host.address_groups import NOWHERE, groups_of
+from p2pool.drivers.net.host.address_groups import NOWHERE, AddressGroups, groups_of
 from p2pool.drivers.net.host.slots import Slot, Slots, Stage
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model import limits
@@ -27,6 +27,7 @@ from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.states import Standing
 
 FIRST_READ_BYTES = 4096
+ALL = b""
 STAGES = {Standing.MEMBER: Stage.MEMBER, Standing.GUEST: Stage.GUEST}
 
 
@@ -87,6 +88,8 @@ class Door:
             limits.CONNECTS_PER_HOST_BURST,
             limits.PEERS_TRACKED_MAX,
         )
+        self._all_knocks = TokenBuckets(limits.CONNECTS_PER_S, limits.CONNECTS_BURST, 1)
+        self._waiting = 0
 
     def count(self, stage: Stage) -> int:
         """How many connections have come so far, and no further."""
@@ -115,15 +118,27 @@ class Door:
                 del self._of_peer[peer_id]
 
     async def pay(self, slot: Slot) -> None:
-        """Wait until the slot's address may have another handshake. SwarmException: too long, or it
-        had to give way."""
-        self._advance(slot, Stage.HANDSHAKE)
+        """Wait until the slot's address, and all together, may have another handshake.
+        SwarmException: too many wait, or too long, or it had to give way."""
         deadline_ms = now_ms() + limits.KNOCK_WAIT_MS
-        while not self._knocks.admit(slot.groups.narrow, now_ms()):
-            if now_ms() >= deadline_ms:
-                self._counters["connections_refused_rate"] += 1
-                raise SwarmException("the host connects too often")
-            await trio.sleep(limits.KNOCK_RETRY_MS / 1000)
+        self._waiting += 1
+        try:
+            while not self._admits(slot.groups):
+                if now_ms() >= deadline_ms or self._waiting > limits.KNOCKS_WAITING_MAX:
+                    self._counters["connections_refused_rate"] += 1
+                    raise SwarmException("the host connects too often")
+                await trio.sleep(limits.KNOCK_RETRY_MS / 1000)
+                slot.heard(now_ms())  # It waits for us, not we for it.
+        finally:
+            self._waiting -= 1
+        self._advance(slot, Stage.HANDSHAKE)
+
+    def _admits(self, groups: AddressGroups) -> bool:
+        """Whether there may be one more handshake now; if so, it counts."""
+        at_ms = now_ms()
+        if not self._all_knocks.affords(ALL, at_ms):
+            return False
+        return self._knocks.admit(groups.narrow, at_ms) and self._all_knocks.admit(ALL, at_ms)
 
     def authenticated(self, slot: Slot, peer_id: ID) -> None:
         """A connection has proved its key. SwarmException: it had to give way meanwhile."""
