@@ -53,8 +53,7 @@ class _Line:
 
 @attrs.define(eq=False)
 class _GuestPace:
-    """How fast one that is no member is read: its frames, its bytes, and the bytes that it may have
-    whatever other guests send."""
+    """How fast one that is no member is read: its frames, and their bytes."""
 
     frames: Pace = attrs.field(
         factory=lambda: Pace(limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST)
@@ -62,15 +61,11 @@ class _GuestPace:
     kib: Pace = attrs.field(
         factory=lambda: Pace(limits.GUEST_FRAMES_KIB_PER_S, limits.GUEST_FRAMES_KIB_BURST)
     )
-    sure_kib: Pace = attrs.field(
-        factory=lambda: Pace(limits.GUEST_KIB_SURE_PER_S, limits.GUEST_KIB_SURE_BURST)
-    )
 
     def owe(self, size_bytes: int) -> None:
         """It sent a frame of so many bytes."""
         self.frames.owe(1)
         self.kib.owe(size_bytes / 1024)
-        self.sure_kib.owe(size_bytes / 1024)
 
 
 def _due_s(pace: Pace) -> float:
@@ -89,7 +84,6 @@ class EventQueue:
         self._first: OrderedDict[PeerKey, _Line] = OrderedDict()
         self._others: OrderedDict[PeerKey, _Line] = OrderedDict()
         self._in_a_row = 0
-        self._guest_kib: Pace | None = None  # made under trio's clock
         self._paces: BoundedDict[PeerKey, _GuestPace] = BoundedDict(limits.CONNECTIONS_MAX)
         self._traffic = 0
         self._bytes = 0
@@ -137,18 +131,14 @@ class EventQueue:
             await self._hold_back(peer_key, len(data))
 
     async def _hold_back(self, peer_key: PeerKey, size_bytes: int) -> None:
-        """Leave one that is no member unread until what it sent is paid off, and what all guests
-        sent, unless it sent little."""
+        """Leave one that is no member unread until what it sent is paid off."""
         pace = self._paces.get(peer_key) or _GuestPace()
         self._paces.renew(peer_key, pace)
         pace.owe(size_bytes)
-        paid = [pace.frames, pace.kib]
-        if self._guest_kib is None:
-            self._guest_kib = Pace(limits.GUESTS_KIB_PER_S, limits.GUESTS_KIB_BURST)
-        if pace.sure_kib.left < 0:
-            self._guest_kib.owe(size_bytes / 1024)
-            paid.append(self._guest_kib)
-        while peer_key not in self._members and (due_s := max(map(_due_s, paid))) > MOMENT_S:
+        while (
+            peer_key not in self._members
+            and (due_s := max(_due_s(pace.frames), _due_s(pace.kib))) > MOMENT_S
+        ):
             self._counters["guests_held_back"] += 1
             await trio.sleep(min(due_s, limits.GUEST_HELD_BACK_MS / 1000))
 

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pool.drivers.net.host import host
+from p2pool.drivers.net.host.address_groups import groups_of
+from p2pool.drivers.net.host.door import InboundStream
 from p2pool.drivers.net.host.open_files import raise_open_files
-from p2pool.drivers.net.host.slots import Stage
+from p2pool.drivers.net.host.slots import Slot, Stage
+from p2pool.drivers.net.transport.pace import Pace
 from p2pool.model import limits
 from p2pool.model.states import Standing
 from tests.net.harness.hosts import Node, introduce, listening_at, running, wait_members
@@ -201,3 +205,60 @@ async def test_handshakes_come_at_a_rate_whoever_asks_for_them(
                 await wait_members(node, one)
             assert trio.current_time() - began_s >= 2
             assert one.network.counters["connections_refused_rate"] == 0
+
+
+class Endless:
+    """A connection on which there is always more."""
+
+    async def read(self, n: int) -> bytes:
+        """All that is asked for."""
+        await trio.lowlevel.checkpoint()
+        return bytes(n)
+
+
+def inbound(shared: Pace) -> InboundStream:
+    """A stranger's connection."""
+    return InboundStream(Endless(), Slot(groups_of("127.0.0.1"), 0), shared)
+
+
+async def test_strangers_together_are_read_at_a_pace_and_a_new_one_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Each within its own, but there are many; who sends little waits for none of them."""
+    shared = Pace(limits.GUESTS_KIB_PER_S, limits.GUESTS_KIB_BURST)
+    read = 0
+
+    async def flood() -> None:
+        nonlocal read
+        stream = inbound(shared)
+        while True:
+            read += len(await stream.read(65_536))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(flood)
+        await trio.sleep(20)
+        new = inbound(shared)
+        with trio.fail_after(0.01):
+            for _ in range(limits.GUEST_KIB_SURE_BURST):
+                await new.read(1024)
+        nursery.cancel_scope.cancel()
+    sure = 60 * (limits.GUEST_KIB_SURE_BURST + 20 * limits.GUEST_KIB_SURE_PER_S)
+    most = sure + limits.GUESTS_KIB_BURST + 20 * limits.GUESTS_KIB_PER_S
+    overshoot = 2 * 60 * limits.GUEST_READ_BYTES // 1024
+    assert 0 < read // 1024 <= most + overshoot
+
+
+async def test_a_member_is_read_as_fast_as_it_sends(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """From the moment when it is one, whatever it owed before."""
+    shared = Pace(limits.GUESTS_KIB_PER_S, limits.GUESTS_KIB_BURST)
+    stream, began_s = inbound(shared), trio.current_time()
+    for _ in range(80):
+        await stream.read(65_536)
+    assert trio.current_time() - began_s > 5
+    stream.slot.stage, began_s = Stage.MEMBER, trio.current_time()
+    for _ in range(200):
+        assert len(await stream.read(65_536)) == 65_536
+    assert trio.current_time() == began_s

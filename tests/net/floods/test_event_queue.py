@@ -183,31 +183,3 @@ async def test_a_guest_is_left_unread_while_it_says_too_much(
         await queue.take_frame(A, Channel.QUERY, b"%d" % number)
         await anext(queue)
     assert trio.current_time() == began_s
-
-
-async def test_guests_together_are_read_at_a_pace_and_a_new_one_at_once(
-    queue: EventQueue, autojump_clock: trio.testing.MockClock
-) -> None:
-    """Each within its own, but there are many; who sent little waits for none of them."""
-    size = limits.GUEST_FRAMES_KIB_BURST * 1024 // 4
-    read = 0
-
-    async def flood(number: int) -> None:
-        nonlocal read
-        while True:
-            await queue.take_frame(guest(number), Channel.QUERY, bytes(size))
-            await anext(queue)
-            read += size
-
-    began_s = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        for number in range(60):
-            nursery.start_soon(flood, number)
-        await trio.sleep(20)
-        with trio.fail_after(0.01):
-            await queue.take_frame(A, Channel.HELLO, b"hello")
-        nursery.cancel_scope.cancel()
-    passed_s = trio.current_time() - began_s
-    most_kib = limits.GUESTS_KIB_BURST + passed_s * limits.GUESTS_KIB_PER_S
-    # One frame of each was taken before it was known to be too much.
-    assert read <= most_kib * 1024 + 60 * 2 * size

@@ -5,6 +5,9 @@ who keeps his socket, and a handshake is charged to the address that asks for it
 its first message is there: sockets that say nothing use up nothing that others need. One that comes
 too fast waits for its turn, as honest ones do, and is refused only after a while.
 
+What a stranger sends is decrypted and taken apart before it is a frame that could be refused. So it
+is left unread where it sends too much, and where all strangers together do, unless it is little.
+
 Invariants: whoever is displaced is closed at once, whatever it is about to do. What a slot knows of
 a peer ends with its last connection.
 """
@@ -22,23 +25,30 @@ from libp2p.security.noise.transport import Transport as NoiseTransport
 from p2pool.drivers.net.host.address_groups import NOWHERE, AddressGroups, groups_of
 from p2pool.drivers.net.host.slots import Slot, Slots, Stage
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
+from p2pool.drivers.net.transport.pace import Pace
 from p2pool.model import limits
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.states import Standing
 
 FIRST_READ_BYTES = 4096
+MOMENT_S = 0.001
+"""What is due within that is paid."""
 ALL = b""
 STAGES = {Standing.MEMBER: Stage.MEMBER, Standing.GUEST: Stage.GUEST}
 
 
 class InboundStream(ReadWriteCloser):  # type: ignore[misc]
-    """The bytes of an inbound connection; its slot is told when any arrive."""
+    """The bytes of an inbound connection; its slot is told when any arrive. Until it is a member's
+    it is read at the pace of strangers: `shared` is what all of them together may send."""
 
-    def __init__(self, stream: Any, slot: Slot) -> None:
+    def __init__(self, stream: Any, slot: Slot, shared: Pace) -> None:
         """In the place of `stream`."""
         self._stream = stream
         self._first = b""
         self.slot = slot
+        self._own = Pace(limits.GUEST_KIB_PER_S, limits.GUEST_KIB_BURST)
+        self._sure = Pace(limits.GUEST_KIB_SURE_PER_S, limits.GUEST_KIB_SURE_BURST)
+        self._shared = shared
 
     async def speaks(self) -> bool:
         """Wait for the first bytes, for as long as a handshake may take: who connects begins. False
@@ -53,10 +63,34 @@ class InboundStream(ReadWriteCloser):  # type: ignore[misc]
             first = self._first[:n]
             self._first = self._first[len(first) :]
             return first
-        data: bytes = await self._stream.read(n)
+        if self.slot.stage is Stage.MEMBER:
+            member_data: bytes = await self._stream.read(n)
+            return member_data
+        await self._hold_back()
+        most = limits.GUEST_READ_BYTES
+        data: bytes = await self._stream.read(most if n is None else min(n, most))
         if data:
             self.slot.heard(now_ms())
+            self._owe(len(data) / 1024)
         return data
+
+    def _owe(self, kib: float) -> None:
+        """So much came. What is sure is not taken from others."""
+        self._own.owe(kib)
+        self._sure.owe(kib)
+        if self._sure.left < 0:
+            self._shared.owe(kib)
+
+    async def _hold_back(self) -> None:
+        """Leave the connection unread until it is paid off what it sent, and, if that is more than
+        a little, what all strangers sent. TCP holds its sender back meanwhile."""
+        while self.slot.stage is not Stage.MEMBER:
+            due_s = due(self._own)
+            if self._sure.left < 0:
+                due_s = max(due_s, min(due(self._sure), due(self._shared)))
+            if due_s < MOMENT_S:
+                return
+            await trio.sleep(min(due_s, limits.GUEST_HELD_BACK_MS / 1000))
 
     async def write(self, data: bytes) -> None:
         """Write the bytes unchanged."""
@@ -90,6 +124,7 @@ class Door:
         )
         self._all_knocks = TokenBuckets(limits.CONNECTS_PER_S, limits.CONNECTS_BURST, 1)
         self._waiting = 0
+        self._shared: Pace | None = None  # made under trio's clock
 
     def count(self, stage: Stage) -> int:
         """How many connections have come so far, and no further."""
@@ -105,7 +140,9 @@ class Door:
             self._counters["connections_refused_full"] += 1
             return None
         self._streams[slot] = stream
-        return InboundStream(stream, slot)
+        if self._shared is None:
+            self._shared = Pace(limits.GUESTS_KIB_PER_S, limits.GUESTS_KIB_BURST)
+        return InboundStream(stream, slot, self._shared)
 
     def leave(self, slot: Slot) -> None:
         """A connection has ended."""
@@ -202,6 +239,12 @@ class PoolNoise(NoiseTransport):  # type: ignore[misc]
         secured = await super().secure_inbound(_Charged(conn, self.door, slot))
         self.door.authenticated(slot, secured.get_remote_peer())
         return secured
+
+
+def due(pace: Pace) -> float:
+    """How many seconds until what was taken is paid off."""
+    pace.owe(0)
+    return max(0.0, -pace.left / pace.per_s)
 
 
 def now_ms() -> int:
