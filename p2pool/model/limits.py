@@ -59,11 +59,11 @@ GUEST_FRAMES_KIB_BURST = 2 * 1024
 # What one connection that is no member's may send, and all of those together, of which each has a
 # little for sure; and so much of it is read at a time.
 GUEST_KIB_PER_S = 64
-GUEST_KIB_BURST = 512
+GUEST_KIB_BURST = 256
 GUESTS_KIB_PER_S = 256
-GUESTS_KIB_BURST = 4 * 1024
+GUESTS_KIB_BURST = 1024
 GUEST_KIB_SURE_PER_S = 2
-GUEST_KIB_SURE_BURST = 64
+GUEST_KIB_SURE_BURST = 32
 GUEST_READ_BYTES = 16 * 1024
 GUEST_HELD_BACK_MS = 1_000
 GUEST_ITEMS_PER_S = 4_096
