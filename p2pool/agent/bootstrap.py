@@ -101,8 +101,10 @@ class Bootstrap:
             async for event in self.network.events:
                 match event:
                     case net.PeerConnected():
+                        self.ingress.guests.connected(event.peer_key, event.addresses)
                         self.peers.connect(event.peer_key)
                     case net.PeerDisconnected():
+                        self.ingress.guests.disconnected(event.peer_key)
                         self.peers.disconnect(event.peer_key)
                     case net.FrameReceived():
                         taken = self.ingress.frame(

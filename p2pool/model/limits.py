@@ -54,8 +54,33 @@ PEERS_TRACKED_MAX = 20_000
 GUESTS_KNOWN_MAX = 256
 GUEST_FRAMES_PER_S = 10
 GUEST_FRAMES_BURST = 100
+GUEST_FRAMES_KIB_PER_S = 256
+GUEST_FRAMES_KIB_BURST = 2 * 1024
+# What one connection that is no member's may send, and all of those together, of which each has a
+# little for sure; and so much of it is read at a time.
+GUEST_KIB_PER_S = 64
+GUEST_KIB_BURST = 256
+GUESTS_KIB_PER_S = 256
+GUESTS_KIB_BURST = 1024
+GUEST_KIB_SURE_PER_S = 2
+GUEST_KIB_SURE_BURST = 32
+GUEST_READ_BYTES = 16 * 1024
+GUEST_HELD_BACK_MS = 1_000
 GUEST_ITEMS_PER_S = 4_096
 GUEST_ITEMS_BURST = 32_768
+# What guests may have verified, in checks of a signature; so many values to read count as one.
+# Each for sure, and then, of what all of them share, one address and one network of addresses.
+GUEST_CHECKS_SURE_PER_S = 1
+GUEST_CHECKS_SURE_BURST = 16
+GUEST_CHECKS_ADDRESS_PER_S = 128
+GUEST_CHECKS_ADDRESS_BURST = 512
+GUEST_CHECKS_NETWORK_PER_S = 192
+GUEST_CHECKS_NETWORK_BURST = 768
+GUEST_CHECKS_ALL_PER_S = 256
+GUEST_CHECKS_ALL_BURST = 1_024
+CHECK_COST_ITEMS = 128
+# After so many checks for one message, other tasks get a turn.
+CHECKS_PER_TURN_MAX = 16
 GUEST_CHAIN_LINKS_MAX = 32
 # Of one guest, and of all together.
 GUEST_PROOFS_PER_S = 1
@@ -211,6 +236,8 @@ IMAGE_NAME_MAX_BYTES = 512
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096
 INPUT_QUEUE_MAX_BYTES = 256 * 1024 * 1024
+# So many inputs of members come before one of anybody else.
+MEMBERS_IN_A_ROW = 8
 # Of these, one peer's frames and gossip.
 PEER_INPUTS_MAX = 512
 PEER_INPUTS_MAX_BYTES = 8 * 1024 * 1024
@@ -229,6 +256,25 @@ FORWARDS_PER_PEER_MAX = 64
 REQUESTS_IN_FLIGHT_MAX = 1024
 CONNECTIONS_MAX = 512
 CONNECTIONS_AIM = 64
+# Those that we make come on top.
+CONNECTIONS_OUTBOUND_MAX = 256
+# Those of others whose handshake has not begun, on top too. Of the rest: before a proven key,
+# before a judged hello, and what guests leave to members.
+SLOTS_HALF_OPEN_MAX = 256
+SLOTS_HANDSHAKE_MAX = 64
+SLOTS_STRANGERS_MAX = 64
+SLOTS_MEMBERS_RESERVED = 128
+# How long one keeps its place in a crowd, and how much longer if it has sent anything.
+SLOT_KEPT_MIN_MS = 1_000
+SPOKE_PATIENCE_MS = 2_000
+HANDSHAKE_TIMEOUT_MS = 5_000
+# Descriptors: for all connections, the API's, and what else an agent has open.
+OPEN_FILES_NEEDED = 2_048
+ACCEPT_FAILED_SAID_MS = 60_000
+# How long a handshake waits for its turn among those of its address.
+KNOCK_WAIT_MS = 4_000
+KNOCK_RETRY_MS = 50
+KNOCKS_WAITING_MAX = 48
 PEER_BOOK_MAX = 2048
 DIALS_IN_FLIGHT_MAX = 8
 # Of these, only for peers that somebody has a message for.
@@ -236,11 +282,13 @@ DIALS_RESERVED = 2
 STREAMS_PER_PEER_MAX = 64
 STREAMS_PER_PEER_PER_S = 16
 STREAMS_PER_PEER_BURST = 256
-# How often one peer, and one host with whatever peers, may connect to us.
+# How often one peer, one host with whatever peers, and all together may connect to us.
 CONNECTS_PER_PEER_PER_S = 2
 CONNECTS_PER_PEER_BURST = 32
 CONNECTS_PER_HOST_PER_S = 32
-CONNECTS_PER_HOST_BURST = 512
+CONNECTS_PER_HOST_BURST = 64
+CONNECTS_PER_S = 48
+CONNECTS_BURST = 96
 # How fast one connection is read: its bytes, and the muxer's messages, two reads each at most. What
 # makes us answer counts as several.
 CONNECTION_KIB_PER_S = 16 * 1024
@@ -713,6 +761,24 @@ assert LOG_BATCH_MAX_BYTES + LOG_BATCH_MAX_CHUNKS * LOG_CHUNK_OVERHEAD_MAX_BYTES
 assert QUERY_REPLAY_WINDOW >= REQUESTS_IN_FLIGHT_MAX
 assert MEMBERS_MAX < PEERS_TRACKED_MAX
 assert GUEST_FRAMES_PER_S <= GUEST_FRAMES_BURST
+assert KNOCK_RETRY_MS < KNOCK_WAIT_MS < HANDSHAKE_TIMEOUT_MS
+assert (
+    CONNECTIONS_MAX + SLOTS_HALF_OPEN_MAX + CONNECTIONS_OUTBOUND_MAX + API_CONNECTIONS_MAX + 512
+    < OPEN_FILES_NEEDED
+)
+assert KNOCKS_WAITING_MAX < SLOTS_HALF_OPEN_MAX
+assert CONNECTS_PER_HOST_PER_S < CONNECTS_PER_S
+assert CONNECTS_PER_HOST_BURST < CONNECTS_BURST
+assert SLOT_KEPT_MIN_MS < HANDSHAKE_TIMEOUT_MS
+assert SLOTS_HANDSHAKE_MAX + SLOTS_STRANGERS_MAX + SLOTS_MEMBERS_RESERVED < CONNECTIONS_MAX
+assert GUEST_KIB_SURE_BURST < GUEST_KIB_BURST < GUESTS_KIB_BURST
+assert HELLO_MAX_BYTES < GUEST_KIB_SURE_BURST * 1024
+assert STREAM_FRAME_MAX_BYTES <= GUEST_FRAMES_KIB_BURST * 1024
+assert GUEST_CHECKS_SURE_BURST < GUEST_CHECKS_ADDRESS_BURST < GUEST_CHECKS_NETWORK_BURST
+assert GUEST_CHECKS_NETWORK_BURST < GUEST_CHECKS_ALL_BURST
+assert GUEST_CHECKS_ADDRESS_PER_S < GUEST_CHECKS_NETWORK_PER_S < GUEST_CHECKS_ALL_PER_S
+# The longest answer with bindings, from the first guest that a newcomer asks: a bootstrap node.
+assert 2 * PEER_LIST_MAX + FRAME_ITEMS_MAX // CHECK_COST_ITEMS < GUEST_CHECKS_ADDRESS_BURST
 assert MEMBER_PROOFS_PER_S * CERTIFICATE_ASK_MS >= 1_000
 assert BEATS_PER_ANSWER_MAX <= BEATS_SHOWN_BURST
 assert GUEST_PROOFS_PER_S <= GUEST_PROOFS_BURST <= GUESTS_PROOFS_PER_S
@@ -740,7 +806,6 @@ assert GUEST_SEND_QUEUE_MAX_BYTES + STREAM_FRAME_MAX_BYTES < GUEST_HELD_MAX_BYTE
 assert GUEST_CONNECTION_KIB_PER_S < CONNECTION_KIB_PER_S
 assert GUEST_FRAMES_PER_S < GUEST_CONNECTION_READS_PER_S < CONNECTION_READS_PER_S
 assert GUEST_STREAMS_MAX < STREAMS_PER_PEER_MAX
-assert CONNECTIONS_MAX <= CONNECTS_PER_HOST_BURST
 assert FRAME_ITEMS_MAX <= GUEST_ITEMS_BURST <= MEMBER_ITEMS_BURST
 assert GOSSIP_ITEMS_MAX < GOSSIP_MESSAGE_MAX_BYTES < FRAME_ITEMS_MAX
 assert SNAPSHOT_MAX_BYTES <= ANSWERS_KIB_BURST * 1024

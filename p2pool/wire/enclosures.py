@@ -5,6 +5,8 @@ hand them on. The agent opens them here and gives them to the core with the mess
 come again and again, so a cache keeps up to `limits.ENCLOSED_CACHED_MAX` of them.
 """
 
+from collections.abc import Iterator
+
 import attrs
 
 from p2pool.model import limits
@@ -89,6 +91,18 @@ class EnclosedCache:
         """`open` of each sealed message inside a message, in its order."""
         most = largest_in(message)
         return tuple(self.open(sealed, most) for sealed in enclosed_in(message))
+
+    def by_turns(self, message: Message) -> Iterator[None]:
+        """Open what is new inside a message, with a pause after every few: then `enclosed_in` has
+        nothing left to check."""
+        most, checked = largest_in(message), 0
+        for sealed in enclosed_in(message):
+            if sealed in self._known:
+                continue
+            self.open(sealed, most)
+            checked += 1
+            if not checked % limits.CHECKS_PER_TURN_MAX:
+                yield
 
     def unknown_in(self, message: Message) -> int:
         """How many sealed messages inside a message would have to be checked."""

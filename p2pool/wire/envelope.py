@@ -72,12 +72,14 @@ def open_sealed(
     *,
     max_bytes: int,
     channel: Channel | None = None,
+    signer: PeerKey | None = None,
     admit: Callable[[int], None] = lambda items: None,
 ) -> Verified:
     """The message in an envelope, after checking form, size, purpose and signature.
 
     `max_bytes`: the limit of the caller's transport. `channel`: where it came from, None if it is
-    relayed or stored: it may then be of an earlier version. Raises `Malformed`, `BadSignature`
+    relayed or stored: it may then be of an earlier version. `signer`: the only key that may have
+    signed it, None for any. Raises `Malformed`, `BadSignature`
     (also for a message for another pool: the signature does not tell which) or `NotForUs` (wrong
     channel); nothing else but what `admit` raises, which is told of how many items the message is
     before they are read.
@@ -86,6 +88,8 @@ def open_sealed(
         raise Malformed(f"A message of {len(data)} bytes; {max_bytes} at most.")
     protected, payload, signature = _parts(data)
     peer_key = _key_of(protected)
+    if signer is not None and peer_key != signer:
+        raise Malformed("Another key than the connection's sealed this frame.")
     gossiped = max_bytes <= limits.GOSSIP_MESSAGE_MAX_BYTES
     most = limits.GOSSIP_ITEMS_MAX if gossiped else limits.FRAME_ITEMS_MAX
     admit(canonical.count(payload, most))

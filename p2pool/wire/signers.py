@@ -7,6 +7,8 @@ Requests inside log entries are skipped here: a follower asks for their signers 
 append them (`core.log.request_check`), after all checks that cost less.
 """
 
+from collections.abc import Iterator
+
 import attrs
 
 from p2pool.model import limits
@@ -56,6 +58,18 @@ class SignerCache:
     def signers_in(self, message: Message) -> tuple[Signers | None, ...]:
         """`signers` of each signed request inside a message, in its order."""
         return tuple(self.signers(signed) for signed in requests_in(message))
+
+    def by_turns(self, message: Message) -> Iterator[None]:
+        """Recover what is new inside a message, with a pause after every few: then `signers_in`
+        has nothing left to recover."""
+        recovered = 0
+        for signed in requests_in(message):
+            if signed in self._known:
+                continue
+            self.signers(signed)
+            recovered += 1
+            if not recovered % limits.CHECKS_PER_TURN_MAX:
+                yield
 
     def unknown_in(self, message: Message) -> int:
         """How many signed requests inside a message would have to be recovered."""

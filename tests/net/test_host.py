@@ -11,7 +11,12 @@ from multiaddr import Multiaddr
 
 from p2pool.drivers.net.host.host import build_host
 from p2pool.drivers.net.peers.addresses import peer_id_of
-from p2pool.model.limits import CONNECTIONS_MAX, DIAL_TIMEOUT_MS
+from p2pool.model.limits import (
+    CONNECTIONS_MAX,
+    CONNECTIONS_OUTBOUND_MAX,
+    DIAL_TIMEOUT_MS,
+    SLOTS_HALF_OPEN_MAX,
+)
 from tests.net.harness.hosts import running
 
 
@@ -49,7 +54,8 @@ async def test_a_host_has_the_settings_that_were_chosen() -> None:
     """Also those defaults that were left because they suit: another release may have others."""
     config = build_host(bytes([1]) * 32, Counter()).get_network().connection_config
     most = (config.max_connections, config.high_watermark, config.max_connections_per_peer)
-    assert most == (CONNECTIONS_MAX, CONNECTIONS_MAX, 3)
+    allowed = CONNECTIONS_MAX + SLOTS_HALF_OPEN_MAX + CONNECTIONS_OUTBOUND_MAX
+    assert most == (allowed, allowed, 3)
     assert (config.min_connections, config.low_watermark) == (0, 0)
     assert (config.allow_list, config.deny_list) == ([], [])
     assert not config.enable_health_monitoring

@@ -9,20 +9,23 @@ hostile, raise an error.
 Invariants: a frame counts only if it comes from the peer that Noise proved; bindings and relayed
 heartbeats stand on their own proof. The most expensive work comes last: accounts are recovered, and
 relayed heartbeats and certificates opened, only if the core says that the message is worth it.
-Every peer has budgets, and they come before any signature: a guest may say little at all, a member
-as many frames, bytes and values as an honest one needs, and with them so many signatures that are
-new to us. What we ask for ourselves has a budget too: whoever connects is asked, as often as it
-connects. Budgets are a key's, and outlive its connections.
+Every peer has budgets (`agent.wire.budgets`), and they come before any signature: a guest may say
+little at all, and all guests together no more than a part of what we can check; a member as many
+frames, bytes and values as an honest one needs, and with them so many signatures that are new to
+us. What only members may send is not looked into where a guest sends it. What we ask for ourselves
+has a budget too: whoever connects is asked, as often as it connects. Many checks for one message
+are made a few at a time, and everybody else gets a turn between.
 Source: docs/design/protocol.md, "The way in".
 """
 
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 
 import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.wire.budgets import GuestBudget, bucket
 from p2pool.core.inputs import (
     ClockDiffered,
     OutdatedHeard,
@@ -34,15 +37,16 @@ from p2pool.core.inputs import (
 from p2pool.drivers.net import events as net
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
-from p2pool.model.errors import BadSignature, Malformed, Refusal, TooMany
+from p2pool.model.bounded_tables import BoundedDict
+from p2pool.model.errors import BadSignature, Malformed, NotAllowed, Refusal, Stale, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown
-from p2pool.model.messages.registry import Channel, Verified
+from p2pool.model.messages.registry import DECLARATIONS, Channel, Message, Senders, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
+from p2pool.wire.costs import BINDING_CHECKS, checks_in
 from p2pool.wire.enclosures import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed
 from p2pool.wire.replay import ReplayGuard, clock_differs
@@ -56,6 +60,11 @@ WorthVerifying = Callable[[Verified, tuple[Verified | None, ...], Now], bool]
 
 Opened = Received | StrangerHeard | OutdatedHeard | ClockDiffered
 Taken = list[Opened]
+Turns = Generator[None, None, Taken]
+"""What is taken of a frame, with a pause after every few checks."""
+
+OF_MEMBERS = frozenset({Senders.MEMBERS, Senders.VOTERS})
+"""Whose messages change nothing where a guest sends them."""
 
 
 class Ingress:
@@ -77,33 +86,16 @@ class Ingress:
         self._key_of = key_of
         self._worth_verifying = worth_verifying
         self._member = member
-        self._guests = TokenBuckets(
-            limits.GUEST_FRAMES_PER_S, limits.GUEST_FRAMES_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._members = TokenBuckets(
-            limits.MEMBER_FRAMES_PER_S, limits.MEMBER_FRAMES_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._member_kib = TokenBuckets(
-            limits.MEMBER_FRAMES_KIB_PER_S, limits.MEMBER_FRAMES_KIB_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._guest_items = TokenBuckets(
-            limits.GUEST_ITEMS_PER_S, limits.GUEST_ITEMS_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._member_items = TokenBuckets(
-            limits.MEMBER_ITEMS_PER_S, limits.MEMBER_ITEMS_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._signatures = TokenBuckets(
-            limits.MEMBER_SIGNATURES_PER_S, limits.MEMBER_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._asked = TokenBuckets(
-            limits.ASKED_SIGNATURES_PER_S, limits.ASKED_SIGNATURES_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._bindings = TokenBuckets(
-            limits.BINDINGS_CHECKED_PER_S, limits.BINDINGS_CHECKED_BURST, limits.PEERS_TRACKED_MAX
-        )
-        self._gossiped_by = TokenBuckets(
-            limits.GOSSIP_PER_ORIGIN_PER_S, limits.GOSSIP_PER_ORIGIN_BURST, limits.PEERS_TRACKED_MAX
-        )
+        self.guests = GuestBudget()
+        self._guest_frames = bucket("GUEST_FRAMES")
+        self._member_frames = bucket("MEMBER_FRAMES")
+        self._member_kib = bucket("MEMBER_FRAMES_KIB")
+        self._guest_items = bucket("GUEST_ITEMS")
+        self._member_items = bucket("MEMBER_ITEMS")
+        self._signatures = bucket("MEMBER_SIGNATURES")
+        self._asked = bucket("ASKED_SIGNATURES")
+        self._bindings = bucket("BINDINGS_CHECKED")
+        self._gossiped_by = bucket("GOSSIP_PER_ORIGIN")
         self._guard = ReplayGuard()
         self._signers = signers if signers is not None else SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
@@ -171,7 +163,18 @@ class Ingress:
     # --- frames -----------------------------------------------------------------------------------
 
     def frame(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Taken:
-        """A frame from a connected peer's stream."""
+        """A frame from a connected peer's stream, in one go."""
+        turns = self.by_turns(channel, peer_key, data, now)
+        while True:
+            try:
+                next(turns)
+            except StopIteration as done:
+                taken: Taken = done.value
+                return taken
+
+    def by_turns(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Turns:
+        """A frame from a connected peer's stream; whoever reads it lets others run at each pause,
+        and begins no other frame before its end."""
         verified: Verified | None = None
         try:
             self._check_budget(peer_key, len(data), now)
@@ -180,38 +183,58 @@ class Ingress:
                 self.pool,
                 max_bytes=limits.STREAM_FRAME_MAX_BYTES,
                 channel=channel,
+                signer=peer_key,
                 admit=lambda items: self._check_items(peer_key, items, now),
             )
             self._check_sender(verified, peer_key, now)
         except Refusal as error:
             self._refuse(error)
-            return self._differs_by_binding(verified, peer_key) if verified is not None else []
+            differs = verified is not None and isinstance(error, Stale)
+            return self._differs_by_binding(verified, peer_key) if verified and differs else []
         try:
             self._guard.accept(verified, now.wall_ms)
         except Refusal as error:
             self._refuse(error)
             header = verified.header
-            differs = clock_differs(verified, now.wall_ms)
-            if differs:
+            if clock_differs(verified, now.wall_ms):
                 return [ClockDiffered(header.node_id, header.sent_at_ms)]
             return self._outdated(verified)
-        message = verified.message
-        if isinstance(message, Hello):
+        if isinstance(verified.message, Hello):
             self._hellos[peer_key] = data
+            return [Received(verified, peer_key, (), ())]
+        try:
+            self._check_guest(verified.message, peer_key, now)
+        except Refusal as error:
+            self._refuse(error)
+            return []
+        return (yield from self._looked_into(verified, peer_key, now))
+
+    def _check_guest(self, message: Message, peer_key: PeerKey, now: Now) -> None:
+        """Before anything that a guest's message carries is verified: `NotAllowed` for what only
+        members may send, `TooMany` for more than guests may have verified."""
+        if self._is_member(peer_key):
+            return
+        if DECLARATIONS[type(message)].senders in OF_MEMBERS:
+            raise NotAllowed("A guest sent what only members may send.")
+        self._charge_guest(peer_key, checks_in(message), now)
+
+    def _looked_into(self, verified: Verified, peer_key: PeerKey, now: Now) -> Turns:
+        """What a frame carries, if it is worth that."""
+        message = verified.message
         handed = isinstance(message, (HeartbeatsAnswered, CertificatesAnswered))
         if handed and not self._worth_verifying(verified, (), now):
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
-            good = self._good_ones(message, peer_key, now)
+            good = yield from self._good_ones(message, peer_key, now)
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
-            return self._relayed(message, peer_key, now)
-        return self._with_enclosed(verified, peer_key, now, awaited=handed)
+            return (yield from self._relayed(message, peer_key, now))
+        return (yield from self._with_enclosed(verified, peer_key, now, awaited=handed))
 
     def _with_enclosed(
         self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool
-    ) -> Taken:
+    ) -> Turns:
         """A frame with the signatures inside it checked, as far as its sender's budget goes; who
         has used it up says it again later. `awaited`: we asked for this, once."""
         message, budget = verified.message, self._signatures
@@ -220,12 +243,14 @@ class Ingress:
         if new and not enclosed_budget.admit(peer_key, now.mono_ms, new):
             self.counters["over-budget"] += 1
             return []
+        yield from self._enclosed.by_turns(message)
         enclosed = self._enclosed.enclosed_in(message)
         signers: tuple[Signers | None, ...] = ()
         if requests_in(message):
             if not self._worth_verifying(verified, enclosed, now):
                 self.counters["not-looked-at"] += 1
             elif budget.admit(peer_key, now.mono_ms, self._signers.unknown_in(message)):
+                yield from self._signers.by_turns(message)
                 signers = self._signers.signers_in(message)
             else:
                 self.counters["over-budget"] += 1
@@ -235,14 +260,15 @@ class Ingress:
     def _check_budget(self, peer_key: PeerKey, size_bytes: int, now: Now) -> None:
         """`TooMany` for a frame beyond what its sender may say in a while, before it is opened."""
         if not self._is_member(peer_key):
-            if not self._guests.admit(peer_key, now.mono_ms):
+            if not self._guest_frames.admit(peer_key, now.mono_ms):
                 raise TooMany(
                     f"A guest may send {limits.GUEST_FRAMES_PER_S} frames a second.",
                     hint="Join the pool, or ask less often.",
                 )
+            self._charge_guest(peer_key, 1, now)
             return
         kib = 1 + size_bytes // 1024
-        within = self._members.admit(peer_key, now.mono_ms)
+        within = self._member_frames.admit(peer_key, now.mono_ms)
         if not within or not self._member_kib.admit(peer_key, now.mono_ms, kib):
             raise TooMany(
                 f"A member may send {limits.MEMBER_FRAMES_PER_S} frames and "
@@ -252,11 +278,22 @@ class Ingress:
 
     def _check_items(self, peer_key: PeerKey, items: int, now: Now) -> None:
         """`TooMany` for a frame of more values than its sender may have read, before they are."""
-        budget = self._member_items if self._is_member(peer_key) else self._guest_items
+        member = self._is_member(peer_key)
+        budget = self._member_items if member else self._guest_items
         if not budget.admit(peer_key, now.mono_ms, items):
             raise TooMany(
                 f"A peer may send {budget.per_s} values a second.",
                 hint="An agent that is in order sends less: see what runs on that node.",
+            )
+        if not member:
+            self._charge_guest(peer_key, items // limits.CHECK_COST_ITEMS, now)
+
+    def _charge_guest(self, peer_key: PeerKey, checks: int, now: Now) -> None:
+        """`TooMany` for more than a guest, or all guests, may have verified."""
+        if checks and not self.guests.admit(peer_key, checks, now.mono_ms):
+            raise TooMany(
+                f"Guests may have {limits.GUEST_CHECKS_ALL_PER_S} signatures verified a second.",
+                hint="Join the pool, or ask again later.",
             )
 
     def _is_member(self, peer_key: PeerKey) -> bool:
@@ -293,13 +330,22 @@ class Ingress:
             if header.node_id != named:
                 raise Malformed("Another node than the one in its binding sent this hello.")
             if message.binding is not None:
-                check_binding(message.binding, self.pool, peer_key, now.wall_ms // 1000)
+                self._check_shown(message.binding, peer_key, now)
             self._shown.renew(peer_key, named)
         elif self._shown.get(peer_key) != header.node_id:
             raise Malformed("This peer sent a frame before its hello.")
         else:
             # An active peer stays: hellos of many strangers push out only silent peers.
             self._shown.move_to_end(peer_key)
+
+    def _check_shown(self, binding: PeerBinding, peer_key: PeerKey, now: Now) -> None:
+        """The binding in a hello, charged to its sender first."""
+        if self._is_member(peer_key):
+            if not self._signatures.admit(peer_key, now.mono_ms, BINDING_CHECKS):
+                raise TooMany("A member says hello too often.")
+        else:
+            self._charge_guest(peer_key, BINDING_CHECKS, now)
+        check_binding(binding, self.pool, peer_key, now.wall_ms // 1000)
 
     def _differs_by_binding(self, verified: Verified, peer_key: PeerKey) -> Taken:
         """A hello whose binding is void now, though both keys signed it: the clocks differ, or it
@@ -314,13 +360,15 @@ class Ingress:
         same = header.peer_key == peer_key and header.node_id == message.binding.node_id
         return [ClockDiffered(header.node_id, header.sent_at_ms)] if same else []
 
-    def _relayed(self, message: HeartbeatsAnswered, peer_key: PeerKey, now: Now) -> Taken:
+    def _relayed(self, message: HeartbeatsAnswered, peer_key: PeerKey, now: Now) -> Turns:
         """Heartbeats of other nodes, each with its own proof; the first are the newest.
 
         An honest peer has checked what it hands on, so the first forgery ends the reading.
         """
         taken: Taken = []
-        for data in message.sealed[: limits.BEATS_PER_ANSWER_MAX]:
+        for number, data in enumerate(message.sealed[: limits.BEATS_PER_ANSWER_MAX], 1):
+            if not number % limits.CHECKS_PER_TURN_MAX:
+                yield
             if not self._asked.admit(peer_key, now.mono_ms):
                 self.counters["over-budget"] += 1
                 break
@@ -339,7 +387,7 @@ class Ingress:
 
     def _good_ones(
         self, message: BindingsAnswered, peer_key: PeerKey, now: Now
-    ) -> tuple[PeerKnown, ...]:
+    ) -> Generator[None, None, tuple[PeerKnown, ...]]:
         """The valid bindings of members; signatures are checked once, times each time.
 
         An honest peer checks bindings before it hands them on, so the first forgery ends the
@@ -365,11 +413,23 @@ class Ingress:
                     self._refuse(error)
                     break
                 self._good[peer.binding] = None
+                yield
             good.append(peer)
         return tuple(good)
 
     def _refuse(self, error: Refusal) -> None:
         self.counters[error.code] += 1
+
+
+async def in_turns(turns: Turns) -> Taken:
+    """What is taken of a frame; other tasks run after every few checks that it takes."""
+    while True:
+        try:
+            next(turns)
+        except StopIteration as done:
+            taken: Taken = done.value
+            return taken
+        await trio.lowlevel.checkpoint()
 
 
 async def pump(
@@ -381,11 +441,15 @@ async def pump(
     async for event in events:
         match event:
             case net.PeerConnected():
+                ingress.guests.connected(event.peer_key, event.addresses)
                 await put(PeerConnected(event.peer_key))
             case net.PeerDisconnected():
+                ingress.guests.disconnected(event.peer_key)
                 await put(PeerDisconnected(event.peer_key))
             case net.FrameReceived():
-                for taken in ingress.frame(event.channel, event.peer_key, event.data, read_clock()):
+                for taken in await in_turns(
+                    ingress.by_turns(event.channel, event.peer_key, event.data, read_clock())
+                ):
                     await put(taken)
             case net.GossipReceived():
                 for taken in ingress.gossip(event.channel, event.data, read_clock()):

@@ -27,6 +27,7 @@ from p2pool.drivers.net.events import (
 from p2pool.drivers.net.gossip_intake import GossipIntake
 from p2pool.drivers.net.host.host import DEFAULT_MUXER, build_host
 from p2pool.drivers.net.host.lifecycle import HostLifecycle
+from p2pool.drivers.net.host.open_files import raise_open_files, say_accept_failures_seldom
 from p2pool.drivers.net.patience import wait_awake
 from p2pool.drivers.net.peer_link import FRAME_CHANNELS, PROTOCOLS, SENDABLE, PeerLink
 from p2pool.drivers.net.peers.addresses import (
@@ -93,7 +94,7 @@ class Network:
         self._check_gossip = check_gossip
         self._knows_origin = knows_origin
         self._accept_logs = accept_logs
-        self._host = build_host(config.seed, self.counters, muxer)
+        self._host = build_host(config.seed, self.counters, muxer, members=config.gossip)
         key = peer_key_of(self._host.get_id())
         assert key is not None
         self.peer_key: PeerKey = key
@@ -156,6 +157,8 @@ class Network:
             return False
         before = link.standing
         link.set_standing(standing)
+        self._queue.set_member(peer_key, standing is Standing.MEMBER)
+        self._host.get_network().door.judged(link.peer_id, standing)
         if standing is Standing.REFUSED:
             self.counters["peers_refused"] += 1
             self._book.refused(peer_key, self._dialler.now_ms())
@@ -245,6 +248,8 @@ class Network:
     async def run(self, *, task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         """Listen, dial and serve until cancelled. PortTaken, Misconfigured: before it began."""
         listen = check_listen_addresses(self._config.listen)
+        raise_open_files()
+        say_accept_failures_seldom()
         async with trio.open_nursery() as outer:
             try:
                 async with trio.open_nursery() as nursery:
@@ -365,6 +370,8 @@ class Network:
             self._service.pubsub.expel(peer_id)
         self._book.disconnected(link.peer_key, self._dialler.now_ms())
         self._dialler.wake()
+        self._queue.set_member(link.peer_key, False)
+        self._host.get_network().door.gone(peer_id)
         self._queue.put(PeerDisconnected(link.peer_key))
 
     # --- streams and gossip ----------------------------------------------------------------------

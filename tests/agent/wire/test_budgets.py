@@ -132,9 +132,9 @@ def test_long_frames_count_by_their_bytes(gate: Ingress) -> None:
     assert gate.counters["malformed"] == 2
 
 
-def values(count: int) -> bytes:
-    """A frame of so many values, a byte each, that nobody signed."""
-    protected = canonical.encode({1: -8, 4: bytes(32)})
+def values(count: int, by: Peer) -> bytes:
+    """A frame of so many values, a byte each, under a peer's key, which did not sign it."""
+    protected = canonical.encode({1: -8, 4: by.peer_key})
     payload = canonical.encode([0] * (count - 1))
     return canonical.encode([protected, {}, payload, bytes(64)])
 
@@ -160,7 +160,7 @@ def test_a_frame_of_a_million_values_costs_no_reading(
 ) -> None:
     """A stranger's, of the size of any frame: reading it would keep everybody waiting for
     seconds."""
-    data = values(limits.STREAM_FRAME_MAX_BYTES - 200)
+    data = values(limits.STREAM_FRAME_MAX_BYTES - 200, Peer(9))
     read.clear()
     assert gate.frame(channel, Peer(9).peer_key, data, NOW) == []
     assert gate.counters["malformed"] == 1
@@ -171,7 +171,7 @@ def test_values_count_by_their_number(gate: Ingress, read: list[bytes]) -> None:
     """Few short frames cost as much as many long ones, and what is over the budget is not read."""
     peer = Peer(1)
     for _ in range(5):
-        gate.frame(Channel.WORK, peer.peer_key, values(900), NOW)
+        gate.frame(Channel.WORK, peer.peer_key, values(900, peer), NOW)
     assert gate.counters["too-many"] == 3
     assert sum(len(one) < 910 for one in read) == 2
 

@@ -209,7 +209,7 @@ def test_a_member_may_say_much(peer: Peer) -> None:
 def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool) -> None:
     """A thousand of them fit into a frame."""
     known = {peer.node_id: peer.peer_key}.get
-    gate = Ingress(POOL, known, worth_verifying=lambda verified, enclosed, now: asked)
+    gate = Ingress(POOL, known, lambda verified, enclosed, now: asked, lambda node_id: True)
     met(gate, peer)
     told = peer.sealer.seal(HeartbeatsAnswered(1, beats(50)), NOW)[1]
     assert gate.frame(Channel.QUERY, peer.peer_key, told, NOW) == []

@@ -62,6 +62,7 @@ async def test_a_stream_is_left_unread_while_its_peers_line_is_long(
 ) -> None:
     """A burst larger than the line loses nothing, and waits for nobody but itself."""
     count = 3 * limits.PEER_INPUTS_MAX
+    queue.set_member(A, True)
 
     async def burst() -> None:
         for number in range(count):
@@ -116,3 +117,69 @@ async def test_a_reader_waits_for_the_next(queue: EventQueue, nursery: trio.Nurs
     nursery.start_soon(put)
     assert await take(queue, 1) == [b"late"]
     assert len(queue) == 0
+
+
+def guest(number: int) -> PeerKey:
+    """One of many that are no members."""
+    return PeerKey(bytes([10 + number]) * 32)
+
+
+async def test_a_member_waits_for_no_more_than_one_of_all_others(queue: EventQueue) -> None:
+    """A hundred strangers spoke first, and are heard as well, now and then."""
+    queue.set_member(A, True)
+    for number in range(100):
+        queue.put_frame(guest(number), Channel.QUERY, b"hello")
+    for number in range(20):
+        queue.put_frame(A, Channel.RAFT, b"%d" % number)
+    queue.put_gossip(Channel.BEAT, B, b"beat")
+    said = await take(queue, 24)
+    assert [one for one in said if one not in {b"hello", b"beat"}] == [b"%d" % n for n in range(20)]
+    assert b"beat" in said
+    assert 0 < said.count(b"hello") <= 1 + 24 // limits.MEMBERS_IN_A_ROW
+
+
+async def test_whose_line_waits_as_a_guests_becomes_a_members(queue: EventQueue) -> None:
+    """In its order; and a member that is one no more waits with the others."""
+    for number in range(30):
+        queue.put_frame(guest(number), Channel.QUERY, b"hello")
+    queue.put_frame(A, Channel.HELLO, b"1")
+    queue.set_member(A, True)
+    queue.put_frame(A, Channel.RAFT, b"2")
+    said = await take(queue, 3)
+    assert [one for one in said if one != b"hello"] == [b"1", b"2"]
+    queue.set_member(A, False)
+    queue.put_frame(A, Channel.RAFT, b"3")
+    assert b"3" not in await take(queue, 10)
+
+
+async def test_whoever_is_no_member_gives_way_to_one(
+    queue: EventQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However short its line is, and not the other way round."""
+    monkeypatch.setattr(event_queue, "ROOM_FOR_TRAFFIC", 50)
+    for number in range(50):
+        queue.put_frame(guest(number), Channel.QUERY, b"hello")
+    queue.set_member(A, True)
+    for _ in range(60):
+        queue.put_frame(A, Channel.RAFT, b"append")
+    queue.put_frame(guest(0), Channel.QUERY, b"hello")
+    assert await take(queue, 50) == [b"append"] * 50
+    assert len(queue) == 0
+
+
+async def test_a_guest_is_left_unread_while_it_says_too_much(
+    queue: EventQueue, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nothing of it is dropped; it is read at its pace until it is a member."""
+    count = limits.GUEST_FRAMES_BURST + 10 * limits.GUEST_FRAMES_PER_S
+    began_s = trio.current_time()
+    for number in range(count):
+        await queue.take_frame(A, Channel.QUERY, b"%d" % number)
+        await anext(queue)
+    assert trio.current_time() - began_s == pytest.approx(10, abs=1)
+    queue.set_member(A, True)
+    began_s = trio.current_time()
+    for number in range(count):
+        await queue.take_frame(A, Channel.QUERY, b"%d" % number)
+        await anext(queue)
+    assert trio.current_time() == began_s

@@ -8,7 +8,8 @@ subclasses answers something seen in py-libp2p 0.8.1:
   the one place where the swarm hands streams over. A peer has at most STREAMS_PER_PEER_MAX streams,
   opens so many a second, and nothing stays of a stream whose handler has ended;
 - whoever connects costs two handshakes: a host, and a peer behind whatever host, may connect so
-  often;
+  often, and whoever comes when all places are taken was turned away: now somebody who has shown
+  less gives up his (`host.door`);
 - an inbound connection keeps its slot until the swarm stops, even when it is long closed, so a node
   would accept only a fixed number of connections in its life: the upgrade waits for the end
   instead;
@@ -22,14 +23,12 @@ subclasses answers something seen in py-libp2p 0.8.1:
 - importing it detaches its loggers from ours, so their lines would bypass redaction.
 """
 
-import ipaddress
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
 from libp2p.network.auto_connector import AutoConnector
@@ -38,13 +37,14 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
-from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
+from p2pool.drivers.net.host.address_groups import groups_of
+from p2pool.drivers.net.host.door import Door, PoolNoise, now_ms
 from p2pool.drivers.net.host.pool_host import PoolHost, PoolPeerStore
 from p2pool.drivers.net.peers.addresses import peer_key_of
 from p2pool.drivers.net.transport.agreement import bound
@@ -67,8 +67,6 @@ DEFAULT_MUXER = "yamux"
 neglects stops the whole connection for five seconds: a slow log reader would hold up Raft. The
 package's docstring has the measurements."""
 
-IPV6_NETWORK_BYTES = 8
-
 StreamHandler = Callable[[Any], Awaitable[None]]
 
 
@@ -88,9 +86,10 @@ class _NoAutoConnector(AutoConnector):  # type: ignore[misc]
 class PoolSwarm(Swarm):  # type: ignore[misc]
     """The library's swarm with guarded handlers, and with inbound connections that end."""
 
-    def __init__(self, *args: Any, counters: Counter[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, counters: Counter[str], door: Door, **kwargs: Any) -> None:
         """As the library's, counting into `counters`."""
         self.pool_counters = counters
+        self.door = door
         self._inbound_streams: defaultdict[ID, int] = defaultdict(int)
         tracked = limits.PEERS_TRACKED_MAX
         self._opened = TokenBuckets(
@@ -98,9 +97,6 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         )
         self._connects = TokenBuckets(
             limits.CONNECTS_PER_PEER_PER_S, limits.CONNECTS_PER_PEER_BURST, tracked
-        )
-        self._knocks = TokenBuckets(
-            limits.CONNECTS_PER_HOST_PER_S, limits.CONNECTS_PER_HOST_BURST, tracked
         )
         super().__init__(*args, **kwargs)
         self.auto_connector = _NoAutoConnector(swarm=self)
@@ -121,7 +117,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         """
         peer_id = stream.muxed_conn.peer_id
         many = self._inbound_streams[peer_id] >= limits.STREAMS_PER_PEER_MAX
-        if many or not self._opened.admit(peer_id.to_bytes(), _now_ms()):
+        if many or not self._opened.admit(peer_id.to_bytes(), now_ms()):
             self.pool_counters["streams_refused_too_many"] += 1
             await reset_stream(stream)
             await forget_stream(stream)
@@ -156,7 +152,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
             await muxed_conn.close()
             raise SwarmException("not an Ed25519 peer")
         peer = muxed_conn.peer_id.to_bytes()
-        if direction == "inbound" and not self._connects.admit(peer, _now_ms()):
+        if direction == "inbound" and not self._connects.admit(peer, now_ms()):
             self.pool_counters["connections_refused_rate"] += 1
             await muxed_conn.close()
             raise SwarmException("the peer connects too often")
@@ -169,16 +165,26 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         raw_conn.stream = BufferedStream(raw_conn.stream)
         return await super().upgrade_outbound_raw_conn(raw_conn, peer_id, pre_scope)
 
+    async def _handle_inbound_connection(self, read_write_closer: Any, maddr: Any) -> None:
+        """Let a connection in by the door, for as long as it lasts."""
+        stream = self.door.enter(read_write_closer)
+        if stream is None:
+            await read_write_closer.close()
+            return
+        try:
+            if await stream.speaks():
+                await super()._handle_inbound_connection(stream, maddr)
+            else:
+                await stream.close()
+        finally:
+            self.door.leave(stream.slot)
+
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Any) -> Any:
         """Upgrade, then hold the slot until the connection ends.
 
         The caller would keep the slot until the swarm stops; an exception makes it clean up.
         """
-        remote = raw_conn.get_remote_address()
-        if remote is not None and not self._knocks.admit(network_of(remote[0]), _now_ms()):
-            self.pool_counters["connections_refused_rate"] += 1
-            await raw_conn.close()
-            raise SwarmException("the host connects too often")
+        raw_conn.pool_slot = raw_conn.stream.slot
         raw_conn.stream = BufferedStream(raw_conn.stream)
         muxed_conn = await super().upgrade_inbound_raw_conn(raw_conn, maddr)
         await muxed_conn.event_closed.wait()
@@ -187,12 +193,7 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
 
 def network_of(host: str) -> bytes:
     """What somebody surely has to himself of addresses: one of IPv4, 2^64 of IPv6."""
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return address.packed if address.version == 4 else address.packed[:IPV6_NETWORK_BYTES]
-
-
-def _now_ms() -> int:
-    return int(trio.current_time() * 1000)
+    return groups_of(host).narrow
 
 
 class PoolMuxers(MuxerMultistream):  # type: ignore[misc]
@@ -209,7 +210,7 @@ class PoolMuxers(MuxerMultistream):  # type: ignore[misc]
         return self._annotate_connection(muxer(conn, peer_id), conn, protocol)
 
 
-def _upgrader(noise: NoiseTransport, muxers: Mapping[Any, Any]) -> TransportUpgrader:
+def _upgrader(noise: PoolNoise, muxers: Mapping[Any, Any]) -> TransportUpgrader:
     """Noise, and one of these muxers over it."""
     upgrader = TransportUpgrader(
         secure_transports_by_protocol={NOISE_PROTOCOL_ID: noise},
@@ -221,11 +222,15 @@ def _upgrader(noise: NoiseTransport, muxers: Mapping[Any, Any]) -> TransportUpgr
     return upgrader
 
 
-def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) -> PoolHost:
-    """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS.
+def build_host(
+    seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER, *, members: bool = True
+) -> PoolHost:
+    """A host that is not running yet. `seed`: 32 bytes; `muxer`: a key of MUXERS; `members` False:
+    it has none, so none of its places are kept for them.
 
-    Of the library's `ConnectionConfig` we set the number of connections (default 300), that none
-    is made or pruned below it (default: dial until 100), and one timeout for all steps of a dial.
+    Of the library's `ConnectionConfig` we set the number of connections (default 300; the door
+    bounds those from others), that none is made or pruned below it (default: dial until 100), and
+    one timeout for all steps of a dial, another for the handshakes of those who dial us.
     The other defaults suit us: 3 connections to one peer (two peers that dial each other make 2),
     streams on the oldest direct one with most streams, no address allowed or blocked (a pool may
     have one address; the chain says who is in it), no health probes (the core has its own).
@@ -234,10 +239,12 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
     peer_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PoolPeerStore(peer_id)
     peerstore.add_key_pair(peer_id, key_pair)
-    noise = NoiseTransport(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
+    noise = PoolNoise(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
+    noise.door = Door(counters, limits.SLOTS_MEMBERS_RESERVED if members else 0)
     timeout_s = DIAL_TIMEOUT_MS / 1000
     room = Room(limits.GUESTS_HELD_MAX_BYTES)
     make = partial(PoolYamux, room=room, counters=counters) if muxer == "yamux" else Mplex
+    most = CONNECTIONS_MAX + limits.SLOTS_HALF_OPEN_MAX + limits.CONNECTIONS_OUTBOUND_MAX
     swarm = PoolSwarm(
         peer_id,
         peerstore,
@@ -245,16 +252,17 @@ def build_host(seed: bytes, counters: Counter[str], muxer: str = DEFAULT_MUXER) 
         transports=[TCP()],
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
-            max_connections=CONNECTIONS_MAX,
+            max_connections=most,
             min_connections=0,
             low_watermark=0,
-            high_watermark=CONNECTIONS_MAX,
+            high_watermark=most,
             dial_timeout=timeout_s,
-            inbound_upgrade_timeout=timeout_s,
+            inbound_upgrade_timeout=limits.HANDSHAKE_TIMEOUT_MS / 1000,
             outbound_upgrade_timeout=timeout_s,
             outbound_stream_protocol_negotiation_timeout=timeout_s,
             inbound_stream_protocol_negotiation_timeout=timeout_s,
         ),
         counters=counters,
+        door=noise.door,
     )
     return PoolHost(swarm, room)
