@@ -40,7 +40,7 @@ from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
 from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown
-from p2pool.model.messages.registry import Channel, Verified
+from p2pool.model.messages.registry import DECLARATIONS, Channel, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.enclosures import EnclosedCache
@@ -198,8 +198,7 @@ class Ingress:
         message = verified.message
         if isinstance(message, Hello):
             self._hellos[peer_key] = data
-        handed = isinstance(message, (HeartbeatsAnswered, CertificatesAnswered))
-        if handed and not self._worth_verifying(verified, (), now):
+        if DECLARATIONS[type(message)].answers and not self._worth_verifying(verified, (), now):
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
@@ -207,7 +206,9 @@ class Ingress:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
             return self._relayed(message, peer_key, now)
-        return self._with_enclosed(verified, peer_key, now, awaited=handed)
+        return self._with_enclosed(
+            verified, peer_key, now, awaited=isinstance(message, CertificatesAnswered)
+        )
 
     def _with_enclosed(
         self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool

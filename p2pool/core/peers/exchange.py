@@ -13,7 +13,6 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer
 from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
-from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
@@ -22,6 +21,7 @@ from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
     BindingsAnswered,
     BindingsRequested,
+    DuplicateShown,
     HardwareAnswered,
     HardwareRequested,
     HeartbeatsAnswered,
@@ -44,9 +44,6 @@ class PeerExchange:
     )
     told_outdated_ms: BoundedDict[PeerKey, int] = attrs.field(
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
-    )
-    heartbeats_awaited: PendingAnswers = attrs.field(
-        factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
     )
     shown: TokenBuckets = attrs.field(
         factory=lambda: TokenBuckets(
@@ -72,9 +69,7 @@ class PeerExchange:
             return
         heard_ms = self.heard_from_ms.get(peer_key)
         if heard_ms is None or now.mono_ms - heard_ms >= limits.EXCHANGE_INTERVAL_MS:
-            number = context.request()
-            self.heartbeats_awaited.ask(peer_key, number)
-            context.tell(peer_key, HeartbeatsRequested(number))
+            context.tell(peer_key, HeartbeatsRequested(context.request()))
 
     def on_stranger_heard(self, event: StrangerHeard, now: Now) -> None:
         """A node whose binding we lack sent something: ask a neighbour, not too often."""
@@ -103,7 +98,7 @@ class PeerExchange:
 
     def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered, now: Now) -> bool:
         """Whether we asked this peer for these heartbeats; once, because opening them is costly."""
-        awaited = self.heartbeats_awaited.take(peer_key, answer.request)
+        awaited = self.context.awaited.take(peer_key, answer, now.mono_ms)
         if awaited:
             self.heard_from_ms.renew(peer_key, now.mono_ms)
         return awaited
@@ -137,7 +132,9 @@ class PeerExchange:
         words = tuple(word for word in shown if word)
         # It may be at the door still: no hello of an earlier start lets it in.
         self.context.effects += self.context.bindings.hear_out(event.peer_key)
-        self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
+        early = StoreSeenAnswered(0, None, words)  # What the first level has for it.
+        told = DuplicateShown(words) if self.context.pool_log.distrusts else early
+        self.context.tell(event.peer_key, told)
 
     def on_hardware_requested(self, message: HardwareRequested, sender: Sender, now: Now) -> None:
         """Send our hardware record."""
