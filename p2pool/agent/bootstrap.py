@@ -101,7 +101,7 @@ class Bootstrap:
             async for event in self.network.events:
                 match event:
                     case net.PeerConnected():
-                        self.peers.connect(event.peer_key)
+                        self.peers.connect(event.peer_key, dialled=event.outbound)
                     case net.PeerDisconnected():
                         self.peers.disconnect(event.peer_key)
                     case net.FrameReceived():
@@ -112,7 +112,7 @@ class Bootstrap:
                             if isinstance(received, Received):
                                 await self._take(event.peer_key, received)
                             elif isinstance(received, OutdatedHeard):
-                                await self._introduce(event.peer_key)
+                                await self._introduce(event.peer_key, received.asked)
 
     async def _take(self, peer_key: PeerKey, received: Received) -> None:
         message = received.verified.message
@@ -120,20 +120,23 @@ class Bootstrap:
             case Hello():
                 await self._carry(self.peers.greet(message, peer_key, lambda node_id: False))
             case BindingsRequested():
-                found = self.peers.exchange(message.peer_keys)
+                found = self.peers.exchange(message.peer_keys, message.node_ids)
                 self._send(peer_key, BindingsAnswered(message.request, found))
             case Ping():
                 self._send(peer_key, Pong(message.request, False))
 
-    async def _introduce(self, peer_key: PeerKey) -> None:
+    async def _introduce(self, peer_key: PeerKey, asked: int) -> None:
         """Name members to an agent whose clock was wrong when this run or its last one began: we
-        heed the run that began later, and the members tell it so."""
+        heed the run that began later, and the members tell it so. It is let in by its hello, and
+        answered when it asks."""
+        await self._carry(self.peers.hear_out(peer_key))
+        if not asked:
+            return
         now_ms, told_ms = read_clock().mono_ms, self.introduced_ms.get(peer_key)
         if told_ms is not None and now_ms - told_ms < limits.PROBATION_ASK_MS:
             return
         self.introduced_ms.renew(peer_key, now_ms)
-        await self._carry(self.peers.hear_out(peer_key))
-        self._send(peer_key, BindingsAnswered(0, self.peers.exchange(())))
+        self._send(peer_key, BindingsAnswered(asked, self.peers.exchange(())))
 
     async def _carry(self, effects: list[fx.Effect]) -> None:
         """Keep bindings and admit peers; every agent is a guest here."""

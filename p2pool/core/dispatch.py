@@ -267,7 +267,7 @@ class Dispatch:
         if self.context.heartbeats.hear(sender.verified, now):
             self.parts.identity.peer_promises.note_heartbeat(sender.verified)
             self.context.roster.heard(sender.node_id, now)
-            self.parts.exchange.addresses(sender.node_id, message.addresses)
+            self.parts.exchange.on_addresses(sender, message.addresses, now)
 
     def on_announcement(self, message: m.Announcement, sender: Sender, now: Now) -> None:
         """A node announces that it leads, and how far: believe what it proves."""

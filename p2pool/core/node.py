@@ -162,7 +162,9 @@ class Node:
             inputs.OutdatedHeard: parts.exchange.on_outdated_heard,
             inputs.StrangerHeard: parts.exchange.on_stranger_heard,
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
-            inputs.PeerConnected: lambda e, now: context.bindings.connect(e.peer_key),
+            inputs.PeerConnected: lambda e, now: context.bindings.connect(
+                e.peer_key, dialled=e.dialled
+            ),
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),

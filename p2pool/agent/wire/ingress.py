@@ -39,7 +39,12 @@ from p2pool.model.errors import BadSignature, Malformed, Refusal, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
-from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown
+from p2pool.model.messages.queries import (
+    BindingsAnswered,
+    BindingsRequested,
+    HeartbeatsAnswered,
+    PeerKnown,
+)
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
@@ -273,6 +278,8 @@ class Ingress:
             return []
         beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
         hello = self._hellos.get(header.peer_key, b"")
+        message = verified.message
+        asked = message.request if isinstance(message, BindingsRequested) else 0
         return [
             OutdatedHeard(
                 node_id=header.node_id,
@@ -281,6 +288,7 @@ class Ingress:
                 hello=hello,
                 sent_at_ms=header.sent_at_ms,
                 later=known,
+                asked=asked,
             )
         ]
 
@@ -382,7 +390,7 @@ async def pump(
     async for event in events:
         match event:
             case net.PeerConnected():
-                await put(PeerConnected(event.peer_key))
+                await put(PeerConnected(event.peer_key, event.outbound))
             case net.PeerDisconnected():
                 await put(PeerDisconnected(event.peer_key))
             case net.FrameReceived():

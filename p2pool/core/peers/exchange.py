@@ -3,10 +3,13 @@
 Intuition: bindings and heartbeats prove themselves, so anybody may pass them on; a newcomer asks
 the first members that it meets for what they know, and every node asks a random peer now and then.
 
-Invariants: no question here needs an answer; guests get bindings, nothing else; memory of strangers
-is bounded; what a peer may draw does not grow with its connections.
+Invariants: no question here needs an answer; guests get bindings, nothing else, and one that came
+by itself is asked for nothing; where a node listens, it says itself; memory of strangers is
+bounded; what a peer may draw does not grow with its connections.
 Source: docs/design/messages.md, "What peers exchange".
 """
+
+from itertools import islice
 
 import attrs
 
@@ -16,6 +19,7 @@ from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
@@ -26,9 +30,9 @@ from p2pool.model.messages.queries import (
     HardwareRequested,
     HeartbeatsAnswered,
     HeartbeatsRequested,
+    PeerKnown,
     StoreSeenAnswered,
 )
-from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 
@@ -54,6 +58,11 @@ class PeerExchange:
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
     )
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    moves: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.HELLO_ADDRESSES_PER_S, limits.HELLO_ADDRESSES_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
     round_due_ms: int = 0
     exchange_due_ms: int = 0
 
@@ -63,7 +72,9 @@ class PeerExchange:
         """A peer said hello: ask it for bindings, and a member for heartbeats too, unless it gave
         us some a moment ago: since then gossip brings what is new."""
         context = self.context
-        context.tell(peer_key, BindingsRequested(context.request(), ()))
+        if not context.bindings.is_asked(peer_key):
+            return
+        self._ask_bindings(peer_key, self._lacked())
         node_id = context.bindings.node_of(peer_key)
         if node_id is None or not context.roster.belongs(node_id):
             return
@@ -85,14 +96,14 @@ class PeerExchange:
 
     def on_bindings_requested(self, message: BindingsRequested, sender: Sender, now: Now) -> None:
         """Give out bindings: they are public and prove themselves."""
-        found = self.context.bindings.exchange(message.peer_keys)
+        found = self.context.bindings.exchange(message.peer_keys, message.node_ids)
         self.context.tell(sender.peer_key, BindingsAnswered(message.request, found))
 
     def on_bindings_answered(self, message: BindingsAnswered, sender: Sender, now: Now) -> None:
         """Learn bindings; their signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
-                self.context.effects += self.context.bindings.learn(known, hearsay=True)
+                self.context.effects += self.context.bindings.hear_of(known, sender.peer_key)
 
     # --- what was heard ---------------------------------------------------------------------------
 
@@ -147,11 +158,18 @@ class PeerExchange:
         if node_id is not None:
             self.context.heartbeats.take_hardware(node_id, message.hardware)
 
-    def addresses(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
-        """Note where a heartbeat's sender listens, for dialling."""
-        key = self.context.bindings.key_of(node_id)
-        if key is not None and addresses and key not in self.context.bindings.connected:
-            self.context.effects.append(LearnPeer(key, addresses))
+    def on_addresses(self, sender: Sender, addresses: tuple[str, ...], now: Now) -> None:
+        """Where a member listens, by its own heartbeat: kept and handed on like its hello's, and
+        dialled where it is not connected."""
+        bindings, node_id = self.context.bindings, sender.node_id
+        known = bindings.known.get(node_id)
+        own = addresses[: limits.ADDRESSES_MAX]
+        if known is None or known.binding.peer_key != sender.peer_key or not own:
+            return
+        if own != known.addresses and self.moves.admit(sender.peer_key, now.mono_ms):
+            self.context.effects += bindings.learn(PeerKnown(known.binding, own))
+        elif own == known.addresses and sender.peer_key not in bindings.connected:
+            self.context.effects.append(LearnPeer(sender.peer_key, own))
 
     # --- now and then -----------------------------------------------------------------------------
 
@@ -166,14 +184,28 @@ class PeerExchange:
         if peer is None:
             return
         self.invites.ask(peer)
-        if now.mono_ms >= self.exchange_due_ms or self._lacks_somebody():
+        lacked = self._lacked()
+        if now.mono_ms >= self.exchange_due_ms or lacked:
             self.exchange_due_ms = now.mono_ms + limits.EXCHANGE_INTERVAL_MS
-            context.tell(peer, BindingsRequested(context.request(), ()))
+            self._ask_bindings(peer, lacked)
 
-    def _lacks_somebody(self) -> bool:
-        """Whether there is a member that we do not know how to reach."""
+    def _ask_bindings(self, peer_key: PeerKey, lacked: tuple[NodeId, ...]) -> None:
+        """Ask a peer for bindings, and by name for members that we lack: it may know so many others
+        that made-up nodes would crowd them out of its answer. A peer of the first level reads no
+        names, so it is asked without them too, unless the pool is past that."""
+        context = self.context
+        state = context.pool_log.state
+        past = state is not None and state.level >= DISTRUST_LEVEL
+        if not (lacked and past):
+            context.tell(peer_key, BindingsRequested(context.request(), ()))
+        if lacked and (past or state is None):
+            context.tell(peer_key, BindingsRequested(context.request(), (), lacked))
+
+    def _lacked(self) -> tuple[NodeId, ...]:
+        """Members, by the chain, that we do not know how to reach: as many as one answer holds."""
         key_of = self.context.bindings.key_of
-        return any(key_of(member.node_id) is None for member in self.context.roster.members())
+        lacked = (m.node_id for m in self.context.roster.members() if key_of(m.node_id) is None)
+        return tuple(islice(lacked, limits.PEER_LIST_MAX))
 
     def _ask_hardware(self, now: Now) -> None:
         """Ask connected members for the record behind their heartbeat, a few at a time."""
@@ -189,10 +221,8 @@ class PeerExchange:
                 self.context.tell(key, HardwareRequested(self.context.request()))
 
     def _any_peer(self) -> PeerKey | None:
-        known = [k for k, c in self.context.bindings.connected.items() if c.standing]
-        known = [
-            k for k in known if self.context.bindings.connected[k].standing is not Standing.REFUSED
-        ]
+        bindings = self.context.bindings
+        known = [key for key in bindings.connected if bindings.is_asked(key)]
         return known[self.context.rng.randrange(len(known))] if known else None
 
     def wakeup_ms(self) -> int:

@@ -113,10 +113,15 @@ class StateAnswered(Message):
 @message(38, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
 class BindingsRequested(Message):
-    """Asks for the bindings of these peer keys (empty: all known, up to a bound)."""
+    """Asks for the bindings of these peer keys and nodes, those of the nodes first, and besides for
+    others up to a bound, unless only keys are named. The nodes: members that the asker found on the
+    chain, and does not know how to reach."""
 
     request: int
     peer_keys: Annotated[tuple[PeerKey, ...], bounded(items=limits.PEER_LIST_MAX)]
+    node_ids: Annotated[tuple[NodeId, ...], bounded(items=limits.PEER_LIST_MAX)] = since(
+        DISTRUST_LEVEL, default=()
+    )
 
 
 @attrs.frozen

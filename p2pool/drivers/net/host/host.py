@@ -48,6 +48,7 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
 from p2pool.drivers.net.peers.addresses import peer_key_of
+from p2pool.drivers.net.peers.first_word import ListeningFirst
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, reset_stream
 from p2pool.drivers.net.transport.muxer import BufferedStream, PoolYamux, forget_stream
 from p2pool.model import limits
@@ -163,8 +164,8 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
     async def upgrade_outbound_raw_conn(
         self, raw_conn: Any, peer_id: ID, pre_scope: Any = None
     ) -> Any:
-        """Upgrade a connection, reading it through a buffer."""
-        raw_conn.stream = BufferedStream(raw_conn.stream)
+        """Upgrade a connection, reading it through a buffer, and saying nothing first."""
+        raw_conn.stream = ListeningFirst(BufferedStream(raw_conn.stream))
         return await super().upgrade_outbound_raw_conn(raw_conn, peer_id, pre_scope)
 
     async def upgrade_inbound_raw_conn(self, raw_conn: Any, maddr: Any) -> Any:
