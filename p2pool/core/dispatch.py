@@ -6,8 +6,8 @@ name and takes (message, sender, now). Handlers for the leader stand here and pa
 because leaders come and go.
 
 Invariants: a guest reaches only handlers declared for guests; gossip counts only from members whose
-binding is known; an answer counts only if it was asked for; a rejected message changes nothing; a peer draws no more from us by its questions
-than its budget.
+binding is known; an answer counts only if it was asked for; a rejected message changes nothing; a
+peer draws no more from us by its questions than its budget.
 Source: docs/design/messages.md, "Who may send".
 """
 

@@ -421,9 +421,9 @@ class Node:
         context.effects = []
         first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
         said = [e for e in (*sends, *seals, *rest) if not self._comes_later(e)]
-        for effect in said:
-            if isinstance(effect, SendTo):
-                context.awaited.note(effect.peer_key, effect.message, now.mono_ms)
+        for sent in said:
+            if isinstance(sent, SendTo):
+                context.awaited.note(sent.peer_key, sent.message, now.mono_ms)
         return [*first, *said, *worker_effects, *events]
 
     def _comes_later(self, effect: AnyEffect) -> bool:

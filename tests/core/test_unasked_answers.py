@@ -11,7 +11,7 @@ from p2pool.model.ids import PeerKey
 from p2pool.model.timing import Now
 from tests.codec.samples import example
 from tests.sim.harness.committee import formed, leading, voters
-from tests.sim.world.world import Machine
+from tests.sim.world.machine import Machine
 
 ANSWERS: dict[type[m.Message], tuple[type[m.Message], ...]] = {
     m.Pong: (m.Ping,),
@@ -71,12 +71,12 @@ class Desk:
 
     def ask(self, peer_key: PeerKey, question: type[m.Message]) -> None:
         """A question goes out."""
-        self.node.context.tell(peer_key, attrs.evolve(example(question), request=NUMBER))  # type: ignore[call-arg]
+        self.node.context.tell(peer_key, attrs.evolve(example(question), request=NUMBER))
         self.node.step(Ticked(), self.now)
 
     def hear(self, kind: type[m.Message]) -> bool:
         """Whether an answer of the peer is taken."""
-        answer: m.Message = attrs.evolve(example(kind), request=NUMBER)  # type: ignore[call-arg]
+        answer: m.Message = attrs.evolve(example(kind), request=NUMBER)
         self.taken.clear()
         self.node.dispatch.table = {
             kind: lambda said, by, now: self.taken.append(said),

@@ -17,7 +17,7 @@ have checked a binding's signatures.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 
 import attrs
@@ -285,13 +285,20 @@ class PeerBindings:
         ]
 
     def exchange(
-        self, wanted: tuple[PeerKey, ...], nodes: tuple[NodeId, ...] = ()
+        self,
+        wanted: tuple[PeerKey, ...],
+        nodes: tuple[NodeId, ...] = (),
+        others: Callable[[], Iterable[NodeId]] | None = None,
     ) -> tuple[PeerKnown, ...]:
-        """Bindings to give a peer: those of these nodes, and then of these keys, or the newest, up
-        to a bound."""
+        """Bindings to give a peer: those of these nodes, and then of these keys, or if there are
+        none those of `others`, or the newest; up to a bound."""
         named = [node_id for node_id in dict.fromkeys(nodes) if node_id in self.known]
-        rest: Iterator[NodeId] = reversed(self.known)
+        rest: Iterable[NodeId] = others() if others is not None else reversed(self.known)
         if wanted:
             rest = (n for key in dict.fromkeys(wanted) for n in self._by_key.get(key, ()))
         given = dict.fromkeys(chain(named, islice(rest, limits.PEER_LIST_MAX)))
         return tuple(self.known[node_id] for node_id in islice(given, limits.PEER_LIST_MAX))
+
+    def forget(self, node_id: NodeId) -> list[Effect]:
+        """Forget a node that somebody else decides to spare."""
+        return self._drop(node_id) if node_id in self.known else []

@@ -179,7 +179,6 @@ class PeerExchange:
             return
         self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
         self._ask_hardware(now)
-        context = self.context
         peer = self._any_peer()
         if peer is None:
             return

@@ -148,7 +148,7 @@ class Network:
         return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
 
     def _here(self) -> tuple[str, ...]:
-        """Where others may dial us, or this machine listens; asked of the system once in a while."""
+        """Where others may dial us, or this machine listens, as the system said a moment ago."""
         now_ms = self._dialler.now_ms()
         if self._here_at is None or now_ms - self._here_at >= HERE_KEPT_MS:
             raw = tuple(str(address) for address in self._host.get_transport_addrs())
@@ -160,6 +160,11 @@ class Network:
         found = self._host.get_network().get_connections(link.peer_id)
         ends = (one.muxed_conn.get_remote_address() for one in found)
         return tuple(end[0] for end in ends if end is not None)
+
+    def hosts_of(self, peer_key: PeerKey) -> tuple[str, ...]:
+        """The hosts from or to which a peer is connected; none if it is not."""
+        link = self._links.get(peer_key)
+        return () if link is None else self._connected_at(link)
 
     def connected(self) -> tuple[PeerKey, ...]:
         """Connected peers in the order of their keys."""
@@ -244,7 +249,7 @@ class Network:
     ) -> bool:
         """Take a peer's own addresses (with or without `/p2p/...`), or what the peer `source` says
         they are; those that can never be dialled are dropped and counted. False: not kept."""
-        by = source or peer_key
+        by = source if source is not None else peer_key
         if (link := self._links.get(by)) is not None:
             self._near.named(peer_key, by, self._connected_at(link))
         kept = dialable_of(peer_key, addresses)

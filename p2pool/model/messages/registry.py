@@ -15,8 +15,8 @@ Invariants: a number is never reused; a changed field list is a new version. A m
 feature level says so, and is sent from that level on only; whoever does not know a number counts
 the message and drops it. The purpose is signed, so a vote is a vote wherever it travels: a renamed
 class keeps its purpose. An answer names what it answers, and both carry the number of the question
-in `request`: the dispatch drops what nobody asked for. This module imports no message; importing `p2pool.model.messages` declares
-them all.
+in `request`: the dispatch drops what nobody asked for. This module imports no message; importing
+`p2pool.model.messages` declares them all.
 """
 
 from collections.abc import Callable
@@ -124,7 +124,8 @@ def message(
         assert all(d.purpose != declared.purpose for d in DECLARATIONS.values()), declared
         assert (senders is Senders.GOSSIP) == (channel in GOSSIP_CHANNELS), declared
         for asked in answers:
-            assert _numbered(cls) and _numbered(asked), f"{cls.__name__} or its question: no number"
+            assert _numbered(cls), f"{cls.__name__} has no number"
+            assert _numbered(asked), f"{asked.__name__} has no number"
             assert asked not in QUESTIONS, f"{asked.__name__} has two answers"
             QUESTIONS[asked] = cls
         TYPES[number], DECLARATIONS[cls] = cls, declared
@@ -135,7 +136,7 @@ def message(
 
 def _numbered(cls: type[Message]) -> bool:
     """Whether a message carries the number of a question."""
-    return any(field.name == "request" for field in attrs.fields(cls))
+    return any(field.name == "request" for field in attrs.fields(cls))  # type: ignore[arg-type]
 
 
 def since_of(cls: type[Message]) -> FeatureLevel:

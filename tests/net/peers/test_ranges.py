@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.drivers.net.peers.ranges import Neighbourhood, range_of
+from p2pool.drivers.net.peers.ranges import Neighbourhood, group_of, range_of
 from p2pool.model.ids import PeerKey
 
 KEY, GIVEN = PeerKey(b"k" * 32), PeerKey(b"g" * 32)
@@ -16,8 +16,17 @@ def at(*here: str) -> Neighbourhood:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.2", "10.1.2.3", "169.254.169.254", "::1", "fd00::1", "100.64.0.1", "::ffff:10.0.0.1"]
-    + ["64:ff9b::a00:1", "2002:a00:1::1"],
+    [
+        "127.0.0.2",
+        "10.1.2.3",
+        "169.254.169.254",
+        "100.64.0.1",
+        "::1",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "2002:a00:1::1",
+    ],
 )
 def test_a_local_address_is_dialled_by_nobody_elsewhere(host: str) -> None:
     """However it is written, and where else the asker is."""
@@ -52,3 +61,11 @@ def test_who_is_reached_from_elsewhere_too_goes_by_where_the_name_came_from() ->
     ours.named(other, GIVEN, ("203.0.113.9",))
     assert ours.may_dial(other, LAN)
     assert not ours.may_dial(other, LOOPBACK)
+
+
+def test_a_group_of_addresses_is_what_one_customer_may_well_have() -> None:
+    """And a local range as a whole."""
+    assert group_of("8.8.4.4") == group_of("8.8.200.1") != group_of("8.9.4.4")
+    assert group_of("2001:db8:1::1") == group_of("2001:db8:2::1") != group_of("2001:db9::1")
+    assert group_of("10.0.0.1") == group_of("10.200.0.1") != group_of("192.168.0.1")
+    assert group_of("::ffff:8.8.4.4") == group_of("8.8.4.4")

@@ -40,6 +40,7 @@ LOCAL = tuple(
 )
 """Loopback, link-local, private, and shared between a provider's customers."""
 
+IPV4_GROUP_BYTES, IPV6_GROUP_BYTES = 2, 4
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -59,6 +60,16 @@ def _inner(ip: Ip) -> Ip:
     if ip in NAT64:
         return ipaddress.IPv4Address(ip.packed[-4:])
     return ip.ipv4_mapped or ip.sixtofour or ip
+
+
+def group_of(host: str) -> bytes:
+    """Whose addresses a host's is likely among: a /16 of IPv4 or a /32 of IPv6, or a local range as
+    a whole."""
+    local = range_of(host)
+    if local is not None:
+        return local.encode()
+    ip = _inner(ipaddress.ip_address(host.partition("%")[0]))
+    return ip.packed[: IPV4_GROUP_BYTES if ip.version == 4 else IPV6_GROUP_BYTES]
 
 
 def ranges_of(addresses: Iterable[str]) -> frozenset[str]:

@@ -23,6 +23,7 @@ from nacl.utils import random
 
 from p2pool.codec.text.multiaddr import host_and_port
 from p2pool.drivers.net.host.host import network_of
+from p2pool.drivers.net.peers.first_word import LINE
 from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameReader,
@@ -86,6 +87,17 @@ class DialBack:
             return NOT_NOW
         self.counters["dial_backs"] += 1
         return REACHED if await _reaches(remote[0], port, secret) else NOT_REACHED
+
+
+async def speaks_as_agent(host: str, port: int) -> bool:
+    """Whether something at that port says libp2p's first line; it hears nothing from us."""
+    with trio.move_on_after(limits.DIAL_BACK_TIMEOUT_MS / 1000):
+        try:
+            async with await trio.open_tcp_stream(host, port) as stream:
+                return await _exactly(stream, len(LINE)) == LINE
+        except (OSError, trio.BrokenResourceError):
+            return False
+    return False
 
 
 async def _reaches(host: str, port: int, secret: bytes) -> bool:
