@@ -110,7 +110,7 @@ class Network:
         self._mute_said = False
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
-        self._near = Neighbourhood(self._here, self._book.is_bootstrap)
+        self._near = Neighbourhood(self._here, self._hosts, self._book.is_bootstrap)
         self._dialler = Dialler(
             self._host, self._book, self.counters, lambda: len(self._links), self._near.may_dial
         )
@@ -160,6 +160,10 @@ class Network:
         found = self._host.get_network().get_connections(link.peer_id)
         ends = (one.muxed_conn.get_remote_address() for one in found)
         return tuple(end[0] for end in ends if end is not None)
+
+    def _hosts(self) -> tuple[str, ...]:
+        """The hosts of all connections."""
+        return tuple(host for link in self._links.values() for host in self._connected_at(link))
 
     def hosts_of(self, peer_key: PeerKey) -> tuple[str, ...]:
         """The hosts from or to which a peer is connected; none if it is not."""

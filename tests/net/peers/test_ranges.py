@@ -9,9 +9,9 @@ KEY, GIVEN = PeerKey(b"k" * 32), PeerKey(b"g" * 32)
 PUBLIC, LAN, LOOPBACK = "/ip4/8.8.8.8/tcp/1", "/ip4/192.168.1.7/tcp/1", "/ip4/127.0.0.1/tcp/1"
 
 
-def at(*here: str) -> Neighbourhood:
-    """A node with these addresses."""
-    return Neighbourhood(lambda: here, lambda peer_key: peer_key == GIVEN)
+def at(*here: str, hosts: tuple[str, ...] = ()) -> Neighbourhood:
+    """A node with these addresses, connected with these hosts."""
+    return Neighbourhood(lambda: here, lambda: hosts, lambda peer_key: peer_key == GIVEN)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,12 @@ def test_a_pool_of_one_network_dials_within_it() -> None:
     assert not at(LAN).may_dial(KEY, LOOPBACK)
     assert at(LOOPBACK).may_dial(KEY, LOOPBACK)
     assert not at(LAN).may_dial(KEY, "/ip4/10.0.0.1/tcp/1")
+
+
+def test_behind_a_nat_nobody_elsewhere_names_a_neighbour() -> None:
+    """Without a global address of its own a node may be at home, in a pool of the whole world."""
+    assert at(LAN, hosts=("192.168.1.4",)).may_dial(KEY, LAN)
+    assert not at(LAN, hosts=("192.168.1.4", "8.8.8.8")).may_dial(KEY, LAN)
 
 
 def test_who_is_reached_from_elsewhere_too_goes_by_where_the_name_came_from() -> None:

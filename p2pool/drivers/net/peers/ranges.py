@@ -5,9 +5,9 @@ names such an address from outside makes this machine dial into its own network,
 cannot reach it. In a pool of one local network, or of one machine, they are all there is.
 
 Invariants: a global address may be dialled; one of a range that means something else elsewhere only
-if this node has an address of that range itself, and either has no global one, so that its pool is
-local, or a connection within that range is where the name came from. Addresses that the operator
-gave are not asked about.
+if this node has an address of that range itself, and a connection within that range is where the
+name came from, or its whole pool is local: it has no global address, and nobody that it is
+connected with is elsewhere. Addresses that the operator gave are not asked about.
 """
 
 import ipaddress
@@ -84,10 +84,11 @@ def _split(text: str) -> tuple[str, str, int] | None:
 
 @attrs.define
 class Neighbourhood:
-    """What this node may dial. `here`: its own addresses; `given`: whether the operator gave a
-    peer's addresses."""
+    """What this node may dial. `here`: its own addresses; `hosts`: those of all its connections;
+    `given`: whether the operator gave a peer's addresses."""
 
     here: Callable[[], tuple[str, ...]]
+    hosts: Callable[[], Iterable[str]]
     given: Callable[[PeerKey], bool]
     _near: BoundedDict[PeerKey, frozenset[str]] = attrs.field(
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
@@ -110,4 +111,5 @@ class Neighbourhood:
         here = self.here()
         if local not in ranges_of(here):
             return False
-        return not any(map(is_public, here)) or local in self._near.get(peer_key, frozenset())
+        near = local in self._near.get(peer_key, frozenset())
+        return near or not (any(map(is_public, here)) or None in map(range_of, self.hosts()))
