@@ -150,6 +150,8 @@ class Bootstrap:
                     )
                 unreachable = observed.reason
                 continue
+            if unreachable is not None:
+                log.info("the chain can be read again: members come first")
             unreachable = None
             self.introductions.follow({m.node_id: m.provider for m in observed.latest.members})
 
