@@ -94,7 +94,7 @@ class EffectRunner:
         self._drivers.network.set_standing(effect.peer_key, effect.standing)
 
     def _on_learn_peer(self, effect: fx.LearnPeer) -> None:
-        self._drivers.network.learn(effect.peer_key, effect.addresses)
+        self._drivers.network.learn(effect.peer_key, effect.addresses, effect.source)
 
     def _on_emit(self, effect: fx.Emit) -> None:
         self._drivers.api.event_hub.emit(effect.event)

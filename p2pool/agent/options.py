@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from p2pool.drivers.config.schema import AgentConfig
+from p2pool.drivers.config.schema import AgentConfig, ChainConfig
 from p2pool.model.ids import Digest, NodeId, PoolRef
 
 if TYPE_CHECKING:
@@ -33,10 +33,11 @@ class AgentOptions:
 
 @attrs.frozen
 class BootstrapOptions:
-    """A bootstrap node's start options."""
+    """A bootstrap node's start options. `chain`: where it reads who is a member; None: nowhere."""
 
     directory: Path
     pool: PoolRef
     listen: tuple[str, ...]
     bootstrap: tuple[str, ...] = ()
     announce: tuple[str, ...] = ()
+    chain: ChainConfig | None = None

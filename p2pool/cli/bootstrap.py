@@ -43,9 +43,9 @@ def run(
 ) -> None:
     """Run a bootstrap node until SIGINT or SIGTERM.
 
-    It needs no node key and no chain endpoint that answers. From the configuration it reads [chain]
-    and [pool], which name its pool, [network] and [log]. It prints the addresses to give to others,
-    one a line.
+    It needs no node key. From the configuration it reads [chain] and [pool], which name its pool,
+    [network] and [log]. Where an endpoint of [chain] answers, it keeps and names members of the
+    pool first; it runs without one too. It prints the addresses to give to others, one a line.
     """
     from p2pool.agent.bootstrap import run_bootstrap
     from p2pool.agent.options import BootstrapOptions
@@ -59,6 +59,7 @@ def run(
         listen=listen or network.listen,
         bootstrap=network.bootstrap,
         announce=network.announce,
+        chain=settings.chain,
     )
 
     def started(addresses: tuple[str, ...]) -> None:

@@ -11,6 +11,7 @@ import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
 from p2pool.core.knowledge.announced_leader import AnnouncedLeader
+from p2pool.core.knowledge.awaited_answers import AwaitedAnswers
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.heartbeats import Heartbeats
@@ -82,6 +83,7 @@ class Context:
     numbers: Random = attrs.field(
         default=attrs.Factory(lambda self: Random(self.rng.getrandbits(64)), takes_self=True)
     )
+    awaited: AwaitedAnswers = attrs.field(factory=AwaitedAnswers)
     announced: AnnouncedLeader = attrs.field(factory=AnnouncedLeader)
     judgements: Judgements = attrs.field(factory=Judgements)
     suspects: dict[NodeId, str] = attrs.field(factory=dict)

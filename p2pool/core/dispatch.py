@@ -6,8 +6,8 @@ name and takes (message, sender, now). Handlers for the leader stand here and pa
 because leaders come and go.
 
 Invariants: a guest reaches only handlers declared for guests; gossip counts only from members whose
-binding is known; a rejected message changes nothing; a peer draws no more from us by its questions
-than its budget.
+binding is known; an answer counts only if it was asked for; a rejected message changes nothing; a
+peer draws no more from us by its questions than its budget.
 Source: docs/design/messages.md, "Who may send".
 """
 
@@ -24,7 +24,7 @@ from p2pool.core.raft.raft import Frame
 from p2pool.model import limits
 from p2pool.model import messages as m
 from p2pool.model.bounded_tables import TokenBuckets
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
@@ -83,6 +83,7 @@ class Dispatch:
             m.SnapshotRequested: self.on_snapshot_requested,
             m.StoreSeenRequested: promises.on_store_seen_requested,
             m.StoreSeenAnswered: check.on_store_seen_answered,
+            m.DuplicateShown: check.on_duplicate_shown,
             m.LogEndRequested: p.log_survey.on_log_end_requested,
             m.LogEndAnswered: p.log_survey.on_log_end_answered,
             m.HeartbeatsRequested: p.exchange.on_heartbeats_requested,
@@ -119,7 +120,7 @@ class Dispatch:
             return
         senders = m.DECLARATIONS[type(message)].senders
         sender = Sender(event.verified, event.signers, event.enclosed)
-        if not self._is_heard(senders, sender, event):
+        if not self._is_heard(senders, sender, event) or not self._is_asked(message, sender, now):
             return
         self._alive(event, now)
         if sender.enclosed and senders is not m.Senders.GOSSIP:
@@ -137,6 +138,22 @@ class Dispatch:
         if senders is m.Senders.GUESTS or self.is_participant_or_member(sender.node_id):
             return True
         return senders is m.Senders.CERTIFIERS and self._was_voter(sender.node_id)
+
+    def _is_asked(self, message: m.Message, sender: Sender, now: Now) -> bool:
+        """Whether a message is no answer, or one that we await; from now on we do not."""
+        peer_key = sender.peer_key
+        if not m.DECLARATIONS[type(message)].answers:
+            return True
+        asked = self.context.awaited.take(peer_key, message, now.mono_ms)
+        return asked or self._awaits(peer_key, message, now)
+
+    def _awaits(self, peer_key: PeerKey, answer: m.Message, now: Now) -> bool:
+        """Whether we await an answer: from whom we asked, once, in time. In a pool of the first
+        level, an agent shows by an answer that nobody asked for that another run has our keys."""
+        shows = isinstance(answer, m.StoreSeenAnswered) and answer.request == 0
+        if shows and not self.context.pool_log.distrusts:
+            return True
+        return self.context.awaited.has(peer_key, answer, now.mono_ms)
 
     def _is_voter(self, sender: Sender) -> bool:
         """Whether the sender is a voter, peer key included."""
@@ -162,12 +179,17 @@ class Dispatch:
         """Whether to recover the signers of a message's requests, or of the many links of a chain:
         that costs more than the rest, so first check that the sender may send it, and to us."""
         header, message = verified.header, verified.message
+        declared = m.DECLARATIONS[type(message)]
+        if declared.answers and not self._awaits(header.peer_key, message, now):
+            return False
+        if declared.senders is m.Senders.GUESTS:
+            return True
         if not self.is_participant_or_member(header.node_id):
             return False
         if isinstance(message, m.HeartbeatsAnswered):
             return self.parts.exchange.awaits_heartbeats(header.peer_key, message, now)
         if isinstance(message, m.CertificatesAnswered):
-            return self.parts.certificate_exchange.awaits(header.peer_key, message)
+            return message.log_id == self.context.pool_log.log_id
         if isinstance(message, m.Order):
             by = (header.node_id, header.peer_key)
             return self.parts.order_check.worth_verifying(message, by, enclosed, now)
@@ -245,7 +267,7 @@ class Dispatch:
         if self.context.heartbeats.hear(sender.verified, now):
             self.parts.identity.peer_promises.note_heartbeat(sender.verified)
             self.context.roster.heard(sender.node_id, now)
-            self.parts.exchange.addresses(sender.node_id, message.addresses)
+            self.parts.exchange.on_addresses(sender, message.addresses, now)
 
     def on_announcement(self, message: m.Announcement, sender: Sender, now: Now) -> None:
         """A node announces that it leads, and how far: believe what it proves."""

@@ -60,10 +60,11 @@ class AdmitPeer:
 
 @attrs.frozen
 class LearnPeer:
-    """Note these addresses of a peer for dialling."""
+    """Note these addresses of a peer for dialling: its own word, or a hint of the peer `source`."""
 
     peer_key: PeerKey
     addresses: tuple[str, ...]
+    source: PeerKey | None = None
 
 
 @attrs.frozen

@@ -83,7 +83,8 @@ class ClockDiffered:
 class OutdatedHeard:
     """A valid message from an earlier start of a node than we know, or from another agent with its
     keys. `beat`: the message, if a heartbeat, as sealed; `hello`: the later start's hello to us, if
-    any, as sealed. `later`: that start's incarnation."""
+    any, as sealed. `later`: that start's incarnation. `asked`: the number of the question, if the
+    message asks for bindings."""
 
     node_id: NodeId
     peer_key: PeerKey
@@ -91,13 +92,15 @@ class OutdatedHeard:
     hello: bytes = attrs.field(default=b"", repr=False)
     sent_at_ms: int = 0
     later: int = 0
+    asked: int = 0
 
 
 @attrs.frozen
 class PeerConnected:
-    """A peer's first connection is up; its hello will say who it is."""
+    """A peer's first connection is up; its hello will say who it is. `dialled`: by us."""
 
     peer_key: PeerKey
+    dialled: bool = True
 
 
 @attrs.frozen

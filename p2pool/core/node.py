@@ -162,7 +162,9 @@ class Node:
             inputs.OutdatedHeard: parts.exchange.on_outdated_heard,
             inputs.StrangerHeard: parts.exchange.on_stranger_heard,
             inputs.ClockDiffered: lambda e, now: context.clocks.heard(e.node_id, e.sent_at_ms, now),
-            inputs.PeerConnected: lambda e, now: context.bindings.connect(e.peer_key),
+            inputs.PeerConnected: lambda e, now: context.bindings.connect(
+                e.peer_key, dialled=e.dialled
+            ),
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
@@ -419,6 +421,9 @@ class Node:
         context.effects = []
         first: list[AnyEffect] = [Persist(tuple(operations))] if operations else []
         said = [e for e in (*sends, *seals, *rest) if not self._comes_later(e)]
+        for sent in said:
+            if isinstance(sent, SendTo):
+                context.awaited.note(sent.peer_key, sent.message, now.mono_ms)
         return [*first, *said, *worker_effects, *events]
 
     def _comes_later(self, effect: AnyEffect) -> bool:

@@ -19,7 +19,7 @@ from p2pool.model.messages.certificates import (
     EquivocationProven,
 )
 from p2pool.model.messages.gossip import Announcement
-from p2pool.model.messages.queries import StateAnswered, StoreSeenAnswered
+from p2pool.model.messages.queries import DuplicateShown, StateAnswered, StoreSeenAnswered
 from p2pool.model.messages.raft import SnapshotSent, VoteRequested
 from p2pool.model.messages.registry import Message, Verified
 from p2pool.model.messages.work import Order
@@ -36,7 +36,7 @@ def enclosed_in(message: Message) -> tuple[bytes, ...]:
         return (*message.certificate, *message.votes, *links)
     if isinstance(message, Announcement):
         return (*message.certificate, *message.votes, *message.proof)
-    if isinstance(message, StoreSeenAnswered | VoteRequested):
+    if isinstance(message, StoreSeenAnswered | DuplicateShown | VoteRequested):
         return message.shown
     if isinstance(message, EquivocationProven):
         return (message.first, message.second)
@@ -50,7 +50,7 @@ def largest_in(message: Message) -> int:
     heartbeat may be as long as any heartbeat, and an append longer than a signature."""
     if isinstance(message, BadAppendProven):
         return limits.BAD_APPEND_MAX_BYTES
-    if isinstance(message, StoreSeenAnswered):
+    if isinstance(message, StoreSeenAnswered | DuplicateShown):
         return limits.GOSSIP_MESSAGE_MAX_BYTES
     return limits.SEALED_SIGNATURE_MAX_BYTES
 

@@ -48,7 +48,7 @@ def test_an_effect_goes_to_its_own_driver(drivers: Drivers) -> None:
     runner.run(fx.LearnPeer(PeerKey(b"1" * 32), ("/ip4/1.2.3.4/tcp/1",)))
     runner.run(reply)
     learn = cast(Mock, drivers.network.learn)
-    learn.assert_called_once_with(PeerKey(b"1" * 32), ("/ip4/1.2.3.4/tcp/1",))
+    learn.assert_called_once_with(PeerKey(b"1" * 32), ("/ip4/1.2.3.4/tcp/1",), None)
     cast(Mock, drivers.api.reply).assert_called_once_with(reply)
 
 

@@ -42,7 +42,12 @@ from p2pool.model.errors import BadSignature, Malformed, NotAllowed, Refusal, St
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
-from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown
+from p2pool.model.messages.queries import (
+    BindingsAnswered,
+    BindingsRequested,
+    HeartbeatsAnswered,
+    PeerKnown,
+)
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Message, Senders, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
@@ -221,8 +226,7 @@ class Ingress:
     def _looked_into(self, verified: Verified, peer_key: PeerKey, now: Now) -> Turns:
         """What a frame carries, if it is worth that."""
         message = verified.message
-        handed = isinstance(message, (HeartbeatsAnswered, CertificatesAnswered))
-        if handed and not self._worth_verifying(verified, (), now):
+        if DECLARATIONS[type(message)].answers and not self._worth_verifying(verified, (), now):
             self.counters["not-looked-at"] += 1
             return []
         if isinstance(message, BindingsAnswered):
@@ -230,7 +234,8 @@ class Ingress:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
             return (yield from self._relayed(message, peer_key, now))
-        return (yield from self._with_enclosed(verified, peer_key, now, awaited=handed))
+        awaited = isinstance(message, CertificatesAnswered)
+        return (yield from self._with_enclosed(verified, peer_key, now, awaited=awaited))
 
     def _with_enclosed(
         self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool
@@ -309,6 +314,8 @@ class Ingress:
             return []
         beat = verified.sealed if isinstance(verified.message, Heartbeat) else b""
         hello = self._hellos.get(header.peer_key, b"")
+        message = verified.message
+        asked = message.request if isinstance(message, BindingsRequested) else 0
         return [
             OutdatedHeard(
                 node_id=header.node_id,
@@ -317,6 +324,7 @@ class Ingress:
                 hello=hello,
                 sent_at_ms=header.sent_at_ms,
                 later=known,
+                asked=asked,
             )
         ]
 
@@ -442,7 +450,7 @@ async def pump(
         match event:
             case net.PeerConnected():
                 ingress.guests.connected(event.peer_key, event.addresses)
-                await put(PeerConnected(event.peer_key))
+                await put(PeerConnected(event.peer_key, event.outbound))
             case net.PeerDisconnected():
                 ingress.guests.disconnected(event.peer_key)
                 await put(PeerDisconnected(event.peer_key))

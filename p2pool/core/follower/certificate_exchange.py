@@ -32,7 +32,6 @@ from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
 from p2pool.core.knowledge.last_certificate import CertificateSighting
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
-from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
@@ -67,10 +66,7 @@ class CertificateExchange:
         factory=lambda: TokenBuckets(limits.GUESTS_PROOFS_PER_S, limits.GUESTS_PROOFS_PER_S, 1)
     )
     asked_ms: BoundedDict[PeerKey, int] = attrs.field(
-        factory=lambda: BoundedDict(limits.PROOFS_AWAITED_MAX)
-    )
-    proofs_awaited: PendingAnswers = attrs.field(
-        factory=lambda: PendingAnswers(limits.PROOFS_AWAITED_MAX)
+        factory=lambda: BoundedDict(limits.PROOFS_ASKED_MAX)
     )
 
     # --- what is due ------------------------------------------------------------------------------
@@ -95,9 +91,7 @@ class CertificateExchange:
         if asked_ms is not None and now.mono_ms - asked_ms < limits.CERTIFICATE_ASK_MS:
             return
         self.asked_ms.renew(peer_key, now.mono_ms)
-        number = self.context.request()
-        self.proofs_awaited.ask(peer_key, number)
-        self.context.tell(peer_key, CertificatesRequested(number))
+        self.context.tell(peer_key, CertificatesRequested(self.context.request()))
 
     def on_announcement(self, message: Announcement, sender: Sender, now: Now) -> None:
         """A node announces that it leads: believe it if it has proof, else ask for proof."""
@@ -163,18 +157,12 @@ class CertificateExchange:
         if found == context.leader_certificates.known:
             context.leader_certificates.elected(votes, pool_log.chain)
 
-    def awaits(self, peer_key: PeerKey, answer: CertificatesAnswered) -> bool:
-        """Whether we asked for this, so that its contents are worth opening."""
-        asked = self.proofs_awaited.has(peer_key, answer.request)
-        return asked and answer.log_id == self.context.pool_log.log_id
-
     def on_certificates_answered(
         self, message: CertificatesAnswered, sender: Sender, now: Now
     ) -> None:
         """A peer's certificates: they prove themselves, whoever sends them."""
-        if not self.awaits(sender.peer_key, message):
+        if message.log_id != self.context.pool_log.log_id:
             return
-        self.proofs_awaited.take(sender.peer_key, message.request)
         count = len(message.certificate) + len(message.votes)
         opened = sender.enclosed
         if not self.context.leader_certificates.knows(opened, self.context.pool_log.chain):

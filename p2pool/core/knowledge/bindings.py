@@ -8,14 +8,17 @@ time, so every new roster judges all standings again.
 Anybody can make keys and bindings. So this table keeps few bindings of guests, apart from those of
 members, and only a bootstrap node stores them on disk, because to it everybody is a guest.
 
+A binding proves itself, whoever hands it on; addresses beside it do not. So the addresses in this
+table are what their node said itself, in its hello or its heartbeat, and only they are handed on.
+
 Invariants: one binding for a node id, found by node and by key without a walk; a newer `not_before`
 wins and a tie between two keys voids both (docs/design/identities.md, "Peer bindings"). Callers
 have checked a binding's signatures.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 
 import attrs
 
@@ -37,8 +40,10 @@ Belongs = Callable[[NodeId], bool]
 
 @attrs.define
 class Connected:
-    """A connected peer and what it has shown."""
+    """A connected peer and what it has shown. `dialled`: by us, because somebody that we heed named
+    it, or our operator."""
 
+    dialled: bool = True
     standing: Standing | None = None
     node_id: NodeId | None = None
     store_id: StoreId | None = None
@@ -97,9 +102,18 @@ class PeerBindings:
             if entry.standing is Standing.MEMBER and entry.node_id is not None
         )
 
-    def connect(self, peer_key: PeerKey) -> None:
+    def connect(self, peer_key: PeerKey, *, dialled: bool = True) -> None:
         """A connection is up; the peer has said nothing yet."""
-        self.connected.setdefault(peer_key, Connected())
+        self.connected.setdefault(peer_key, Connected(dialled))
+
+    def is_asked(self, peer_key: PeerKey) -> bool:
+        """Whether a peer is one to ask: a member, or a guest that did not come by itself. Keys cost
+        nothing, so what strangers say, however many they are, is nothing to go by."""
+        entry = self.connected.get(peer_key)
+        if entry is None:
+            return False
+        guest = entry.standing is Standing.GUEST and entry.dialled
+        return entry.standing is Standing.MEMBER or guest
 
     def disconnect(self, peer_key: PeerKey) -> None:
         """Its last connection is gone."""
@@ -149,41 +163,68 @@ class PeerBindings:
         entry.standing = standing
         return [AdmitPeer(peer_key, standing)]
 
-    def learn(self, peer: PeerKnown, *, member: bool = True, hearsay: bool = False) -> list[Effect]:
-        """Learn a binding with addresses: keep the newer one, void a tie. `hearsay`: another node
-        hands it on, and may have put any addresses beside it."""
-        binding = peer.binding
-        if binding.node_id == self.me:
-            return self._learn_mine(binding)
+    def learn(self, peer: PeerKnown, *, member: bool = True) -> list[Effect]:
+        """Learn what a node says of itself: its binding, and where it listens. Only members are
+        worth dialling: a guest came by itself, and is gone when it goes."""
+        node_id = peer.binding.node_id
+        if node_id == self.me:
+            return self._learn_mine(peer.binding)
+        effects, binding = self._in_force(peer.binding)
+        if binding is None:
+            return effects
+        old = self.known.get(node_id)
+        own = peer.addresses[: limits.ADDRESSES_MAX] or self._own_addresses(binding)
+        if node_id in self.guests:
+            self.guests.move_to_end(node_id)
+        if old == PeerKnown(binding, own) and not (member and node_id in self.guests):
+            return []
+        effects += self._keep(PeerKnown(binding, own), member=member)
+        return [*effects, LearnPeer(binding.peer_key, own)] if member else effects
+
+    def hear_of(self, peer: PeerKnown, source: PeerKey) -> list[Effect]:
+        """Learn a member's binding from another peer. It proves itself; the addresses beside it are
+        anybody's word: they are tried, but neither kept, nor handed on, nor put before the node's
+        own."""
+        node_id = peer.binding.node_id
+        if node_id == self.me:
+            return self._learn_mine(peer.binding)
+        effects, binding = self._in_force(peer.binding)
+        if binding is None:
+            return effects
+        heard = PeerKnown(binding, self._own_addresses(binding))
+        if heard != self.known.get(node_id) or node_id in self.guests:
+            effects += self._keep(heard, member=True)
+        if not peer.addresses or binding.peer_key in self.connected:
+            return effects
+        hints = peer.addresses[: limits.ADDRESSES_MAX]
+        return [*effects, LearnPeer(binding.peer_key, hints, source)]
+
+    def _own_addresses(self, binding: PeerBinding) -> tuple[str, ...]:
+        """Where a node says that it listens, under the key of a binding."""
+        old = self.known.get(binding.node_id)
+        same = old is not None and old.binding.peer_key == binding.peer_key
+        return old.addresses if old is not None and same else ()
+
+    def _in_force(self, binding: PeerBinding) -> tuple[list[Effect], PeerBinding | None]:
+        """The newer of a binding and the one that we know, or None if it is void: a tie of two keys
+        voids both."""
         old = self.known.get(binding.node_id)
         if old is not None and old.binding.peer_key != binding.peer_key:
             if binding.not_before_s < old.binding.not_before_s:
-                return []
+                return [], None
             if binding.not_before_s == old.binding.not_before_s:
                 self.voided[binding.node_id] = binding.not_before_s
-                return [
-                    *self._drop(binding.node_id),
-                    Log(
-                        Level.WARNING,
-                        "two bindings with one time: both are void",
-                        (("node", binding.node_id.hex()),),
-                    ),
-                ]
+                said = Log(
+                    Level.WARNING,
+                    "two bindings with one time: both are void",
+                    (("node", binding.node_id.hex()),),
+                )
+                return [*self._drop(binding.node_id), said], None
         if binding.not_before_s <= self.voided.get(binding.node_id, -1):
-            return []
+            return [], None
         if old is not None and binding.not_before_s < old.binding.not_before_s:
-            binding = old.binding
-        addresses = peer.addresses[: limits.ADDRESSES_MAX] or (old.addresses if old else ())
-        merged = PeerKnown(binding, addresses)
-        if binding.node_id in self.guests:
-            self.guests.move_to_end(binding.node_id)
-        if old is not None and not (member and binding.node_id in self.guests):
-            if merged == old:
-                return []
-            if hearsay and old.addresses and binding == old.binding:
-                met = binding.peer_key in self.connected
-                return [] if met else [LearnPeer(binding.peer_key, addresses)]
-        return [*self._keep(merged, member=member), LearnPeer(binding.peer_key, addresses)]
+            return [], old.binding
+        return [], binding
 
     def _keep(self, peer: PeerKnown, *, member: bool) -> list[Effect]:
         """Store a peer within the bounds: guests make room first."""
@@ -243,10 +284,21 @@ class PeerBindings:
             )
         ]
 
-    def exchange(self, wanted: tuple[PeerKey, ...]) -> tuple[PeerKnown, ...]:
-        """Bindings to give a peer: the wanted ones, or the newest up to a bound."""
-        found: Iterator[PeerKnown] = reversed(self.known.values())
+    def exchange(
+        self,
+        wanted: tuple[PeerKey, ...],
+        nodes: tuple[NodeId, ...] = (),
+        others: Callable[[], Iterable[NodeId]] | None = None,
+    ) -> tuple[PeerKnown, ...]:
+        """Bindings to give a peer: those of these nodes, and then of these keys, or if there are
+        none those of `others`, or the newest; up to a bound."""
+        named = [node_id for node_id in dict.fromkeys(nodes) if node_id in self.known]
+        rest: Iterable[NodeId] = others() if others is not None else reversed(self.known)
         if wanted:
-            nodes = (n for key in dict.fromkeys(wanted) for n in self._by_key.get(key, ()))
-            found = (self.known[node_id] for node_id in nodes)
-        return tuple(islice(found, limits.PEER_LIST_MAX))
+            rest = (n for key in dict.fromkeys(wanted) for n in self._by_key.get(key, ()))
+        given = dict.fromkeys(chain(named, islice(rest, limits.PEER_LIST_MAX)))
+        return tuple(self.known[node_id] for node_id in islice(given, limits.PEER_LIST_MAX))
+
+    def forget(self, node_id: NodeId) -> list[Effect]:
+        """Forget a node that somebody else decides to spare."""
+        return self._drop(node_id) if node_id in self.known else []

@@ -3,32 +3,36 @@
 Intuition: bindings and heartbeats prove themselves, so anybody may pass them on; a newcomer asks
 the first members that it meets for what they know, and every node asks a random peer now and then.
 
-Invariants: no question here needs an answer; guests get bindings, nothing else; memory of strangers
-is bounded; what a peer may draw does not grow with its connections.
+Invariants: no question here needs an answer; guests get bindings, nothing else, and one that came
+by itself is asked for nothing; where a node listens, it says itself; memory of strangers is
+bounded; what a peer may draw does not grow with its connections.
 Source: docs/design/messages.md, "What peers exchange".
 """
+
+from itertools import islice
 
 import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.effects import LearnPeer
 from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
-from p2pool.core.knowledge.pending_answers import PendingAnswers
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.queries import (
     BindingsAnswered,
     BindingsRequested,
+    DuplicateShown,
     HardwareAnswered,
     HardwareRequested,
     HeartbeatsAnswered,
     HeartbeatsRequested,
+    PeerKnown,
     StoreSeenAnswered,
 )
-from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 
@@ -45,9 +49,6 @@ class PeerExchange:
     told_outdated_ms: BoundedDict[PeerKey, int] = attrs.field(
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
     )
-    heartbeats_awaited: PendingAnswers = attrs.field(
-        factory=lambda: PendingAnswers(limits.BEATS_AWAITED_MAX)
-    )
     shown: TokenBuckets = attrs.field(
         factory=lambda: TokenBuckets(
             limits.BEATS_SHOWN_PER_S, limits.BEATS_SHOWN_BURST, limits.PEERS_TRACKED_MAX
@@ -57,6 +58,11 @@ class PeerExchange:
         factory=lambda: BoundedDict(limits.PEER_BOOK_MAX)
     )
     asked_hardware_ms: dict[NodeId, int] = attrs.field(factory=dict)
+    moves: TokenBuckets = attrs.field(
+        factory=lambda: TokenBuckets(
+            limits.HELLO_ADDRESSES_PER_S, limits.HELLO_ADDRESSES_BURST, limits.PEERS_TRACKED_MAX
+        )
+    )
     round_due_ms: int = 0
     exchange_due_ms: int = 0
 
@@ -66,15 +72,15 @@ class PeerExchange:
         """A peer said hello: ask it for bindings, and a member for heartbeats too, unless it gave
         us some a moment ago: since then gossip brings what is new."""
         context = self.context
-        context.tell(peer_key, BindingsRequested(context.request(), ()))
+        if not context.bindings.is_asked(peer_key):
+            return
+        self._ask_bindings(peer_key, self._lacked())
         node_id = context.bindings.node_of(peer_key)
         if node_id is None or not context.roster.belongs(node_id):
             return
         heard_ms = self.heard_from_ms.get(peer_key)
         if heard_ms is None or now.mono_ms - heard_ms >= limits.EXCHANGE_INTERVAL_MS:
-            number = context.request()
-            self.heartbeats_awaited.ask(peer_key, number)
-            context.tell(peer_key, HeartbeatsRequested(number))
+            context.tell(peer_key, HeartbeatsRequested(context.request()))
 
     def on_stranger_heard(self, event: StrangerHeard, now: Now) -> None:
         """A node whose binding we lack sent something: ask a neighbour, not too often."""
@@ -90,20 +96,20 @@ class PeerExchange:
 
     def on_bindings_requested(self, message: BindingsRequested, sender: Sender, now: Now) -> None:
         """Give out bindings: they are public and prove themselves."""
-        found = self.context.bindings.exchange(message.peer_keys)
+        found = self.context.bindings.exchange(message.peer_keys, message.node_ids)
         self.context.tell(sender.peer_key, BindingsAnswered(message.request, found))
 
     def on_bindings_answered(self, message: BindingsAnswered, sender: Sender, now: Now) -> None:
         """Learn bindings; their signatures were checked on entry."""
         for known in message.peers[: limits.PEER_LIST_MAX]:
             if self.context.roster.belongs(known.binding.node_id):
-                self.context.effects += self.context.bindings.learn(known, hearsay=True)
+                self.context.effects += self.context.bindings.hear_of(known, sender.peer_key)
 
     # --- what was heard ---------------------------------------------------------------------------
 
     def awaits_heartbeats(self, peer_key: PeerKey, answer: HeartbeatsAnswered, now: Now) -> bool:
         """Whether we asked this peer for these heartbeats; once, because opening them is costly."""
-        awaited = self.heartbeats_awaited.take(peer_key, answer.request)
+        awaited = self.context.awaited.take(peer_key, answer, now.mono_ms)
         if awaited:
             self.heard_from_ms.renew(peer_key, now.mono_ms)
         return awaited
@@ -137,7 +143,9 @@ class PeerExchange:
         words = tuple(word for word in shown if word)
         # It may be at the door still: no hello of an earlier start lets it in.
         self.context.effects += self.context.bindings.hear_out(event.peer_key)
-        self.context.tell(event.peer_key, StoreSeenAnswered(0, None, words))
+        early = StoreSeenAnswered(0, None, words)  # What the first level has for it.
+        told = DuplicateShown(words) if self.context.pool_log.distrusts else early
+        self.context.tell(event.peer_key, told)
 
     def on_hardware_requested(self, message: HardwareRequested, sender: Sender, now: Now) -> None:
         """Send our hardware record."""
@@ -150,11 +158,18 @@ class PeerExchange:
         if node_id is not None:
             self.context.heartbeats.take_hardware(node_id, message.hardware)
 
-    def addresses(self, node_id: NodeId, addresses: tuple[str, ...]) -> None:
-        """Note where a heartbeat's sender listens, for dialling."""
-        key = self.context.bindings.key_of(node_id)
-        if key is not None and addresses and key not in self.context.bindings.connected:
-            self.context.effects.append(LearnPeer(key, addresses))
+    def on_addresses(self, sender: Sender, addresses: tuple[str, ...], now: Now) -> None:
+        """Where a member listens, by its own heartbeat: kept and handed on like its hello's, and
+        dialled where it is not connected."""
+        bindings, node_id = self.context.bindings, sender.node_id
+        known = bindings.known.get(node_id)
+        own = addresses[: limits.ADDRESSES_MAX]
+        if known is None or known.binding.peer_key != sender.peer_key or not own:
+            return
+        if own != known.addresses and self.moves.admit(sender.peer_key, now.mono_ms):
+            self.context.effects += bindings.learn(PeerKnown(known.binding, own))
+        elif own == known.addresses and sender.peer_key not in bindings.connected:
+            self.context.effects.append(LearnPeer(sender.peer_key, own))
 
     # --- now and then -----------------------------------------------------------------------------
 
@@ -164,19 +179,32 @@ class PeerExchange:
             return
         self.round_due_ms = now.mono_ms + limits.PROBE_INTERVAL_MS
         self._ask_hardware(now)
-        context = self.context
         peer = self._any_peer()
         if peer is None:
             return
         self.invites.ask(peer)
-        if now.mono_ms >= self.exchange_due_ms or self._lacks_somebody():
+        lacked = self._lacked()
+        if now.mono_ms >= self.exchange_due_ms or lacked:
             self.exchange_due_ms = now.mono_ms + limits.EXCHANGE_INTERVAL_MS
-            context.tell(peer, BindingsRequested(context.request(), ()))
+            self._ask_bindings(peer, lacked)
 
-    def _lacks_somebody(self) -> bool:
-        """Whether there is a member that we do not know how to reach."""
+    def _ask_bindings(self, peer_key: PeerKey, lacked: tuple[NodeId, ...]) -> None:
+        """Ask a peer for bindings, and by name for members that we lack: it may know so many others
+        that made-up nodes would crowd them out of its answer. A peer of the first level reads no
+        names, so it is asked without them too, unless the pool is past that."""
+        context = self.context
+        state = context.pool_log.state
+        past = state is not None and state.level >= DISTRUST_LEVEL
+        if not (lacked and past):
+            context.tell(peer_key, BindingsRequested(context.request(), ()))
+        if lacked and (past or state is None):
+            context.tell(peer_key, BindingsRequested(context.request(), (), lacked))
+
+    def _lacked(self) -> tuple[NodeId, ...]:
+        """Members, by the chain, that we do not know how to reach: as many as one answer holds."""
         key_of = self.context.bindings.key_of
-        return any(key_of(member.node_id) is None for member in self.context.roster.members())
+        lacked = (m.node_id for m in self.context.roster.members() if key_of(m.node_id) is None)
+        return tuple(islice(lacked, limits.PEER_LIST_MAX))
 
     def _ask_hardware(self, now: Now) -> None:
         """Ask connected members for the record behind their heartbeat, a few at a time."""
@@ -192,10 +220,8 @@ class PeerExchange:
                 self.context.tell(key, HardwareRequested(self.context.request()))
 
     def _any_peer(self) -> PeerKey | None:
-        known = [k for k, c in self.context.bindings.connected.items() if c.standing]
-        known = [
-            k for k in known if self.context.bindings.connected[k].standing is not Standing.REFUSED
-        ]
+        bindings = self.context.bindings
+        known = [key for key in bindings.connected if bindings.is_asked(key)]
         return known[self.context.rng.randrange(len(known))] if known else None
 
     def wakeup_ms(self) -> int:

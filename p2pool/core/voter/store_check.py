@@ -31,7 +31,7 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from p2pool.model.log.raft import HardState
 from p2pool.model.messages.gossip import Heartbeat
-from p2pool.model.messages.queries import StoreSeenAnswered, StoreSeenRequested
+from p2pool.model.messages.queries import DuplicateShown, StoreSeenAnswered, StoreSeenRequested
 from p2pool.model.messages.raft import AppendAnswered, AppendRequested, VoteAnswered, VoteRequested
 from p2pool.model.messages.registry import Verified
 from p2pool.model.timing import Now
@@ -129,6 +129,12 @@ class StoreCheck:
         asked = self.requests.get(message.request) == sender.peer_key
         if asked and message.log_id == self.context.pool_log.log_id and self.lost is None:
             self.answered[sender.node_id] = None
+
+    def on_duplicate_shown(self, message: DuplicateShown, sender: Sender, now: Now) -> None:
+        """A peer shows that another run speaks with our keys."""
+        for verified in sender.enclosed:
+            if verified is not None:
+                self.show(verified, now)
 
     # --- judging ----------------------------------------------------------------------------------
 

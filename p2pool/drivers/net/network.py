@@ -40,6 +40,7 @@ from p2pool.drivers.net.peers.addresses import (
 )
 from p2pool.drivers.net.peers.dialer import Dialler
 from p2pool.drivers.net.peers.peer_book import PeerBook
+from p2pool.drivers.net.peers.ranges import Neighbourhood
 from p2pool.drivers.net.pubsub import PoolPubsub
 from p2pool.drivers.net.reachability import dial_back
 from p2pool.drivers.net.transport.frames import (
@@ -55,6 +56,7 @@ from p2pool.model.limits import (
     GOSSIP_MESSAGE_MAX_BYTES,
     GOSSIP_QUEUE_MAX,
     HELLO_TIMEOUT_MS,
+    HERE_KEPT_MS,
     LOG_STREAMS_PER_AGENT_MAX,
     SHUTDOWN_DEADLINE_MS,
 )
@@ -109,12 +111,17 @@ class Network:
         self._mute_said = False
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
-        self._dialler = Dialler(self._host, self._book, self.counters, lambda: len(self._links))
+        self._near = Neighbourhood(self._here, self._hosts, self._book.is_bootstrap)
+        self._dialler = Dialler(
+            self._host, self._book, self.counters, lambda: len(self._links), self._near.may_dial
+        )
         for text in config.bootstrap:
             known = parse_full_address(text)
             self._book.learn(known.peer_key, known.addresses, bootstrap=True)
         for known in config.peers:
             self.learn(known.peer_key, known.addresses)
+        self._here_now: tuple[str, ...] = ()
+        self._here_at: int | None = None
         self._topic_of = {
             Channel.BEAT: config.beat_topic,
             Channel.ANNOUNCE: config.announce_topic,
@@ -140,6 +147,29 @@ class Network:
             return self._announced
         raw = tuple(str(address) for address in self._host.get_transport_addrs())
         return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
+
+    def _here(self) -> tuple[str, ...]:
+        """Where others may dial us, or this machine listens, as the system said a moment ago."""
+        now_ms = self._dialler.now_ms()
+        if self._here_at is None or now_ms - self._here_at >= HERE_KEPT_MS:
+            raw = tuple(str(address) for address in self._host.get_transport_addrs())
+            self._here_now, self._here_at = (*self._announced, *expand_wildcards(raw)), now_ms
+        return self._here_now
+
+    def _connected_at(self, link: PeerLink) -> tuple[str, ...]:
+        """The hosts at the other ends of the connections to a peer."""
+        found = self._host.get_network().get_connections(link.peer_id)
+        ends = (one.muxed_conn.get_remote_address() for one in found)
+        return tuple(end[0] for end in ends if end is not None)
+
+    def _hosts(self) -> tuple[str, ...]:
+        """The hosts of all connections."""
+        return tuple(host for link in self._links.values() for host in self._connected_at(link))
+
+    def hosts_of(self, peer_key: PeerKey) -> tuple[str, ...]:
+        """The hosts from or to which a peer is connected; none if it is not."""
+        link = self._links.get(peer_key)
+        return () if link is None else self._connected_at(link)
 
     def connected(self) -> tuple[PeerKey, ...]:
         """Connected peers in the order of their keys."""
@@ -221,12 +251,20 @@ class Network:
         if link is not None:
             link.spawn(link.send_hello, self._hello_bytes)
 
-    def learn(self, peer_key: PeerKey, addresses: tuple[str, ...]) -> bool:
-        """Take a peer's own addresses (with or without `/p2p/...`); those that can never be
-        dialled are dropped and counted. False: not kept."""
+    def learn(
+        self, peer_key: PeerKey, addresses: tuple[str, ...], source: PeerKey | None = None
+    ) -> bool:
+        """Take a peer's own addresses (with or without `/p2p/...`), or what the peer `source` says
+        they are; those that can never be dialled are dropped and counted. False: not kept."""
+        by = source if source is not None else peer_key
+        if (link := self._links.get(by)) is not None:
+            self._near.named(peer_key, by, self._connected_at(link))
         kept = dialable_of(peer_key, addresses)
         self.counters["addresses_dropped"] += len(set(addresses)) - len(kept)
-        learnt = self._book.learn(peer_key, kept)
+        if source is None:
+            learnt = self._book.learn(peer_key, kept)
+        else:
+            learnt = self._book.hint(peer_key, kept, source, self._dialler.now_ms())
         if peer_key in self._links:
             self._book.connected(peer_key)
         self._dialler.wake()

@@ -95,7 +95,7 @@ class CertificatesRequested(Message):
     request: int
 
 
-@message(51, Channel.QUERY)
+@message(51, Channel.QUERY, answers=(CertificatesRequested,))
 @attrs.frozen
 class CertificatesAnswered(Message):
     """The chain, the latest leader certificate, and the votes that elected its leader."""

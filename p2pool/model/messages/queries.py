@@ -1,6 +1,7 @@
 """Questions and answers between any two agents, correlated by `request`.
 
-The asker sets a deadline for each; an answer without a question is dropped.
+The asker sets a deadline for each; an answer without a question is dropped, whatever its kind: who
+was asked, for what, by which number, and until when is kept in `core.knowledge.awaited_answers`.
 Source: docs/design/messages.md.
 """
 
@@ -35,7 +36,7 @@ class Ping(Message):
     request: int
 
 
-@message(31, Channel.QUERY, senders=Senders.GUESTS)
+@message(31, Channel.QUERY, senders=Senders.GUESTS, answers=(Ping,))
 @attrs.frozen
 class Pong(Message):
     """Answer to a probe. `busy`: the answering loop lags, so silence elsewhere proves nothing."""
@@ -53,7 +54,7 @@ class ProbeRequested(Message):
     node_id: NodeId
 
 
-@message(33, Channel.QUERY)
+@message(33, Channel.QUERY, answers=(ProbeRequested,))
 @attrs.frozen
 class ProbeAnswered(Message):
     """The witness's result: reachable, or not; `known` is False if it has no connection."""
@@ -83,7 +84,17 @@ class StateRequested(Message):
     from_index: Index
 
 
-@message(36, Channel.QUERY)
+@message(37, Channel.QUERY)
+@attrs.frozen
+class SnapshotRequested(Message):
+    """Asks for the next chunk of the snapshot that a StateAnswered began."""
+
+    request: int
+    log_id: Digest
+    offset: int
+
+
+@message(36, Channel.QUERY, answers=(StateRequested, SnapshotRequested))
 @attrs.frozen
 class StateAnswered(Message):
     """Committed entries after `from_index`, or a chunk of a snapshot if they are compacted.
@@ -99,23 +110,18 @@ class StateAnswered(Message):
     certificate: SealedSignatures = since(DISTRUST_LEVEL, default=())
 
 
-@message(37, Channel.QUERY)
-@attrs.frozen
-class SnapshotRequested(Message):
-    """Asks for the next chunk of the snapshot that a StateAnswered began."""
-
-    request: int
-    log_id: Digest
-    offset: int
-
-
 @message(38, Channel.QUERY, senders=Senders.GUESTS)
 @attrs.frozen
 class BindingsRequested(Message):
-    """Asks for the bindings of these peer keys (empty: all known, up to a bound)."""
+    """Asks for the bindings of these peer keys and nodes, those of the nodes first, and besides for
+    others up to a bound, unless only keys are named. The nodes: members that the asker found on the
+    chain, and does not know how to reach."""
 
     request: int
     peer_keys: Annotated[tuple[PeerKey, ...], bounded(items=limits.PEER_LIST_MAX)]
+    node_ids: Annotated[tuple[NodeId, ...], bounded(items=limits.PEER_LIST_MAX)] = since(
+        DISTRUST_LEVEL, default=()
+    )
 
 
 @attrs.frozen
@@ -126,7 +132,7 @@ class PeerKnown:
     addresses: Addresses
 
 
-@message(39, Channel.QUERY, senders=Senders.GUESTS)
+@message(39, Channel.QUERY, senders=Senders.GUESTS, answers=(BindingsRequested,))
 @attrs.frozen
 class BindingsAnswered(Message):
     """Known bindings with addresses: this is also how peers are exchanged."""
@@ -144,7 +150,7 @@ class HeartbeatsRequested(Message):
     request: int
 
 
-@message(41, Channel.QUERY, purpose="BeatsAnswered")
+@message(41, Channel.QUERY, purpose="BeatsAnswered", answers=(HeartbeatsRequested,))
 @attrs.frozen
 class HeartbeatsAnswered(Message):
     """Sealed heartbeats, as received; each carries its own proof."""
@@ -161,7 +167,7 @@ class HardwareRequested(Message):
     request: int
 
 
-@message(43, Channel.QUERY)
+@message(43, Channel.QUERY, answers=(HardwareRequested,))
 @attrs.frozen
 class HardwareAnswered(Message):
     """The record."""
@@ -180,7 +186,7 @@ class RequestForwarded(Message):
     via: NodeId
 
 
-@message(45, Channel.QUERY)
+@message(45, Channel.QUERY, answers=(RequestForwarded,))
 @attrs.frozen
 class ForwardAnswered(Message):
     """The result of a forwarded request: `code` empty if accepted, else a code of
@@ -205,7 +211,7 @@ class ReadIndexRequested(Message):
     request: int
 
 
-@message(47, Channel.QUERY)
+@message(47, Channel.QUERY, answers=(ReadIndexRequested,))
 @attrs.frozen
 class ReadIndexAnswered(Message):
     """The index, or -1 with the leader that this node knows."""
@@ -224,7 +230,7 @@ class InviteRequested(Message):
     node_id: NodeId
 
 
-@message(49, Channel.QUERY, senders=Senders.GUESTS)
+@message(49, Channel.QUERY, senders=Senders.GUESTS, answers=(InviteRequested,))
 @attrs.frozen
 class InviteAnswered(Message):
     """The invite, if there is one."""
@@ -246,7 +252,7 @@ class RemovalConfirmRequested(Message):
     block: int
 
 
-@message(53, Channel.QUERY, senders=Senders.VOTERS)
+@message(53, Channel.QUERY, senders=Senders.VOTERS, answers=(RemovalConfirmRequested,))
 @attrs.frozen
 class RemovalConfirmed(Message):
     """Its reading: `OUT`, `IN`, or `UNKNOWN` if it has not read as far as that block."""
@@ -265,7 +271,7 @@ class LogEndRequested(Message):
     request: int
 
 
-@message(57, Channel.QUERY, version=2)
+@message(57, Channel.QUERY, version=2, answers=(LogEndRequested,))
 @attrs.frozen
 class LogEndAnswered(Message):
     """The log that it holds."""
@@ -284,7 +290,7 @@ class StoreSeenRequested(Message):
     store_id: StoreId
 
 
-@message(59, Channel.QUERY)
+@message(59, Channel.QUERY, answers=(StoreSeenRequested,))
 @attrs.frozen
 class StoreSeenAnswered(Message):
     """The store's furthest statement, as it sealed it: a vote, an acknowledgement, a heartbeat.
@@ -307,7 +313,7 @@ class ChainReadRequested(Message):
     nodes: Annotated[tuple[NodeId, ...], bounded(items=limits.CHAIN_FACTS_MAX)]
 
 
-@message(71, Channel.QUERY, senders=Senders.GUESTS, since=2)
+@message(71, Channel.QUERY, senders=Senders.GUESTS, since=2, answers=(ChainReadRequested,))
 @attrs.frozen
 class ChainReadAnswered(Message):
     """A digest of each fact as its own endpoints state it, at the blocks that it has read; block 0
@@ -325,3 +331,12 @@ class ChainReadAnswered(Message):
     rulers: Digest
     status: Digest
     members: Annotated[tuple[Digest, ...], bounded(items=limits.CHAIN_FACTS_MAX)]
+
+
+@message(72, Channel.QUERY, since=DISTRUST_LEVEL)
+@attrs.frozen
+class DuplicateShown(Message):
+    """Shows an agent, unasked, that another run speaks with its keys: messages of that run, as it
+    sealed them. Each carries its own proof. Below level 2 a StoreSeenAnswered of number 0."""
+
+    shown: Annotated[tuple[SealedHeartbeat, ...], bounded(items=limits.SEEN_SHOWN_MAX)]

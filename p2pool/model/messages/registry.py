@@ -14,8 +14,9 @@ inside a COSE_Sign1 envelope (`wire.envelope`).
 Invariants: a number is never reused; a changed field list is a new version. A message of a later
 feature level says so, and is sent from that level on only; whoever does not know a number counts
 the message and drops it. The purpose is signed, so a vote is a vote wherever it travels: a renamed
-class keeps its purpose. This module imports no message; importing `p2pool.model.messages` declares
-them all.
+class keeps its purpose. An answer names what it answers, and both carry the number of the question
+in `request`: the dispatch drops what nobody asked for. This module imports no message; importing
+`p2pool.model.messages` declares them all.
 """
 
 from collections.abc import Callable
@@ -70,7 +71,8 @@ class Message:
 @attrs.frozen
 class Declaration:
     """A message's properties besides its fields. `purpose`: the purpose of its signature. `since`:
-    the feature level that brought it; it is not sent in a pool below that level."""
+    the feature level that brought it; it is not sent in a pool below that level. `answers`: the
+    questions to which it is an answer; unasked it changes nothing."""
 
     number: int
     channel: Channel
@@ -78,6 +80,7 @@ class Declaration:
     version: int
     purpose: str
     since: FeatureLevel = BASE_LEVEL
+    answers: tuple[type[Message], ...] = ()
 
 
 TYPES: dict[int, type[Message]] = {}
@@ -85,6 +88,9 @@ TYPES: dict[int, type[Message]] = {}
 
 DECLARATIONS: dict[type[Message], Declaration] = {}
 """The declaration of each class."""
+
+QUESTIONS: dict[type[Message], type[Message]] = {}
+"""The answer to each question."""
 
 M = TypeVar("M", bound=Message)
 
@@ -97,6 +103,7 @@ def message(
     version: int = 1,
     purpose: str = "",
     since: int = BASE_LEVEL,
+    answers: tuple[type[Message], ...] = (),
 ) -> Callable[[type[M]], type[M]]:
     """Declare a class as a message. `purpose`: the class name when it was first signed (empty: its
     name now)."""
@@ -109,16 +116,27 @@ def message(
             version=version,
             purpose=purpose or cls.__name__,
             since=FeatureLevel(since),
+            answers=answers,
         )
         made = "__attrs_attrs__" in vars(cls)
         assert made, f"{cls.__name__} is declared before attrs made it"
         assert number not in TYPES, f"{cls.__name__} has the number of {TYPES[number].__name__}"
         assert all(d.purpose != declared.purpose for d in DECLARATIONS.values()), declared
         assert (senders is Senders.GOSSIP) == (channel in GOSSIP_CHANNELS), declared
+        for asked in answers:
+            assert _numbered(cls), f"{cls.__name__} has no number"
+            assert _numbered(asked), f"{asked.__name__} has no number"
+            assert asked not in QUESTIONS, f"{asked.__name__} has two answers"
+            QUESTIONS[asked] = cls
         TYPES[number], DECLARATIONS[cls] = cls, declared
         return cls
 
     return declare
+
+
+def _numbered(cls: type[Message]) -> bool:
+    """Whether a message carries the number of a question."""
+    return any(field.name == "request" for field in attrs.fields(cls))  # type: ignore[arg-type]
 
 
 def since_of(cls: type[Message]) -> FeatureLevel:

@@ -30,6 +30,7 @@ EVENTS_TABLE = "events"
 
 TABLES: Mapping[str, TableRule] = {
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
+    "introductions": TableRule(limits.MEMBERS_MAX, evicts=True),
     "orders": TableRule(2 * limits.ALLOCATIONS_PER_NODE_MAX),
     "evidence": TableRule(limits.EVIDENCE_KEPT_MAX, evicts=True),
     "bad_appends": TableRule(limits.BAD_APPENDS_KEPT_MAX, evicts=True),

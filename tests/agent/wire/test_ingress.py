@@ -117,9 +117,14 @@ def test_gossip_of_an_unknown_node_asks_who_it_is(gate: Ingress) -> None:
 
 
 def open_to_bindings(guest: Peer) -> Ingress:
-    """A gate to which all but this peer are members."""
+    """A gate to which all but this peer are members, and that asked it."""
     known = {guest.node_id: guest.peer_key}.get
-    gate = Ingress(POOL, known, member=lambda node_id: node_id != guest.node_id)
+    gate = Ingress(
+        POOL,
+        known,
+        worth_verifying=lambda verified, enclosed, now: True,
+        member=lambda node_id: node_id != guest.node_id,
+    )
     met(gate, guest)
     return gate
 
@@ -215,6 +220,20 @@ def test_heartbeats_that_nobody_asked_for_are_not_opened(peer: Peer, asked: bool
     assert gate.frame(Channel.QUERY, peer.peer_key, told, NOW) == []
     assert gate.counters["malformed"] == (50 if asked else 0)
     assert gate.counters["not-looked-at"] == (0 if asked else 1)
+
+
+def test_bindings_that_nobody_asked_for_cost_no_signature(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does any other answer: the core says first whether it awaits one."""
+    gate = Ingress(POOL, {peer.node_id: peer.peer_key}.get, member=lambda node_id: True)
+    met(gate, peer)
+    monkeypatch.setattr(
+        "p2pool.agent.wire.ingress.check_binding", lambda *_: pytest.fail("checked")
+    )
+    told = BindingsAnswered(1, (PeerKnown(Peer(2).binding(), ()),))
+    assert gate.frame(Channel.QUERY, peer.peer_key, peer.sealer.seal(told, NOW)[1], NOW) == []
+    assert gate.counters["not-looked-at"] == 1
 
 
 @given(data=st.binary(max_size=300), channel=st.sampled_from(list(Channel)))

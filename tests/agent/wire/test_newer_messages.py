@@ -36,6 +36,7 @@ def test_every_message_says_since_when_it_is() -> None:
         "BadAppendProven",
         "ChainReadAnswered",
         "ChainReadRequested",
+        "DuplicateShown",
         "HistoryRequested",
         "HistorySigned",
         "ReasonsAnswered",

@@ -3,6 +3,7 @@
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
+from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.queries import PeerKnown
@@ -213,16 +214,60 @@ def test_a_key_is_found_under_the_nodes_that_it_speaks_for_now() -> None:
 
 def test_what_others_say_of_addresses_costs_no_writes_and_replaces_none() -> None:
     """Nobody signs addresses: whoever hands on a binding may put any beside it, ever new ones. What
-    the node said itself stands; the others are worth a try where it is not connected."""
+    the node said itself stands, under a renewed binding too; the others are worth a try where it is
+    not connected, and are handed on to nobody."""
     book = PeerBindings(ME, MY_KEY)
     book.connect(KEY)
     book.greet(hello(binding()), KEY, everybody)
-    said = book.exchange((KEY,))
+    (said,) = book.exchange((KEY,))
     told = [PeerKnown(binding(), (f"/ip4/10.0.0.{n}/tcp/1",)) for n in range(50)]
-    assert [e for one in told for e in book.learn(one, hearsay=True)] == []
+    assert [e for one in told for e in book.hear_of(one, KEY_2)] == []
     book.disconnect(KEY)
-    effects = [e for one in told for e in book.learn(one, hearsay=True)]
-    assert effects == [LearnPeer(KEY, one.addresses) for one in told]
-    assert book.exchange((KEY,)) == said
+    effects = [e for one in told for e in book.hear_of(one, KEY_2)]
+    assert effects == [LearnPeer(KEY, one.addresses, KEY_2) for one in told]
+    assert book.exchange((KEY,)) == (said,)
     newer = PeerKnown(binding(not_before_s=11), told[0].addresses)
-    assert any(isinstance(e, Persist) for e in book.learn(newer, hearsay=True))
+    assert any(isinstance(e, Persist) for e in book.hear_of(newer, KEY_2))
+    assert book.exchange((KEY,)) == (PeerKnown(newer.binding, said.addresses),)
+
+
+def test_of_a_member_that_nobody_met_the_binding_is_handed_on_alone() -> None:
+    """What one peer made up of its addresses goes no further."""
+    book = PeerBindings(ME, MY_KEY)
+    told = PeerKnown(binding(), ("/ip4/10.0.0.1/tcp/1",))
+    assert LearnPeer(KEY, told.addresses, KEY_2) in book.hear_of(told, KEY_2)
+    assert book.exchange(()) == (PeerKnown(binding(), ()),)
+
+
+def test_a_guest_is_not_dialled_until_the_roster_has_it() -> None:
+    """What it says of its addresses is anything: it came by itself. As a member it is dialled."""
+    book = peers()
+    effects = book.greet(hello(binding()), KEY, nobody)
+    assert [e for e in effects if isinstance(e, LearnPeer)] == []
+    assert LearnPeer(KEY, ("/ip4/127.0.0.1/tcp/1",)) in book.rejudge(everybody)
+
+
+def test_only_members_and_those_that_we_dialled_are_asked() -> None:
+    """Whoever comes by itself may be one of a thousand made-up peers."""
+    book = PeerBindings(ME, MY_KEY)
+    book.connect(KEY, dialled=False)
+    book.connect(KEY_2, dialled=True)
+    assert not book.is_asked(KEY_2), "it has not said hello"
+    book.greet(hello(None), KEY_2, nobody)
+    book.greet(hello(binding()), KEY, nobody)
+    assert (book.is_asked(KEY), book.is_asked(KEY_2)) == (False, True)
+    book.rejudge(everybody)
+    assert book.is_asked(KEY)
+
+
+def test_members_that_are_asked_for_by_name_come_first() -> None:
+    """However many others are newer."""
+    book = PeerBindings(ME, MY_KEY, guests_max=1_000, keeps_guests=True)
+    book.learn(PeerKnown(binding(), ()), member=False)
+    for number in range(100):
+        made_up = binding(NodeId(bytes([number]) * 20), PeerKey(bytes([number]) * 32))
+        book.learn(PeerKnown(made_up, ()), member=False)
+    assert OTHER not in [one.binding.node_id for one in book.exchange(())]
+    found = book.exchange((), (NodeId(b"~" * 20), OTHER))
+    assert found[0].binding.node_id == OTHER
+    assert len(found) == limits.PEER_LIST_MAX

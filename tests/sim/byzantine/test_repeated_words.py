@@ -6,7 +6,7 @@ agent had gone on with a copy of the voter's disk.
 
 import pytest
 
-from p2pool.model.messages.queries import StoreSeenAnswered, SuspicionReported
+from p2pool.model.messages.queries import DuplicateShown, StoreSeenAnswered, SuspicionReported
 from p2pool.model.states import Reachability
 from tests.sim.harness.committee import leading, voters
 from tests.sim.harness.pool import Pool, formed
@@ -76,7 +76,8 @@ def test_a_voters_own_words_do_not_cost_it_its_seat(asked: bool) -> None:
         mine = [n for n, key in check.requests.items() if key == liar.peer_key]
         number = mine[-1] if asked and mine else 0
         answer = StoreSeenAnswered(number, m.node.context.pool_log.log_id, (data,))
-        world.carry(liar, m, *liar.sealer.seal(answer, world.now(liar)))
+        said = answer if number else DuplicateShown((data,))
+        world.carry(liar, m, *liar.sealer.seal(said, world.now(liar)))
 
     for m in seats:
         first_ms = tails[m.number][0][0]

@@ -16,6 +16,7 @@ from p2pool.drivers.net.events import KnownPeer
 from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
+from p2pool.model.ids import PeerKey
 from p2pool.model.limits import CONNECTIONS_AIM, DIAL_IDLE_MS, DIAL_TIMEOUT_MS, DIALS_IN_FLIGHT_MAX
 
 
@@ -23,13 +24,20 @@ class Dialler:
     """The one task that dials."""
 
     def __init__(
-        self, host: Any, book: PeerBook, counters: Counter[str], connections: Callable[[], int]
+        self,
+        host: Any,
+        book: PeerBook,
+        counters: Counter[str],
+        connections: Callable[[], int],
+        may_dial: Callable[[PeerKey, str], bool],
     ) -> None:
-        """`connections` returns the number of connected peers."""
+        """`connections` returns the number of connected peers; `may_dial`, whether to dial a peer
+        at an address, names looked up."""
         self._host = host
         self._book = book
         self._counters = counters
         self._connections = connections
+        self._may_dial = may_dial
         self._in_flight = 0
         self._changed = trio.Event()
 
@@ -64,7 +72,9 @@ class Dialler:
         try:
             for address in peer.addresses:
                 if await self._dial_address(peer, address):
+                    self._book.answered_at(peer.peer_key, address)
                     break
+                self._book.failed_at(peer.peer_key, address, self.now_ms())
             if self._host.get_network().get_connections(peer_id_of(peer.peer_key)):
                 self._counters["dials_connected"] += 1
                 self._book.connected(peer.peer_key)
@@ -85,6 +95,9 @@ class Dialler:
                 for target in await resolve(address):
                     if swarm.get_connections(peer_id):
                         return True
+                    if not self._may_dial(peer.peer_key, str(target)):
+                        self._counters["dials_refused_range"] += 1
+                        continue
                     await swarm.dial_addr(target, peer_id)
                     return True
             except STREAM_ERRORS:

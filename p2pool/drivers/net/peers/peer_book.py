@@ -8,7 +8,9 @@ An unreachable peer is tried again after a wait that doubles from DIAL_BACKOFF_M
 DIAL_BACKOFF_MAX_MS, half of it jitter, so that a pool coming back does not dial in step. Absence
 never removes a peer; only a full book displaces one. Addresses are what peers say: whoever makes up
 peers, or addresses of one, over and over takes no turn from those that somebody has a message for,
-and jumps no queue.
+and jumps no queue. What others say of a peer's addresses is a hint: it comes after what the peer
+says itself, is tried once, and is bounded for each peer, for each source, and for a source at one
+peer (`peers.hints`).
 """
 
 import random
@@ -16,6 +18,7 @@ import random
 import attrs
 
 from p2pool.drivers.net.events import KnownPeer
+from p2pool.drivers.net.peers.hints import Hints
 from p2pool.model.ids import PeerKey
 from p2pool.model.limits import (
     ADDRESSES_MAX,
@@ -52,6 +55,7 @@ class PeerBook:
         self._rng = rng
         self._max_peers = max_peers
         self._entries: dict[PeerKey, _Entry] = {}
+        self._hints = Hints()
 
     def __len__(self) -> int:
         """How many peers are known."""
@@ -80,18 +84,51 @@ class PeerBook:
         entry.bootstrap = entry.bootstrap or bootstrap
         return True
 
+    def hint(
+        self, peer_key: PeerKey, addresses: tuple[str, ...], source: PeerKey, now_ms: int
+    ) -> bool:
+        """Note what `source` says of a peer's addresses; False if there is no room or nothing to
+        learn. It brings no dial forward, unless we know no address of that peer."""
+        entry = self._entries.get(peer_key)
+        known = entry.addresses if entry is not None else ()
+        new = tuple(address for address in addresses if address not in known)
+        if peer_key == self._own or not new:
+            return False
+        if entry is None and len(self._entries) >= self._max_peers:
+            return False  # What somebody else says displaces nobody.
+        if not self._hints.add(peer_key, new, source, now_ms):
+            return False
+        if entry is None:
+            self._entries[peer_key] = _Entry(peer_key, ())
+        return True
+
+    def failed_at(self, peer_key: PeerKey, address: str, now_ms: int) -> None:
+        """Nobody of that key answered there: a hint is dropped, and its source pays for it."""
+        self._hints.failed(peer_key, address, now_ms)
+
+    def answered_at(self, peer_key: PeerKey, address: str) -> None:
+        """The peer answered there, so a hint was right, and costs its source nothing."""
+        self._hints.forget(peer_key, address)
+
     def _displace(self) -> bool:
         """Drop the disconnected peer that failed most; among equals, the longest known."""
         idle = [e for e in self._entries.values() if not (e.connected or e.bootstrap or e.dialling)]
         if not idle:
             return False
-        del self._entries[max(idle, key=lambda entry: entry.failures).peer_key]
+        gone = max(idle, key=lambda entry: entry.failures).peer_key
+        del self._entries[gone]
+        self._hints.forget(gone)
         return True
 
     def addresses(self, peer_key: PeerKey) -> tuple[str, ...]:
         """A peer's known addresses; empty if it is not known."""
         entry = self._entries.get(peer_key)
-        return () if entry is None else entry.addresses
+        return () if entry is None else (*entry.addresses, *self._hints.of(peer_key))
+
+    def is_bootstrap(self, peer_key: PeerKey) -> bool:
+        """Whether the operator gave the addresses of this peer."""
+        entry = self._entries.get(peer_key)
+        return entry is not None and entry.bootstrap
 
     def want(self, peer_key: PeerKey) -> None:
         """Somebody has a message for this peer: dial it even beyond the usual number."""
@@ -117,7 +154,7 @@ class PeerBook:
                 break
             if entry.wanted or len(chosen) < min(room, slots - DIALS_RESERVED):
                 entry.dialling = True
-                chosen.append(KnownPeer(entry.peer_key, entry.addresses))
+                chosen.append(KnownPeer(entry.peer_key, self.addresses(entry.peer_key)))
         return tuple(chosen)
 
     def next_due_ms(self) -> int | None:
@@ -153,6 +190,9 @@ class PeerBook:
         """No address answered: wait longer than the last time."""
         entry = self._entries.get(peer_key)
         if entry is None or entry.connected:
+            return
+        if not self.addresses(peer_key):
+            del self._entries[peer_key]  # All that we had were hints, and all were wrong.
             return
         wait_ms = min(DIAL_BACKOFF_MIN_MS << min(entry.failures, 20), DIAL_BACKOFF_MAX_MS)
         entry.failures += 1

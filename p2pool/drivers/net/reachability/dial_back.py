@@ -19,6 +19,8 @@ from typing import Any
 import attrs
 import trio
 from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect import MULTISELECT_PROTOCOL_ID
+from libp2p.utils import encode_delim
 from nacl.utils import random
 
 from p2pool.codec.text.multiaddr import host_and_port
@@ -40,6 +42,8 @@ LINE_BYTES = len(GREETING) + DIGEST_BYTES
 FRAME_MAX_BYTES = 64
 REACHED, NOT_REACHED, NOT_NOW = b"\x00", b"\x01", b"\x02"
 ALL = b"all"
+LINE: bytes = encode_delim(MULTISELECT_PROTOCOL_ID.encode())
+"""With what each side opens a connection of libp2p."""
 
 
 def _digest(secret: bytes, whose: bytes) -> bytes:
@@ -86,6 +90,19 @@ class DialBack:
             return NOT_NOW
         self.counters["dial_backs"] += 1
         return REACHED if await _reaches(remote[0], port, secret) else NOT_REACHED
+
+
+async def speaks_as_agent(host: str, port: int) -> bool:
+    """Whether something at that port opens a connection as libp2p does. Who connects begins, with
+    one line that nobody chose."""
+    with trio.move_on_after(limits.DIAL_BACK_TIMEOUT_MS / 1000):
+        try:
+            async with await trio.open_tcp_stream(host, port) as stream:
+                await stream.send_all(LINE)
+                return await _exactly(stream, len(LINE)) == LINE
+        except (OSError, trio.BrokenResourceError):
+            return False
+    return False
 
 
 async def _reaches(host: str, port: int, secret: bytes) -> bool:
