@@ -1,0 +1,40 @@
+"""`python -m tests.attacks.attacker NAME SECONDS`: one attack; the stage comes on standard input, a
+line of JSON, once it has said that it is ready; what it counted goes to standard output.
+
+It gives way to other processes: its victim would have a processor of its own.
+"""
+
+import json
+import os
+import resource
+import sys
+
+import trio
+
+from tests.attacks.attacker.names import NAMES
+from tests.attacks.attacker.stage import ATTACKS, Stage
+
+POLITE = 10
+
+
+async def run(name: str, seconds: float, stage: Stage) -> None:
+    """Attack for so long."""
+    with trio.move_on_after(seconds):
+        await ATTACKS[name](stage)
+
+
+def main() -> None:
+    """Read the command line and the stage, and attack."""
+    name, seconds = sys.argv[1], float(sys.argv[2])
+    assert name in NAMES, name
+    os.nice(POLITE)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print("ready", flush=True)
+    stage = Stage.read(sys.stdin.readline())
+    trio.run(run, name, seconds, stage)
+    print(json.dumps(stage.counts), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Attacks on the local API: by whoever is on the machine, and by who holds the token."""
+
+from urllib.parse import urlsplit
+
+import trio
+
+from tests.attacks.attacker.stage import Stage, attack
+
+IDLE = 300
+
+
+async def _api(stage: Stage) -> trio.SocketStream:
+    at = urlsplit(stage.api)
+    assert at.hostname is not None
+    assert at.port is not None
+    return await trio.open_tcp_stream(at.hostname, at.port)
+
+
+@attack("api-idle")
+async def api_idle(stage: Stage) -> None:
+    """300 connections that ask for nothing and show no token, each replaced when it is gone."""
+
+    async def body() -> None:
+        async with await _api(stage) as stream:
+            stage.counts["connections"] += 1
+            while await stream.receive_some():
+                pass
+
+    await stage.crowd(IDLE, body)
+
+
+@attack("api-slow")
+async def api_slow(stage: Stage) -> None:
+    """300 requests whose headers never end, a line each second."""
+
+    async def body() -> None:
+        async with await _api(stage) as stream:
+            await stream.send_all(b"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n")
+            stage.counts["connections"] += 1
+            while True:
+                await trio.sleep(1)
+                await stream.send_all(b"X-More: yes\r\n")
+
+    await stage.crowd(IDLE, body)
+
+
+@attack("api-half-body")
+async def api_half_body(stage: Stage) -> None:
+    """300 requests without a token whose bodies never end."""
+
+    async def body() -> None:
+        async with await _api(stage) as stream:
+            head = b"POST /v1/requests HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+            await stream.send_all(head + b"Content-Type: application/json\r\n\r\n{")
+            stage.counts["connections"] += 1
+            while await stream.receive_some():
+                pass
+
+    await stage.crowd(IDLE, body)
+
+
+@attack("api-pipeline")
+async def api_pipeline(stage: Stage) -> None:
+    """Who holds the token asks and asks on one connection, and reads nothing."""
+
+    async def body() -> None:
+        async with await _api(stage) as stream:
+            one = (
+                "GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: Bearer {stage.token}\r\n\r\n"
+            ).encode()
+            while True:
+                with trio.fail_after(5):
+                    await stream.send_all(one * 100)
+                stage.counts["questions"] += 100
+
+    await stage.crowd(4, body)

@@ -1,0 +1,204 @@
+"""Attacks on connections: silent ones, half a handshake, and those that take and never read."""
+
+from contextlib import suppress
+
+import trio
+
+from p2pool.drivers.net.peer_link import PROTOCOLS
+from p2pool.model.messages.queries import BindingsRequested
+from p2pool.model.messages.registry import Channel
+from tests.attacks.attacker.guest import Guest
+from tests.attacks.attacker.line import (
+    DEAD,
+    MULTISTREAM,
+    At,
+    connected,
+    prefixed,
+    say,
+    tcp,
+)
+from tests.attacks.attacker.stage import Stage, attack
+
+SILENT = 600
+SLOTS = 200
+DEAF = 20
+IDENTIFY = "/ipfs/id/1.0.0"
+WATCH_S = 0.5
+
+
+@attack("silent")
+async def silent(stage: Stage) -> None:
+    """600 connections that say nothing, each replaced as soon as it is gone."""
+
+    async def body() -> None:
+        stream = await tcp(stage.at())
+        stage.counts["connections"] += 1
+        try:
+            while await stream.receive_some():
+                pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    await stage.crowd(SILENT, body)
+
+
+@attack("silent-everywhere")
+async def silent_everywhere(stage: Stage) -> None:
+    """The same from as many addresses as there are connections."""
+
+    async def body() -> None:
+        stream = await tcp(stage.elsewhere())
+        stage.counts["connections"] += 1
+        try:
+            while await stream.receive_some():
+                pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    await stage.crowd(SILENT, body)
+
+
+@attack("slots")
+async def slots(stage: Stage) -> None:
+    """200 connections that stop at each stage of the handshake, up to guests who stay silent."""
+    stages = 0
+
+    async def body() -> None:
+        nonlocal stages
+        stages += 1
+        await _held(stage, stage.at(), stages % 4)
+
+    await stage.crowd(SLOTS, body)
+
+
+@attack("slots-everywhere")
+async def slots_everywhere(stage: Stage) -> None:
+    """The same, each from an address of its own."""
+    stages = 0
+
+    async def body() -> None:
+        nonlocal stages
+        stages += 1
+        await _held(stage, stage.elsewhere(), stages % 4)
+
+    await stage.crowd(SLOTS, body)
+
+
+async def _held(stage: Stage, at: At, how_far: int) -> None:
+    """A connection that goes so far and stays: an agreed protocol, a muxer, a hello, questions."""
+    if how_far == 0:
+        stream = await tcp(at)
+        try:
+            await stream.send_all(prefixed(f"{MULTISTREAM}\n".encode()))
+            stage.counts["half"] += 1
+            while await stream.receive_some():
+                pass
+        finally:
+            await trio.aclose_forcefully(stream)
+    elif how_far == 1:
+        async with connected(at, Guest(stage.pool).seed) as line:
+            stage.counts["without hello"] += 1
+            await line.read_on(keep=False)
+    else:
+        async with stage.guest(at) as (guest, line):
+            while not line.ended:
+                if how_far == 3:
+                    await line.open(
+                        PROTOCOLS[Channel.QUERY], guest.sealed(BindingsRequested(1, ()))
+                    )
+                with trio.move_on_after(5):
+                    while not line.ended:
+                        await line.told.wait()
+
+
+@attack("slow-select")
+async def slow_select(stage: Stage) -> None:
+    """Multistream-select at a byte every other second, half of it inside Noise."""
+    turns = 0
+
+    async def drip(write: object, data: bytes) -> None:
+        for byte in data:
+            await write(bytes([byte]))  # type: ignore[operator]
+            stage.counts["bytes"] += 1
+            await trio.sleep(2)
+
+    async def body() -> None:
+        nonlocal turns
+        turns += 1
+        lines = prefixed(f"{MULTISTREAM}\n".encode()) + prefixed(b"/noise\n")
+        if turns % 2:
+            stream = await tcp(stage.elsewhere())
+            try:
+                await drip(stream.send_all, lines)
+            finally:
+                await trio.aclose_forcefully(stream)
+        else:
+            async with connected(stage.elsewhere(), Guest(stage.pool).seed) as line:
+                number = line.number()
+                del number
+                await drip(line.session.conn.write_msg, b"\0" * 12)
+
+    await stage.crowd(SLOTS, body)
+
+
+@attack("deaf")
+async def deaf(stage: Stage) -> None:
+    """20 guests that ask for all that is answered, grant all the room there is, and never read."""
+
+    async def body() -> None:
+        async with stage.guest(stage.at(), reads=False) as (guest, line):
+            # One stream of the other side's is answered, or it says nothing more.
+            with trio.move_on_after(3):
+                await line.read_on()
+            await _ask_on(stage, guest, line)
+
+    await stage.crowd(DEAF, body)
+
+
+async def _ask_on(stage: Stage, guest: Guest, line: object) -> None:
+    query = await line.open(PROTOCOLS[Channel.QUERY])  # type: ignore[attr-defined]
+    while True:
+        for number in range(10):
+            asked = guest.sealed(BindingsRequested(number, ()))
+            await line.send(query, asked)  # type: ignore[attr-defined]
+            stage.counts["questions"] += 1
+        for _ in range(12):
+            await line.open(IDENTIFY)  # type: ignore[attr-defined]
+            stage.counts["identify"] += 1
+        await trio.sleep(1)
+
+
+@attack("half-handshakes")
+async def half_handshakes(stage: Stage) -> None:
+    """Noise up to its last message, which never comes; and messages as long as they may be."""
+
+    async def body() -> None:
+        stream = await tcp(stage.elsewhere())
+        try:
+            raw = _Raw(stream)
+            await say(raw, "/noise")
+            stage.counts["half"] += 1
+            # The head of the longest message of Noise, and its body but for the last byte.
+            await stream.send_all(b"\0\x20" + bytes(32))
+            with suppress(*DEAD):
+                await stream.receive_some(65536)
+                await stream.send_all(b"\xff\xff" + bytes(65534))
+                while await stream.receive_some():
+                    pass
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    await stage.crowd(SLOTS, body)
+
+
+class _Raw:
+    """A TCP connection as libp2p's parts read one."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+
+    async def read(self, count: int) -> bytes:
+        return bytes(await self._stream.receive_some(count))
+
+    async def write(self, data: bytes) -> None:
+        await self._stream.send_all(data)
