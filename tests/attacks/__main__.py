@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from tests.attacks.attacker.names import NAMES
+from tests.attacks.attacker.names import NAMES, TOGETHER
 from tests.attacks.goals import Run
 from tests.attacks.pool import Grounds, grounds
 from tests.attacks.report import page, table
@@ -20,7 +20,8 @@ async def _runs(place: Grounds, names: list[str], seconds: float) -> list[Run]:
     done = []
     for name in names:
         print(f"{name}, {seconds:g} s", flush=True)
-        run = await attacked(place, name, BRIEF if seconds <= BRIEF.attack else whole(seconds))
+        times = BRIEF if seconds <= BRIEF.attack else whole(seconds)
+        run = await attacked(place, times, *TOGETHER.get(name, (name,)), called=name)
         print(table([run]), dict(run.counts), sep="", flush=True)
         done.append(run)
         if not place.victim.child.alive:
@@ -32,7 +33,7 @@ async def _runs(place: Grounds, names: list[str], seconds: float) -> list[Run]:
 def main() -> int:
     """0 when every goal was reached."""
     parser = argparse.ArgumentParser(prog="make attacks", description=__doc__)
-    parser.add_argument("--attack", action="append", choices=NAMES, metavar="NAME")
+    parser.add_argument("--attack", action="append", choices=(*NAMES, *TOGETHER), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table to this page")
     parser.add_argument("--keep", action="store_true", help="keep the logs")

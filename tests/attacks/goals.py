@@ -67,9 +67,13 @@ class Run:
 
     def _newcomers(self) -> list[str]:
         served, knocked = self.during.served, self.during.knocked
-        if served >= SERVED_SHARE * knocked:
-            return []
-        return [f"of {knocked} newcomers {served} were served"]
+        found = []
+        if served < SERVED_SHARE * knocked:
+            found.append(f"of {knocked} newcomers {served} were served")
+        if self.during.eclipsed or self.after.eclipsed:
+            eclipsed = self.during.eclipsed + self.after.eclipsed
+            found.append(f"{eclipsed} newcomers were told of no member")
+        return found
 
     def _life(self) -> list[str]:
         found = []

@@ -21,7 +21,6 @@ from p2pool.client.discovery import agent_in
 from p2pool.codec.text.multiaddr import split_peer
 from p2pool.dev.pool import DevAgent
 from p2pool.model.errors import P2poolError
-from p2pool.model.ids import NodeId
 from tests.attacks.attacker.guest import Guest, bindings
 from tests.attacks.attacker.line import DEAD, At
 from tests.attacks.pool import Grounds, Target
@@ -50,6 +49,8 @@ class Measured:
     knocked: int = 0
     served: int = 0
     served_s: list[float] = attrs.field(factory=list)
+    eclipsed: int = 0
+    """Newcomers who were answered, and told of no member."""
     misled: int = 0
     """Newcomers who were told an address of a member that is not its own."""
     writes_s: list[float] = attrs.field(factory=list)
@@ -154,7 +155,6 @@ class _Watch:
         self.found.knocked += 1
         source = f"127.{128 + self._knocks % 120}.{self._knocks // 120 % 250}.1"
         guest = Guest(self.grounds.ref)
-        members = {NodeId(bytes.fromhex(a.node_id[2:])) for a in self.grounds.pool.agents}
         began = trio.current_time()
         with trio.move_on_after(SERVED_S):
             while True:
@@ -167,10 +167,11 @@ class _Watch:
                         for address in peer.addresses
                         if peer.binding.node_id in true
                     )
-                    if members & {peer.binding.node_id for peer in told}:
-                        self.found.served += 1
-                        self.found.served_s.append(trio.current_time() - began)
-                        return
+                    self.found.served += 1
+                    self.found.served_s.append(trio.current_time() - began)
+                    named = {peer.binding.node_id for peer in told}
+                    self.found.eclipsed += not self.grounds.there & named
+                    return
                 await trio.sleep(RETRY_S)
 
     async def write(self) -> None:

@@ -90,6 +90,11 @@ class Grounds:
         """The pool's name on the chain."""
         return self.user.ref
 
+    @property
+    def there(self) -> set[NodeId]:
+        """The members that run."""
+        return {NodeId(bytes.fromhex(agent.node_id[2:])) for agent in self.pool.agents}
+
 
 def _unused_port() -> int:
     for port in random.SystemRandom().sample(PORTS, 200):

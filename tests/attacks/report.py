@@ -57,7 +57,7 @@ def _row(run: Run) -> tuple[str, ...]:
         f"{_ms(rest, 0.5)} to {_ms(during, 0.5)}",
         f"{_ms(rest, 0.99)} to {_ms(during, 0.99)}",
         f"{_share(rest)} to {_share(during)} %",
-        f"{during.served} of {during.knocked}",
+        f"{during.served} of {during.knocked}, {during.eclipsed} eclipsed",
         f"{len(during.writes_s)} of {len(during.writes_s) + len(during.writes_failed)}",
         f"{during.silent_s:.0f} s",
         "; ".join(run.problems()) or "nothing",

@@ -4,20 +4,22 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 import trio
 
 from p2pool.client.discovery import agent_in
+from tests.attacks.attacker.names import AT_BOOTSTRAP
 from tests.attacks.goals import Run
 from tests.attacks.measure import Measured, measured
 from tests.attacks.pool import Grounds, Target
 
 ROOT = Path(__file__).resolve().parents[2]
-AT_BOOTSTRAP = ("made-up", "made-up-everywhere", "silent-bootstrap")
 READY_S = 60.0
-ENDED_S = 20.0
+LEAD_S = 1.0
+"""So long an attack runs before it is measured."""
 
 
 @attrs.frozen
@@ -35,7 +37,7 @@ class Times:
         return self.attack < 30
 
 
-BRIEF = Times(rest=4, attack=10, settle=1, after=2)
+BRIEF = Times(rest=2, attack=10, settle=1, after=2)
 
 
 def whole(seconds: float) -> Times:
@@ -43,24 +45,28 @@ def whole(seconds: float) -> Times:
     return Times(rest=seconds, attack=seconds, settle=max(1, seconds - 5), after=5)
 
 
-async def attacked(grounds: Grounds, name: str, times: Times) -> Run:
-    """Rest, attack, look."""
-    target = grounds.pool.bootstrap if name in AT_BOOTSTRAP else grounds.victim
-    rest = await measured(grounds, target, times.rest)
+async def attacked(grounds: Grounds, times: Times, *names: str, called: str = "") -> Run:
+    """Rest, attack, look. `names`: attacks that begin at once; `called`: what they are together."""
+    at_bootstrap = set(names) <= set(AT_BOOTSTRAP)
+    target = grounds.pool.bootstrap if at_bootstrap else grounds.victim
     counts: Counter[str] = Counter()
+    after = Measured()
     async with trio.open_nursery() as nursery:
-        child = await _start(name, times.attack + 1, _stage(grounds, target))
+        child = await _start(names, times.attack + LEAD_S)
         try:
+            rest = await measured(grounds, target, times.rest)
+            assert child.stdin is not None
+            await child.stdin.send_all(_stage(grounds, target).encode())
             nursery.start_soon(_count, child, counts)
-            await trio.sleep(1)
+            await trio.sleep(LEAD_S)
             during = await measured(grounds, target, times.attack)
         except BaseException:
             child.kill()
             raise
-    after = Measured()
     if target.child.alive:
         await trio.sleep(times.settle)
         after = await measured(grounds, target, times.after)
+    name = called or ", ".join(names)
     return Run(name, target.name, rest, during, after, counts, times.brief)
 
 
@@ -78,19 +84,20 @@ def _stage(grounds: Grounds, target: Target) -> str:
     return json.dumps(told) + "\n"
 
 
-async def _start(name: str, seconds: float, stage: str) -> trio.Process:
-    """An attacker that has begun: it imports for some seconds before."""
+async def _start(names: Sequence[str], seconds: float) -> trio.Process:
+    """An attacker that waits for its stage: it imports for some seconds before."""
     child: trio.Process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "tests.attacks.attacker", name, str(seconds)],
+        [sys.executable, "-m", "tests.attacks.attacker", ",".join(names), str(seconds)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
     )
-    assert child.stdin is not None
     assert child.stdout is not None
+    said = b""
     with trio.fail_after(READY_S):
-        assert (await child.stdout.receive_some(6)) == b"ready\n", "the attacker did not start"
-    await child.stdin.send_all(stage.encode())
+        while not said.endswith(b"\n"):
+            said += (part := await child.stdout.receive_some(6))
+            assert part, "the attacker did not start"
     return child
 
 

@@ -16,6 +16,11 @@ async def _api(stage: Stage) -> trio.SocketStream:
     return await trio.open_tcp_stream(at.hostname, at.port)
 
 
+def _head(stage: Stage, asked: str) -> bytes:
+    """The head of a request, but for its end."""
+    return f"{asked} HTTP/1.1\r\nHost: {urlsplit(stage.api).netloc}\r\n".encode()
+
+
 @attack("api-idle")
 async def api_idle(stage: Stage) -> None:
     """300 connections that ask for nothing and show no token, each replaced when it is gone."""
@@ -35,7 +40,7 @@ async def api_slow(stage: Stage) -> None:
 
     async def body() -> None:
         async with await _api(stage) as stream:
-            await stream.send_all(b"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n")
+            await stream.send_all(_head(stage, "GET /v1/nodes"))
             stage.counts["connections"] += 1
             while True:
                 await trio.sleep(1)
@@ -50,7 +55,7 @@ async def api_half_body(stage: Stage) -> None:
 
     async def body() -> None:
         async with await _api(stage) as stream:
-            head = b"POST /v1/requests HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n"
+            head = _head(stage, "POST /v1/requests") + b"Content-Length: 100000\r\n"
             await stream.send_all(head + b"Content-Type: application/json\r\n\r\n{")
             stage.counts["connections"] += 1
             while await stream.receive_some():
@@ -65,10 +70,8 @@ async def api_pipeline(stage: Stage) -> None:
 
     async def body() -> None:
         async with await _api(stage) as stream:
-            one = (
-                "GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n"
-                f"Authorization: Bearer {stage.token}\r\n\r\n"
-            ).encode()
+            token = f"Authorization: Bearer {stage.token}\r\n\r\n"
+            one = _head(stage, "GET /v1/nodes") + token.encode()
             while True:
                 with trio.fail_after(5):
                     await stream.send_all(one * 100)

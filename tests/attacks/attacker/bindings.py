@@ -73,7 +73,6 @@ async def dials(stage: Stage) -> None:
             ):
                 stage.counts["named"] += len(named)
                 await trio.sleep(1)
-            raise EOFError
 
         await stage.crowd(4, body)
 
@@ -104,7 +103,6 @@ async def made_up_everywhere(stage: Stage) -> None:
         named = (guest.at(f"/ip4/{at.source}/tcp/4001"),)
         async with stage.guest(at, seed=guest.seed, binding=guest.binding, addresses=named):
             await trio.sleep(0.5)
-        raise EOFError
 
     await stage.crowd(16, body)
 

@@ -2,9 +2,11 @@
 
 from contextlib import suppress
 
+import attrs
 import trio
 
 from p2pool.drivers.net.peer_link import PROTOCOLS
+from p2pool.model.limits import GUEST_FRAMES_BURST, GUEST_FRAMES_PER_S
 from p2pool.model.messages.queries import BindingsRequested
 from p2pool.model.messages.registry import Channel
 from tests.attacks.attacker.guest import Guest
@@ -23,7 +25,8 @@ SILENT = 600
 SLOTS = 200
 DEAF = 20
 IDENTIFY = "/ipfs/id/1.0.0"
-WATCH_S = 0.5
+SAID_BEFORE = 70
+LISTENS_S = 2.0
 
 
 @attack("silent")
@@ -98,7 +101,8 @@ async def _held(stage: Stage, at: At, how_far: int) -> None:
     elif how_far == 1:
         async with connected(at, Guest(stage.pool).seed) as line:
             stage.counts["without hello"] += 1
-            await line.read_on(keep=False)
+            while not line.ended:
+                await line.told.wait()
     else:
         async with stage.guest(at) as (guest, line):
             while not line.ended:
@@ -134,8 +138,6 @@ async def slow_select(stage: Stage) -> None:
                 await trio.aclose_forcefully(stream)
         else:
             async with connected(stage.elsewhere(), Guest(stage.pool).seed) as line:
-                number = line.number()
-                del number
                 await drip(line.session.conn.write_msg, b"\0" * 12)
 
     await stage.crowd(SLOTS, body)
@@ -143,29 +145,39 @@ async def slow_select(stage: Stage) -> None:
 
 @attack("deaf")
 async def deaf(stage: Stage) -> None:
-    """20 guests that ask for all that is answered, grant all the room there is, and never read."""
+    """20 guests that ask for all that is answered, grant all the room there is, and never read.
+    First others see to it that answers are long."""
+    long = tuple(f"/dns4/{'x' * 60}.{'y' * 60}.{n}.example/tcp/4001" for n in range(8))
+    async with trio.open_nursery() as nursery:
+        for _ in range(SAID_BEFORE):
+            nursery.start_soon(_said_once, stage, long)
 
     async def body() -> None:
-        async with stage.guest(stage.at(), reads=False) as (guest, line):
-            # One stream of the other side's is answered, or it says nothing more.
-            with trio.move_on_after(3):
+        at = attrs.evolve(stage.at(), takes_bytes=4096)
+        async with stage.guest(at, reads=False) as (guest, line):
+            asked = guest.sealed(BindingsRequested(1, ()))
+            query = await line.open(PROTOCOLS[Channel.QUERY], asked)
+            # It answers on a stream of its own, which is agreed upon first.
+            with trio.move_on_after(LISTENS_S):
                 await line.read_on()
-            await _ask_on(stage, guest, line)
+            asks = GUEST_FRAMES_BURST
+            while True:
+                for number in range(asks):
+                    await line.send(query, guest.sealed(BindingsRequested(number, ())))
+                    stage.counts["questions"] += 1
+                for _ in range(12):
+                    await line.open(IDENTIFY)
+                    stage.counts["identify"] += 1
+                asks = GUEST_FRAMES_PER_S
+                await trio.sleep(1)
 
     await stage.crowd(DEAF, body)
 
 
-async def _ask_on(stage: Stage, guest: Guest, line: object) -> None:
-    query = await line.open(PROTOCOLS[Channel.QUERY])  # type: ignore[attr-defined]
-    while True:
-        for number in range(10):
-            asked = guest.sealed(BindingsRequested(number, ()))
-            await line.send(query, asked)  # type: ignore[attr-defined]
-            stage.counts["questions"] += 1
-        for _ in range(12):
-            await line.open(IDENTIFY)  # type: ignore[attr-defined]
-            stage.counts["identify"] += 1
-        await trio.sleep(1)
+async def _said_once(stage: Stage, addresses: tuple[str, ...]) -> None:
+    with suppress(*DEAD):
+        async with stage.guest(stage.elsewhere(), addresses=addresses):
+            await trio.sleep(0.5)
 
 
 @attack("half-handshakes")

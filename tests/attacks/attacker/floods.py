@@ -33,6 +33,7 @@ from tests.attacks.attacker.line import (
 from tests.attacks.attacker.stage import Stage, attack
 
 PART = 64 * 1024
+IDENTIFY = "/ipfs/id/1.0.0"
 PUSH = "/ipfs/id/push/1.0.0"
 MESHSUB = "/meshsub/1.1.0"
 SEALED_IN_STATE = limits.VOTERS_MAX + 1
@@ -40,21 +41,21 @@ SEALED_IN_STATE = limits.VOTERS_MAX + 1
 
 @attack("window")
 async def window(stage: Stage) -> None:
-    """A guest sends on one stream as fast as it can, whatever the window; three do, each on
-    another kind of stream."""
-    kinds = [PROTOCOLS[Channel.QUERY], "/p2pool/dial-back/1", PUSH]
+    """A guest sends on one stream as fast as it can, whatever the window: frames of a MiB that are
+    nothing. Others do so where nobody reads."""
+    frames = varint(1_000_000) + bytes(1_000_000)
 
-    async def pour(protocol: str) -> None:
+    async def pour(protocol: str, said: bytes) -> None:
         async with stage.guest(stage.at()) as (_, line):
-            # The head of a frame of a MiB, and then all but its end, again and again.
-            number = await line.open(protocol, varint(1_000_000))
+            number = await line.open(protocol)
             while True:
-                await line.send(number, bytes(PART))
-                stage.counts["parts"] += 1
+                for at in range(0, len(said), PART):
+                    await line.send(number, said[at : at + PART])
+                    stage.counts["parts"] += 1
 
     async with trio.open_nursery() as nursery:
-        for kind in kinds:
-            nursery.start_soon(stage.again, lambda kind=kind: pour(kind))
+        for kind in (PROTOCOLS[Channel.QUERY], "/p2pool/dial-back/1", IDENTIFY, PUSH):
+            nursery.start_soon(stage.again, lambda kind=kind: pour(kind, frames))
 
 
 @attack("window-many")
@@ -78,8 +79,7 @@ async def window_before_hello(stage: Stage) -> None:
     """The same from who says no hello: streams of a protocol that waits, and of none at all."""
 
     async def fill() -> None:
-        async with connected(stage.at(), random(32)) as line, trio.open_nursery() as nursery:
-            nursery.start_soon(line.read_on)
+        async with connected(stage.at(), random(32)) as line:
             while True:
                 number = line.number()
                 opened = frame(WINDOW, SYN, number)
@@ -130,7 +130,6 @@ async def identify_push(stage: Stage) -> None:
                 await line.open(PUSH, prefixed(said))
                 stage.counts["pushes"] += 1
                 await trio.sleep(0.3)
-        raise EOFError
 
     await stage.crowd(8, body)
 
@@ -145,7 +144,6 @@ async def identities(stage: Stage) -> None:
             await line.open(PUSH, prefixed(said.SerializeToString()))
             stage.counts["pushes"] += 1
             await trio.sleep(0.2)
-        raise EOFError
 
     await stage.crowd(16, body)
 
@@ -169,7 +167,6 @@ async def signatures_churn(stage: Stage) -> None:
     async def body() -> None:
         with trio.move_on_after(1):
             await _signatures(stage, stage.elsewhere())
-        raise EOFError
 
     await stage.crowd(8, body)
 
@@ -225,7 +222,7 @@ async def resets(stage: Stage) -> None:
 @attack("gossip")
 async def gossip(stage: Stage) -> None:
     """Guests that gossip all the same: subscriptions, IHAVE, IWANT, GRAFT, a million entries."""
-    ids = [random(20).hex() for _ in range(1000)]
+    ids = [random(20).hex().encode() for _ in range(1000)]
     rpc = rpc_pb2.RPC()
     for n in range(1000):
         rpc.subscriptions.add(subscribe=True, topicid=f"topic {n}")

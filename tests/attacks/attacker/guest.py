@@ -21,7 +21,7 @@ from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, P
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.wire.binding import make_binding
 from p2pool.wire.envelope import open_sealed
-from tests.attacks.attacker.line import DEAD, At, Line, connected
+from tests.attacks.attacker.line import At, Line, connected
 
 STORE_BYTES = 16
 ANSWER_MAX_BYTES = 2**20
@@ -78,19 +78,9 @@ class Guest:
 @asynccontextmanager
 async def visiting(at: At, guest: Guest, *, reads: bool = True) -> AsyncIterator[Line]:
     """A guest that is connected and has said hello; `reads`: what comes back is read."""
-    broken: BaseException | None = None
-    async with connected(at, guest.seed) as line, trio.open_nursery() as nursery:
-        if reads:
-            nursery.start_soon(line.read_on)
-        try:
-            await guest.greet(line)
-            yield line
-        except DEAD as error:
-            broken = error
-        nursery.cancel_scope.cancel()
-    if broken is not None:
-        # Not from inside the nursery, which would put it into a group.
-        raise broken
+    async with connected(at, guest.seed, reads=reads) as line:
+        await guest.greet(line)
+        yield line
 
 
 async def bindings(at: At, guest: Guest, seconds: float) -> tuple[PeerKnown, ...]:

@@ -20,6 +20,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pa
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.security.noise.transport import Transport as NoiseTransport
+from noise.exceptions import NoiseInvalidMessage
 
 from p2pool.drivers.net.peers.addresses import parse_full_address, peer_id_of
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
@@ -31,7 +32,7 @@ MULTISTREAM = "/multistream/1.0.0"
 CREDIT = 2**30
 LINES = 2
 HANDSHAKE_S = 10.0
-DEAD = (*STREAM_ERRORS, EOFError, ConnectionError)
+DEAD = (*STREAM_ERRORS, NoiseInvalidMessage)
 """What a connection raises that the other side ended."""
 
 
@@ -67,6 +68,8 @@ class At:
 
     address: str
     source: str
+    takes_bytes: int = 0
+    """How much the attacker's kernel takes of what it does not read; 0: as usual, some MiB."""
 
     @property
     def host_and_port(self) -> tuple[str, int]:
@@ -82,6 +85,8 @@ async def tcp(at: At) -> trio.SocketStream:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # The port is chosen with the connection: otherwise the addresses of one host run out.
         made.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        if at.takes_bytes:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, at.takes_bytes)
         await made.bind((at.source, 0))
         await made.connect(at.host_and_port)
     except BaseException:
@@ -200,18 +205,30 @@ class Line:
 
 
 @asynccontextmanager
-async def connected(at: At, seed: bytes) -> AsyncIterator[Line]:
-    """A connection up to the muxer, closed with the block. Raises one of DEAD if refused."""
+async def connected(at: At, seed: bytes, *, reads: bool = True) -> AsyncIterator[Line]:
+    """A connection up to the muxer, closed with the block; `reads`: what comes is read. Raises one
+    of DEAD if it is refused, or breaks in the block."""
     with trio.fail_after(HANDSHAKE_S):
         stream = await tcp(at)
+    broken: BaseException | None = None
     try:
         with trio.fail_after(HANDSHAKE_S):
             line = Line(await secured(stream, at, seed))
             await say(line.session, "/yamux/1.0.0")
-        yield line
+        async with trio.open_nursery() as nursery:
+            if reads:
+                nursery.start_soon(line.read_on)
+            try:
+                yield line
+            except DEAD as error:
+                broken = error
+            nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True), suppress(OSError, trio.BrokenResourceError):
             await trio.aclose_forcefully(stream)
+    if broken is not None:
+        # Not from inside the nursery, which would put it into a group.
+        raise broken
 
 
 async def secured(stream: trio.SocketStream, at: At, seed: bytes) -> Any:

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
@@ -61,9 +61,10 @@ class Stage:
     async def again(self, body: Callable[[], Awaitable[None]]) -> None:
         """Do it for ever; where it is cut off, begin anew."""
         while True:
-            with suppress(*DEAD):
+            try:
                 await body()
-            self.counts["cut off"] += 1
+            except DEAD:
+                self.counts["cut off"] += 1
             await trio.sleep(AGAIN_S)
 
     async def crowd(self, count: int, body: Callable[[], Awaitable[None]]) -> None:
