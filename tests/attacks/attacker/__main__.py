@@ -15,7 +15,7 @@ import trio
 from tests.attacks.attacker.names import NAMES
 from tests.attacks.attacker.stage import ATTACKS, Stage
 
-POLITE = 10
+POLITE = 3
 
 
 async def run(names: list[str], seconds: float, stage: Stage) -> None:

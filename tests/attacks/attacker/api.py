@@ -1,5 +1,6 @@
 """Attacks on the local API: by whoever is on the machine, and by who holds the token."""
 
+import socket
 from urllib.parse import urlsplit
 
 import trio
@@ -7,6 +8,8 @@ import trio
 from tests.attacks.attacker.stage import Stage, attack
 
 IDLE = 300
+PIPELINES = 16
+LITTLE = 4096
 
 
 async def _api(stage: Stage) -> trio.SocketStream:
@@ -66,15 +69,19 @@ async def api_half_body(stage: Stage) -> None:
 
 @attack("api-pipeline")
 async def api_pipeline(stage: Stage) -> None:
-    """Who holds the token asks and asks on one connection, and reads nothing."""
+    """Who holds the token asks and asks on some connections, and reads nothing."""
+    token = f"Authorization: Bearer {stage.token}\r\n\r\n"
+    asked = ("GET /v1/nodes", "GET /v1/openapi.json")
 
     async def body() -> None:
-        async with await _api(stage) as stream:
-            token = f"Authorization: Bearer {stage.token}\r\n\r\n"
-            one = _head(stage, "GET /v1/nodes") + token.encode()
+        made = trio.socket.socket()
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LITTLE)
+        at = urlsplit(stage.api)
+        await made.connect((at.hostname, at.port))
+        async with trio.SocketStream(made) as stream:
             while True:
-                with trio.fail_after(5):
-                    await stream.send_all(one * 100)
-                stage.counts["questions"] += 100
+                for one in asked:
+                    await stream.send_all(100 * (_head(stage, one) + token.encode()))
+                    stage.counts["questions"] += 100
 
-    await stage.crowd(4, body)
+    await stage.crowd(PIPELINES, body)

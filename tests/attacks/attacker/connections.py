@@ -13,8 +13,11 @@ from tests.attacks.attacker.guest import Guest
 from tests.attacks.attacker.line import (
     DEAD,
     MULTISTREAM,
+    PING,
+    SYN,
     At,
     connected,
+    frame,
     prefixed,
     say,
     tcp,
@@ -26,7 +29,10 @@ SLOTS = 200
 DEAF = 20
 IDENTIFY = "/ipfs/id/1.0.0"
 SAID_BEFORE = 70
+SAID_S = 3.0
+"""By then a busy agent has read a hello."""
 LISTENS_S = 2.0
+PINGS = 1000
 
 
 @attack("silent")
@@ -168,6 +174,7 @@ async def deaf(stage: Stage) -> None:
                 for _ in range(12):
                     await line.open(IDENTIFY)
                     stage.counts["identify"] += 1
+                await line.write(frame(PING, SYN, 0) * PINGS)
                 asks = GUEST_FRAMES_PER_S
                 await trio.sleep(1)
 
@@ -177,7 +184,7 @@ async def deaf(stage: Stage) -> None:
 async def _said_once(stage: Stage, addresses: tuple[str, ...]) -> None:
     with suppress(*DEAD):
         async with stage.guest(stage.elsewhere(), addresses=addresses):
-            await trio.sleep(0.5)
+            await trio.sleep(SAID_S)
 
 
 @attack("half-handshakes")

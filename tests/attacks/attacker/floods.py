@@ -18,6 +18,7 @@ from tests.attacks.attacker.line import (
     DATA,
     DEAD,
     FIN,
+    HANDSHAKE_S,
     PING,
     RESET,
     SYN,
@@ -27,12 +28,14 @@ from tests.attacks.attacker.line import (
     connected,
     frame,
     prefixed,
+    secured,
     tcp,
     varint,
 )
 from tests.attacks.attacker.stage import Stage, attack
 
 PART = 64 * 1024
+HUGE = varint(2**31 - 1)
 IDENTIFY = "/ipfs/id/1.0.0"
 PUSH = "/ipfs/id/push/1.0.0"
 MESHSUB = "/meshsub/1.1.0"
@@ -41,21 +44,22 @@ SEALED_IN_STATE = limits.VOTERS_MAX + 1
 
 @attack("window")
 async def window(stage: Stage) -> None:
-    """A guest sends on one stream as fast as it can, whatever the window: frames of a MiB that are
-    nothing. Others do so where nobody reads."""
-    frames = varint(1_000_000) + bytes(1_000_000)
+    """Guests send on one stream as fast as they can, whatever the window: frames of a MiB that are
+    nothing, where somebody reads and where nobody does; and a line of two gigabytes."""
+    said = varint(1_000_000) + bytes(1_000_000)
 
-    async def pour(protocol: str, said: bytes) -> None:
+    async def pour(begin: bytes, said: bytes) -> None:
         async with stage.guest(stage.at()) as (_, line):
-            number = await line.open(protocol)
+            number = line.number()
+            await line.write(frame(WINDOW, SYN, number) + frame(DATA, 0, number, begin))
             while True:
                 for at in range(0, len(said), PART):
                     await line.send(number, said[at : at + PART])
                     stage.counts["parts"] += 1
 
     async with trio.open_nursery() as nursery:
-        for kind in (PROTOCOLS[Channel.QUERY], "/p2pool/dial-back/1", IDENTIFY, PUSH):
-            nursery.start_soon(stage.again, lambda kind=kind: pour(kind, frames))
+        for begin in (agreed(PROTOCOLS[Channel.QUERY]), agreed(PUSH), agreed(IDENTIFY), HUGE):
+            nursery.start_soon(stage.again, lambda begin=begin: pour(begin, said))
 
 
 @attack("window-many")
@@ -96,12 +100,23 @@ async def window_before_hello(stage: Stage) -> None:
 
 @attack("frames-unauthenticated")
 async def frames_unauthenticated(stage: Stage) -> None:
-    """300 connections that each leave a message unfinished before any authentication."""
+    """300 connections that each leave a message unfinished before any authentication: a line that
+    claims two gigabytes, of which as much comes as is taken. Some do so behind Noise."""
+    turns = 0
 
     async def body() -> None:
+        nonlocal turns
+        turns += 1
         stream = await tcp(stage.elsewhere())
         try:
-            await stream.send_all(b"\xff\xff\x3f" + bytes(1_000_000))
+            if turns % 10 == 0:
+                with trio.fail_after(HANDSHAKE_S):
+                    session = await secured(stream, stage.elsewhere(), random(32))
+                    await session.conn.write_msg(HUGE + bytes(1_000_000))
+            else:
+                with trio.fail_after(HANDSHAKE_S):
+                    claimed = HUGE if turns % 2 else varint(1_040_000)
+                    await stream.send_all(claimed + bytes(1_000_000))
             stage.counts["unfinished"] += 1
             while await stream.receive_some():
                 pass
