@@ -69,4 +69,4 @@ def _ms(found: Measured, share: float) -> str:
 
 
 def _share(found: Measured) -> str:
-    return f"{100 * found.cpu_s / found.seconds:.0f}" if found.seconds else "0"
+    return f"{100 * found.share:.0f}"

@@ -37,7 +37,7 @@ class Times:
         return self.attack < 30
 
 
-BRIEF = Times(rest=2, attack=10, settle=1, after=2)
+BRIEF = Times(rest=2, attack=9, settle=1, after=1)
 
 
 def whole(seconds: float) -> Times:
@@ -59,7 +59,7 @@ async def attacked(grounds: Grounds, times: Times, *names: str, called: str = ""
             await child.stdin.send_all(_stage(grounds, target).encode())
             nursery.start_soon(_count, child, counts)
             await trio.sleep(LEAD_S)
-            during = await measured(grounds, target, times.attack)
+            during = await measured(grounds, target, times.attack, rest.patience_s)
         except BaseException:
             child.kill()
             raise

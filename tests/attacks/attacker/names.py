@@ -9,17 +9,15 @@ NAMES = tuple(ATTACKS)
 TOGETHER = {
     "windows": ("window", "window-many"),
     "before-authentication": ("window-before-hello", "frames-unauthenticated", "half-handshakes"),
-    "addresses-of-others": ("addresses", "answers"),
+    "addresses-and-places": ("addresses", "answers", "dials"),
     "claims-about-oneself": ("identify-push", "identities"),
     "questions-unread": ("deaf", "slow-frames"),
     "signatures-unasked": ("signatures", "signatures-many", "signatures-churn"),
     "nodes-that-are-none": ("made-up", "made-up-everywhere"),
-    "places-to-dial": ("dials",),
     "places-taken": ("silent", "slots", "slow-select"),
     "places-taken-from-everywhere": ("silent-everywhere", "slots-everywhere"),
     "muxer-and-gossip": ("resets", "gossip"),
-    "api-without-token": ("api-idle", "api-slow", "api-half-body"),
-    "api-with-token": ("api-pipeline",),
+    "api": ("api-idle", "api-slow", "api-half-body", "api-pipeline"),
 }
 """What a test tries in ten seconds: attacks that one bound is to hold against."""
 AT_BOOTSTRAP = ("made-up", "made-up-everywhere")
