@@ -41,6 +41,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the table to this page")
     parser.add_argument("--keep", action="store_true", help="keep the logs")
     given = parser.parse_args()
+    if not given.seconds > 0:
+        parser.error("--seconds has to be more than 0")
     with grounds(given.keep) as place:
         runs = trio.run(_runs, place, given.attack or list(NAMES), given.seconds)
     print(table(runs))

@@ -39,6 +39,7 @@ WRITE_EVERY_S = 1.0
 WRITE_LATE_S = 15.0
 SEEN_EVERY_S = 1.0
 TICKS_PER_S = 100
+NS_PER_S = 1_000_000_000
 
 
 @attrs.define
@@ -48,6 +49,8 @@ class Measured:
     seconds: float = 0.0
     memory: list[int] = attrs.field(factory=list)
     cpu_s: float = 0.0
+    waited_s: float = 0.0
+    """How long the victim was ready to run, and another process had the processor."""
     api_s: list[float] = attrs.field(factory=list)
     api_failed: int = 0
     knocked: int = 0
@@ -77,6 +80,11 @@ class Measured:
     def share(self) -> float:
         """How much of one processor the victim had."""
         return self.cpu_s / self.seconds if self.seconds else 0.0
+
+    @property
+    def stretch(self) -> float:
+        """How much longer the victim's work took than it would with a processor of its own."""
+        return (self.cpu_s + self.waited_s) / self.cpu_s if self.cpu_s else 1.0
 
     @property
     def peak(self) -> int:
@@ -109,12 +117,19 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
+def waited(pid: int) -> float:
+    """How long a process was ready and did not run, in seconds: that of its first thread, which
+    does all but waiting."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / NS_PER_S
+
+
 async def measured(
     grounds: Grounds, target: Target, seconds: float, patience_s: float = REST_PATIENCE_S
 ) -> Measured:
     """Use the pool, and watch a process of it, for so long. `patience_s`: that of newcomers."""
     found = Measured(seconds=seconds)
-    before = cpu(target.child.pid)
+    pid = target.child.pid
+    before_s, waited_before_s = cpu(pid), waited(pid)
     async with trio.open_nursery() as nursery:
         watch = _Watch(grounds, target, found, patience_s)
         ends = trio.current_time() + seconds
@@ -125,7 +140,8 @@ async def measured(
             (SEEN_EVERY_S, watch.look),
         ):
             nursery.start_soon(_repeat, every, look, ends)
-    found.cpu_s = cpu(target.child.pid) - before
+    if target.child.alive:
+        found.cpu_s, found.waited_s = cpu(pid) - before_s, waited(pid) - waited_before_s
     return found
 
 
@@ -216,7 +232,8 @@ class _Watch:
 
     async def look(self) -> None:
         """Memory of the victim; how all nodes are, as another one sees them."""
-        self.found.memory.append(rss(self.target.child.pid))
+        if self.target.child.alive:
+            self.found.memory.append(rss(self.target.child.pid))
         with trio.move_on_after(API_LATE_S), suppress(P2poolError):
             nodes = (await self.grounds.beside.get("/v1/nodes"))["nodes"]
             now_ms = time.time() * 1000

@@ -19,6 +19,7 @@ cores, {seconds:g} s each. A pool of three agents and a bootstrap node, each a p
 its users use it, first at rest, then under one attack after the other (`tests/attacks/attacker`).
 Memory is the victim's, in MiB: at rest, at most while attacked, and as long after. The API's times
 are those of a health check and a read together. Newcomers have ten seconds to learn of members.
+Beside the victim's share of a processor stands how much longer its work took as others had it.
 
 """
 COLUMNS = (
@@ -56,7 +57,7 @@ def _row(run: Run) -> tuple[str, ...]:
         str(left),
         f"{_ms(rest, 0.5)} to {_ms(during, 0.5)}",
         f"{_ms(rest, 0.99)} to {_ms(during, 0.99)}",
-        f"{_share(rest)} to {_share(during)} %",
+        f"{_share(rest)} to {_share(during)} %, {rest.stretch:.1f} to {during.stretch:.1f}",
         f"{during.served} of {during.knocked}, {during.eclipsed} eclipsed",
         f"{len(during.writes_s)} of {len(during.writes_s) + len(during.writes_failed)}",
         f"{during.silent_s:.0f} s",
