@@ -1,6 +1,7 @@
 """The goals of the attacks, on figures that are made up: each of them can be missed."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 import pytest
@@ -21,9 +22,9 @@ REST = Measured(
 )
 
 
-def run(counts: Mapping[str, int] | None = None, brief: bool = False, **during: object) -> Run:
+def run(counts: Mapping[str, int] | None = None, brief: bool = False, **during: Any) -> Run:
     """A run that differs from its rest in this."""
-    changed = attrs.evolve(REST, **during)  # type: ignore[arg-type]
+    changed = attrs.evolve(REST, **during)
     made = counts if counts is not None else {"did": 1}
     return Run("made up", "agent-1", REST, changed, REST, made, brief)
 
@@ -48,7 +49,7 @@ def test_a_rest_misses_no_goal() -> None:
         ({"looks": 0}, "no heartbeat"),
     ],
 )
-def test_each_goal_is_missed(during: dict[str, object], named: str) -> None:
+def test_each_goal_is_missed(during: dict[str, Any], named: str) -> None:
     """Just beyond a goal there is a problem, and it is named."""
     (problem,) = run(**during).problems()
     assert named in problem
