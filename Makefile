@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos lifecycles starts fuzz upgrade-from bench format lock abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos attacks lifecycles starts fuzz upgrade-from bench format lock abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -40,6 +40,11 @@ sim: setup-dev ## whole nodes in virtual time: SEEDS=n, FROM=m; SIM='--mutations
 CHAOS_SECONDS ?= 600
 chaos: setup-dev ## five agents under load and faults: CHAOS_SECONDS=n, CHAOS_SEED=n repeats a run
 	$(PY) -m tests.chaos --seconds $(CHAOS_SECONDS) $(if $(CHAOS_SEED),--seed $(CHAOS_SEED))
+
+ATTACK_SECONDS ?= 60
+attacks: setup-dev ## what strangers try on a pool of agents: ATTACK=name for one, ATTACK_SECONDS=n
+	$(PY) -m tests.attacks --seconds $(ATTACK_SECONDS) \
+		$(or $(foreach one,$(ATTACK),--attack $(one)),--report docs/reports/attacks.md)
 
 lifecycles: setup-dev ## random lifecycles of copies on a real engine: N=n tries seeds 0 to n-1
 	bash .ci/packages test
