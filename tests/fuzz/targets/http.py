@@ -4,13 +4,21 @@ import logging
 from collections.abc import Iterator, Sequence
 from io import BufferedReader, BytesIO
 from typing import Any, cast
-from urllib.parse import unquote
 
 import h11
 import trio
 
 from p2pool.api.app import create_app
-from p2pool.api.http.access_control import AccessControl, host_name
+from p2pool.api.http.access_control import AccessControl
+from p2pool.api.http.head import (
+    Fault,
+    Target,
+    fault_in,
+    fault_of,
+    one_spelling,
+    split_host,
+    target_of,
+)
 from p2pool.api.http.methods import Methods
 from p2pool.client.discovery import FoundAgent
 from p2pool.client.plain_http import BrokeOff, NoHttp, _body, _head
@@ -20,7 +28,6 @@ from tests.api.fakes import FakePort
 from tests.fuzz.target import target
 from tests.fuzz.targets.documents import _grants, _requests
 from tests.fuzz.targets.seeds import texts
-from tests.fuzz.targets.text import text_of
 
 logging.getLogger("p2pool.api").setLevel(logging.CRITICAL)
 
@@ -77,8 +84,10 @@ def _heads() -> Iterator[bytes]:
     )
 
 
-def _parsed(data: bytes) -> tuple[h11.Request, bytes] | None:
-    """The request in some bytes, by the server's own parser; None if it refuses them."""
+def _parsed(data: bytes) -> tuple[h11.Request, Target, bytes] | None:
+    """The request in some bytes, as the server reads it; None if it refuses them."""
+    if fault_in(data) is not None:
+        return None
     parser = h11.Connection(h11.SERVER)
     parser.receive_data(data)
     parser.receive_data(b"")
@@ -91,7 +100,10 @@ def _parsed(data: bytes) -> tuple[h11.Request, bytes] | None:
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif request is not None and isinstance(event, h11.EndOfMessage):
-                return request, body
+                wanted = target_of(request)
+                if fault_of(request) is not None or isinstance(wanted, Fault):
+                    return None
+                return request, wanted, body
             else:
                 return None
     except h11.RemoteProtocolError:
@@ -104,17 +116,16 @@ def request(data: bytes) -> None:
     found = _parsed(data)
     if found is None:
         return
-    asked, body = found
-    path, _, query = asked.target.partition(b"?")
+    asked, wanted, body = found
     scope: dict[str, Any] = {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": asked.method.decode("ascii").upper(),
         "scheme": "http",
-        "path": unquote(path.decode("ascii")),
-        "raw_path": path,
-        "query_string": query,
+        "path": wanted.path,
+        "raw_path": wanted.raw_path,
+        "query_string": wanted.query,
         "root_path": "",
         "headers": list(asked.headers),
         "client": ("127.0.0.1", 1),
@@ -162,11 +173,26 @@ async def _answered(scope: dict[str, Any], body: bytes) -> Sequence[int]:
     allowed=[],
 )
 def host(data: bytes) -> None:
-    """A Host header that passes names this machine and nothing else."""
-    value = data.strip()
-    if APP._is_ours(value):
-        assert host_name(value.decode("latin-1")) == host_name(host_name(value.decode("latin-1")))
-    host_name(text_of(data))
+    """A host that is read is of one spelling, and read again it is the same; no other is ours."""
+    found = split_host(data.decode("latin-1"))
+    if found is None:
+        return
+    name, port = found
+    assert name == one_spelling(name)
+    again = f"[{name}]" if ":" in name else name
+    assert split_host(again if port is None else f"{again}:{port}") == found
+    assert not APP._is_ours(name) or not set(name) & set(" ,[]@/")
+
+
+@target("http-head", seeds=_heads, allowed=[])
+def head(data: bytes) -> None:
+    """A head is judged alike whether it comes at once or byte by byte, up to its first fault."""
+    judged = 0
+    for end in range(1, min(len(data), 300) + 1):
+        if fault_in(data[:end], judged) is not None:
+            break
+        assert fault_in(data[:end]) is None
+        judged = end
 
 
 def _answers() -> Iterator[bytes]:

@@ -9,7 +9,9 @@ from tests.net.harness.hosts import running
 
 
 @pytest.mark.parametrize("first_word", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", LINE[:-1] + b"x"])
-async def test_a_service_that_is_no_agent_gets_the_line_that_opens_a_handshake(first_word: bytes) -> None:
+async def test_a_service_that_is_no_agent_gets_the_line_that_opens_a_handshake(
+    first_word: bytes,
+) -> None:
     """One that waits for us to speak, as HTTP does, one that greets, one that is almost ours."""
     heard: list[bytes] = []
     done = trio.Event()
