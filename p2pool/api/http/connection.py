@@ -87,6 +87,7 @@ class Connection:
     async def _request(self) -> tuple[h11.Request, Target] | None:
         """The next request; None where there is none, or none that could be answered."""
         self._place.rest()
+        self._method = b""  # As long as none is read, a refusal has a body.
         patience_ms = (
             limits.API_IDLE_TIMEOUT_MS if self._place.known else limits.API_HEAD_TIMEOUT_MS
         )
