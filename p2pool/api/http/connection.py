@@ -87,6 +87,7 @@ class Connection:
     async def _request(self) -> tuple[h11.Request, Target] | None:
         """The next request; None where there is none, or none that could be answered."""
         self._place.rest()
+        self._method = b""  # As long as none is read, a refusal has a body.
         patience_ms = (
             limits.API_IDLE_TIMEOUT_MS if self._place.known else limits.API_HEAD_TIMEOUT_MS
         )
@@ -100,10 +101,15 @@ class Connection:
             await self._refuse(found)
             return None
         if self._h11.trailing_data[0]:
-            self._server.places.note(SLOW_HEAD)
-            slow = Fault(408, "The head did not arrive in time.", "Send it without pauses.")
-            await self._refuse(slow)
+            await self._refuse(self._too_late())
         return None
+
+    def _too_late(self) -> Fault:
+        """Why a head that has begun is waited for no longer."""
+        if self._server.places.ending:
+            return Fault(503, "The agent ends.", "Ask again when it runs, or ask another agent.")
+        self._server.places.note(SLOW_HEAD)
+        return Fault(408, "The head did not arrive in time.", "Send it without pauses.")
 
     async def _head(self) -> tuple[h11.Request, Target] | Fault | None:
         judged = 0

@@ -108,6 +108,15 @@ async def test_a_head_of_two_meanings_is_refused(served: Served) -> None:
     assert served.port.asked == []
 
 
+async def test_a_refusal_after_head_has_its_body(served: Served) -> None:
+    """The request before it says nothing of what is refused."""
+    sent = _filled(served, b"HEAD /v1/nodes HTTP/1.1\r\n%t\r\nGET\r\n\r\n")
+    found = await thread(lambda: answer(served.address, sent))
+    first, second = found.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 ")
+    assert json.loads(second.partition(b"\r\n\r\n")[2])["status"] == 400
+
+
 ODD: tuple[tuple[bytes, int], ...] = (
     (b"GET /v1/health HTTP/1.0\r\nHost: localhost\r\n\r\n", 200),
     (b"GET http://localhost/v1/nodes HTTP/1.1\r\n%tConnection: close\r\n\r\n", 200),
