@@ -215,11 +215,11 @@ class AgentClient:
         self.read_up_to = ""
         lines = self._transport.lines("GET", path, None, "text/event-stream")
         for line in chain.from_iterable(lines):
-            name, _, value = line.decode().rstrip("\r\n").partition(": ")
+            name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
             if name == "event":
                 kind = value
             elif name == "id":
-                place = value
+                place = self._event_id(value)
             elif name == "data":
                 document = self._transport.document(value.encode())
                 if kind == "error":
@@ -235,9 +235,14 @@ class AgentClient:
         lines = self._transport.lines("GET", "/v1/events", None, "text/event-stream")
         with closing(cast("Generator[list[bytes], None, None]", lines)):
             for line in chain.from_iterable(lines):
-                name, _, value = line.decode().rstrip("\r\n").partition(": ")
-                return value if name == "id" else ""
+                name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
+                return self._event_id(value) if name == "id" else ""
         raise Unavailable("The events broke off.", hint="Ask again.")
+
+    def _event_id(self, text: str) -> str:
+        if not is_event_id(text):
+            raise not_an_agent(f"{text[:64]!r} is not the id of an event", self.url)
+        return text
 
     # --- the agent's own machine ----------------------------------------------------------------
 
@@ -275,6 +280,12 @@ class AgentClient:
             raise not_an_agent("its answer is no JSON object", self.url)
         self.meta = document.get("meta", self.meta)
         return document
+
+
+def is_event_id(text: str) -> bool:
+    """Whether a text is EPOCH.INDEX.NUMBER."""
+    parts = text.split(".")
+    return len(parts) == 3 and all(p.isascii() and p.isdigit() and len(p) < 20 for p in parts)
 
 
 def _accepted(answer: Told) -> Told:

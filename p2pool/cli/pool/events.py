@@ -5,7 +5,6 @@ goes on after an agent's restart where it was, and what an agent has lost is sai
 an event of the kind `gap` with --json, or with --exact as the end.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -13,16 +12,15 @@ import click
 
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json_line, write_line
-from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.client.agent_client import AgentClient, Answer, is_event_id
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, NotFound, Stale, Unavailable
 
-_ID = re.compile(r"[0-9]{1,19}(\.[0-9]{1,19}){2}")
 _BEGINNING = "0.0.0"
 
 
 def _id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    if value is not None and not _ID.fullmatch(value):
+    if value is not None and not is_event_id(value):
         raise click.BadParameter(f"{value!r} is not the id of an event: EPOCH.INDEX.NUMBER.")
     return value
 

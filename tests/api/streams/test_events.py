@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 import trio
 
-from p2pool.model.errors import Stale, Unavailable
+from p2pool.client.agent_client import AgentClient
+from p2pool.model.errors import Misconfigured, Stale, Unavailable
 from p2pool.model.ports.agent import EventStream
 from p2pool.model.ports.view import Event, EventId
 from tests.api.conftest import Served, exchange
@@ -41,6 +43,28 @@ async def test_an_id_that_is_none_is_refused(served: Served, wrong: str) -> None
     text += f"Authorization: Bearer {served.token}\nLast-Event-ID: {wrong}\n\n"
     code, _, body = await exchange(served, text)
     assert (code, json.loads(body)["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("line", [b"id: x", b"id: 1.2", b"\xff\xfe: x", b"id: \xff.1.1"])
+async def test_what_is_no_stream_of_events_is_told_so(line: bytes) -> None:
+    """Whatever listens there: a sentence, and no defect of the reader."""
+    kind = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+
+    async def answer(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(kind + line + b"\n\n")
+
+    async with trio.open_nursery() as nursery:
+        listener, *_ = await nursery.start(partial(trio.serve_tcp, host="127.0.0.1"), answer, 0)
+        port = listener.socket.getsockname()[1]
+        client = AgentClient(f"http://127.0.0.1:{port}", "t")
+        if line.startswith(b"id"):
+            with pytest.raises(Misconfigured, match="is not the id of an event"):
+                await thread(client.newest_event)
+        with pytest.raises(Misconfigured if line.startswith(b"id") else Unavailable):
+            await thread(list, client.events())
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_stream_that_ends_is_no_end(served: Served) -> None:
