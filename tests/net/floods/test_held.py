@@ -118,17 +118,19 @@ async def test_a_frame_beyond_the_window_is_not_read() -> None:
         assert most.bytes <= 256 * KIB
 
 
-async def test_the_streams_of_a_stranger_are_bounded_together() -> None:
+async def test_the_streams_of_a_stranger_are_bounded_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Each of fifteen keeps its window, and waits for a standing that does not come."""
+    monkeypatch.setattr(limits, "GUEST_HELD_MAX_BYTES", 300 * KIB, raising=False)
     async with running(2, guests) as two, stranger(two, 9) as one:
         with Most(two) as most, trio.fail_after(SOON_S):
             with suppress(*STREAM_ERRORS):
                 for _ in range(15):
                     number = await one.open(b"", PROTOCOLS[Channel.RAFT])
-                    for _ in range(3):
-                        await one.write(frame(TYPE_DATA, 0, number, bytes(64 * KIB)))
+                    await one.write(frame(TYPE_DATA, 0, number, bytes(30 * KIB)))
             await one.wait_end()
-        assert most.bytes <= 2 * MIB
+        assert most.bytes <= 300 * KIB
 
 
 async def test_a_stranger_has_few_streams() -> None:
@@ -160,7 +162,7 @@ async def test_guests_together_are_bounded_and_the_largest_gives_way(
 ) -> None:
     """Three strangers each within their bounds; who holds most goes, whoever came last, and a
     member is heard all the time."""
-    monkeypatch.setattr(limits, "GUESTS_HELD_MAX_BYTES", 600 * KIB, raising=False)
+    monkeypatch.setattr(limits, "GUESTS_HELD_MAX_BYTES", 130 * KIB, raising=False)
     async with running(2, guests) as two, running(3) as three:
         introduce(three, two)
         with trio.fail_after(10):
@@ -170,12 +172,12 @@ async def test_guests_together_are_bounded_and_the_largest_gives_way(
                     for who, parts in ((one, 4), (other, 3), (last, 3)):
                         number = await who.open(b"", PROTOCOLS[Channel.RAFT])
                         for _ in range(parts):
-                            await who.write(frame(TYPE_DATA, 0, number, bytes(63 * KIB)))
+                            await who.write(frame(TYPE_DATA, 0, number, bytes(15 * KIB)))
                         await hear(three, two)
                     with trio.fail_after(SOON_S):
                         await one.wait_end()
                     assert len(two.network.connected()) >= 3
-                    assert most.bytes <= 600 * KIB
+                    assert most.bytes <= 130 * KIB
                 await hear(three, two)
 
 

@@ -195,6 +195,7 @@ class PoolYamux(Yamux):  # type: ignore[misc]
         self._wide = 0
         self._patience_ms = limits.STREAM_WRITE_TIMEOUT_MS
         self._behind = 0
+        self._reading = trio.CancelScope()
         self._raw = raw_stream_of(secured_conn)
         if self._raw is not None:
             self._raw.count_in(self.account)
@@ -224,6 +225,7 @@ class PoolYamux(Yamux):  # type: ignore[misc]
                 self.stream_events[number].set()
             stream.tell()
         self.stream_buffers.clear()
+        self._reading.cancel()
         if self._raw is not None:
             self._raw.abort()
 
@@ -232,8 +234,9 @@ class PoolYamux(Yamux):  # type: ignore[misc]
     async def handle_incoming(self) -> None:
         """Read frames until the connection ends."""
         try:
-            while not self.event_shutting_down.is_set():
-                await self._take_frame()
+            with self._reading:
+                while not self.event_shutting_down.is_set():
+                    await self._take_frame()
         except Overrun:
             self.cut()
         except ENDS:

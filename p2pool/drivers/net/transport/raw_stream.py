@@ -10,6 +10,9 @@ connection is read at a guest's pace, and no more than GUEST_READ_BYTES of it ar
 was handed on of a message that is not whole yet counts in the connection's account.
 """
 
+from typing import Any
+
+import trio
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
 
@@ -85,10 +88,12 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
         await self._stream.close()
 
     def abort(self) -> None:
-        """Close the socket at once: whoever reads or writes sees the end."""
-        socket = getattr(getattr(self._stream, "stream", None), "socket", None)
-        if socket is not None:
-            socket.close()
+        """Close the socket at once, whatever it is wrapped in: who reads or writes sees the end."""
+        inner: Any = self._stream
+        while inner is not None and not isinstance(inner, trio.SocketStream):
+            inner = getattr(inner, "stream", None) or getattr(inner, "_stream", None)
+        if inner is not None:
+            inner.socket.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """The other side's address."""
