@@ -298,10 +298,10 @@ STREAMS_PER_PEER_BURST = 256
 # How often one peer, one host with whatever peers, and all together may connect to us.
 CONNECTS_PER_PEER_PER_S = 2
 CONNECTS_PER_PEER_BURST = 32
-CONNECTS_PER_HOST_PER_S = 32
-CONNECTS_PER_HOST_BURST = 64
-CONNECTS_PER_S = 48
-CONNECTS_BURST = 96
+CONNECTS_PER_HOST_PER_S = 12
+CONNECTS_PER_HOST_BURST = 32
+CONNECTS_PER_S = 16
+CONNECTS_BURST = 48
 # How fast one connection is read: its bytes, and the muxer's messages, two reads each at most. What
 # makes us answer counts as several.
 CONNECTION_KIB_PER_S = 16 * 1024
