@@ -6,7 +6,7 @@ too much, or forbids what is taken, fails here.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from p2pool.api.app import ROUTES
 from p2pool.api.server import ApiSettings, serve_api
-from p2pool.model.ports.view import Event
+from p2pool.model.ports.view import Event, EventId
 from tests.api.fakes import FakePort
 
 TOKEN = "t" * 40
@@ -33,8 +33,7 @@ EXAMPLES = {GenerationMode.POSITIVE: 8, GenerationMode.NEGATIVE: 12}
 class _Ending(FakePort):
     """An agent whose events end, so that a reader of all of them comes back."""
 
-    async def events(self, after: tuple[int, int, int] | None):  # type: ignore[no-untyped-def]
-        """None."""
+    async def _events(self, after: EventId | None) -> AsyncIterator[Event]:
         for event in (Event(1, 2, 3, 4, "task", "x", "it runs"),):
             yield event
 

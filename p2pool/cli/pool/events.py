@@ -41,11 +41,11 @@ def _id(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
 def events(
     follow: bool, after: str | None, exact: bool, client: AgentClient, as_json: bool
 ) -> None:
-    """Write the pool's events, oldest first. With --json one object a line.
+    """Write the pool's events, oldest first.
 
-    An agent keeps the latest. Where some of those that were asked for are lost, it says so, and up
-    to which. An id that the agent has not reached yet is refused (exit code 3): it is from another
-    agent, or from before a recovery of the pool.
+    With --json one object a line. An agent keeps the latest. Where some of those that were asked
+    for are lost, it says so, and up to which. An id that the agent has not reached yet is refused
+    (exit code 3): it is from another agent, or from before a recovery of the pool.
     """
     if exact and after is None and not follow:
         raise click.UsageError("--exact needs --after or --follow: else nothing can be missing.")

@@ -35,7 +35,7 @@ HEAVY = {
         "p2pool.cli.pool.end:end",
         "End a pool on the chain for good, as its creator or manager.",
     ),
-    "events": ("p2pool.cli.pool.events:events", "Write what happened in the pool, or happens."),
+    "events": ("p2pool.cli.pool.events:events", "Write the pool's events, oldest first."),
     "evidence": ("p2pool.cli.pool.evidence:evidence", "Show voters that provably lied."),
     "leave": (
         "p2pool.cli.pool.membership:leave",
