@@ -16,6 +16,7 @@ from p2pool.drivers.config.schema import ChainConfig
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed
 from p2pool.drivers.net.events import FrameReceived, NetConfig
 from p2pool.drivers.net.network import Network
+from p2pool.drivers.net.reachability.dial_back import LINE
 from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.drivers.store.owner import BOOTSTRAP
 from p2pool.drivers.store.store import Store
@@ -165,11 +166,11 @@ async def test_made_up_nodes_keep_a_newcomer_from_no_member(tmp_path: Path) -> N
         assert {first.peer.node_id, second.peer.node_id} <= set(named)
 
 
-async def test_it_dials_the_host_from_which_a_node_came_once_and_says_nothing(
+async def test_it_dials_the_host_from_which_a_node_came_once_and_says_one_line(
     tmp_path: Path,
 ) -> None:
-    """What listens there speaks first if it is an agent. No other address is dialled, nor any
-    after the node has left, nor after a restart."""
+    """What listens there answers with the same line if it is an agent. No other address is dialled,
+    nor any after the node has left, nor after a restart."""
     heard: list[bytes] = []
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -192,13 +193,13 @@ async def test_it_dials_the_host_from_which_a_node_came_once_and_says_nothing(
             await until(lambda: not node.network.connected())
             await trio.sleep(1.5)
             assert not node.introductions.rows[liar.peer.node_id].answered
-            assert heard == [b""]
+            assert heard == [LINE]
         async with bootstrap_in(tmp_path) as node:
             assert node.introductions.rows[row].answered
             await trio.sleep(1.5)
             assert node.network.counters["dials_connected"] == 0
             assert node.network.counters["dials_failed"] == 0
-        assert heard == [b""]
+        assert heard == [LINE]
         nursery.cancel_scope.cancel()
 
 
