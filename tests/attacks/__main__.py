@@ -4,6 +4,7 @@ python -m tests.attacks --attack window --seconds 60
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -43,6 +44,8 @@ def main() -> int:
     given = parser.parse_args()
     if not given.seconds > 0:
         parser.error("--seconds has to be more than 0")
+    # Asked to end as by Ctrl-C, so that the pool ends too.
+    signal.signal(signal.SIGTERM, lambda number, stack: signal.raise_signal(signal.SIGINT))
     with grounds(given.keep) as place:
         runs = trio.run(_runs, place, given.attack or list(NAMES), given.seconds)
     print(table(runs))

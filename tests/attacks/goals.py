@@ -70,7 +70,7 @@ class Run:
     def _newcomers(self) -> list[str]:
         served, knocked = self.during.served, self.during.knocked
         found = []
-        if served < SERVED_SHARE * knocked:
+        if served < int(SERVED_SHARE * knocked):
             found.append(f"of {knocked} newcomers {served} were served")
         if self.during.eclipsed or self.after.eclipsed:
             eclipsed = self.during.eclipsed + self.after.eclipsed
