@@ -291,13 +291,18 @@ class PeerBindings:
         others: Callable[[], Iterable[NodeId]] | None = None,
     ) -> tuple[PeerKnown, ...]:
         """Bindings to give a peer: those of these nodes, and then of these keys, or if there are
-        none those of `others`, or the newest; up to a bound."""
+        none those of `others`, or the newest, members' before guests'; up to a bound."""
         named = [node_id for node_id in dict.fromkeys(nodes) if node_id in self.known]
-        rest: Iterable[NodeId] = others() if others is not None else reversed(self.known)
+        rest = others() if others is not None else self._members_first()
         if wanted:
             rest = (n for key in dict.fromkeys(wanted) for n in self._by_key.get(key, ()))
         given = dict.fromkeys(chain(named, islice(rest, limits.PEER_LIST_MAX)))
         return tuple(self.known[node_id] for node_id in islice(given, limits.PEER_LIST_MAX))
+
+    def _members_first(self) -> Iterator[NodeId]:
+        """All nodes: guests, who may be made up, push no member out of an answer."""
+        yield from (node_id for node_id in reversed(self.known) if node_id not in self.guests)
+        yield from reversed(self.guests)
 
     def forget(self, node_id: NodeId) -> list[Effect]:
         """Forget a node that somebody else decides to spare."""

@@ -271,3 +271,21 @@ def test_members_that_are_asked_for_by_name_come_first() -> None:
     found = book.exchange((), (NodeId(b"~" * 20), OTHER))
     assert found[0].binding.node_id == OTHER
     assert len(found) == limits.PEER_LIST_MAX
+
+
+def test_guests_push_no_member_out_of_an_answer() -> None:
+    """Who asks for nobody in particular is told of the members first, however many guests came
+    after them."""
+    book = peers()
+    members = [NodeId(bytes([n]) * 20) for n in range(1, 4)]
+    for node_id in members:
+        key = PeerKey(node_id[:1] * 32)
+        book.connect(key)
+        book.greet(hello(binding(node_id, key)), key, everybody)
+    for n in range(2 * limits.PEER_LIST_MAX):
+        node_id, key = NodeId(n.to_bytes(20, "big")), PeerKey(n.to_bytes(32, "big"))
+        book.connect(key)
+        book.greet(hello(binding(node_id, key)), key, nobody)
+    told = [known.binding.node_id for known in book.exchange(())]
+    assert told[:3] == members[::-1]
+    assert len(told) == limits.PEER_LIST_MAX
