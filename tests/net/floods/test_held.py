@@ -144,9 +144,9 @@ async def test_a_stranger_has_few_streams() -> None:
 
 async def test_what_comes_on_a_stream_that_is_gone_is_bounded() -> None:
     """A peer may not know yet that a stream was reset; but it cannot have more than its window on
-    the way."""
+    the way. Two streams are gone, whose windows a stranger's pace reads in four seconds."""
     async with running(2, guests) as two, stranger(two, 9) as one:
-        with trio.fail_after(SOON_S):
+        with trio.fail_after(4 * SOON_S):
             await one.greet(b"a guest")
             await two.wait(lambda: bool(two.network.connected()))
             number = await one.open(b"", PROTOCOLS[Channel.RAFT])
