@@ -87,6 +87,7 @@ class PeerLink:
         self._readers: dict[Channel, trio.CancelScope] = {}
         self._queues: dict[Channel, SendQueue] = {}
         self._owed = Account(host.room, limits.GUEST_HELD_MAX_BYTES, self._cut)
+        self._owes = trio.Event()
         self._written = 0
 
     def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
@@ -221,6 +222,7 @@ class PeerLink:
             # All guests together are owed too much, and this one most: it is cut off.
             self._counters[f"send_dropped_full_{channel.value}"] += 1
             return False
+        self._owes.set()
         return True
 
     def _is_full(self, queue: SendQueue, size: int) -> bool:
@@ -234,8 +236,12 @@ class PeerLink:
         )
 
     async def _watch_taken(self) -> None:
-        """Disconnect a guest that takes nothing of what it asked for."""
+        """Disconnect a guest that takes nothing of what it asked for, for as long as it is owed it:
+        the time begins anew with each thing that it takes."""
         while True:
+            if not self._owed.held:
+                self._owes = trio.Event()
+                await self._owes.wait()
             written = self._written
             await wait_awake(limits.GUEST_TAKES_MS)
             if self._owed.shared and self._owed.held and self._written == written:

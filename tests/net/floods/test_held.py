@@ -9,6 +9,7 @@ from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_DATA, TYPE_PING
 
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, encode_frame
+from p2pool.drivers.net.transport.muxer import PoolStream
 from p2pool.model import limits
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
@@ -24,6 +25,11 @@ SOON_S = 3
 def guests(hello: bytes) -> Standing | None:
     """Members are those that the harness makes."""
     return Standing.MEMBER if hello.startswith(b"hello ") else Standing.GUEST
+
+
+def guests_all(hello: bytes) -> Standing | None:
+    """Nobody is a member."""
+    return Standing.GUEST
 
 
 def unread(node: Node) -> int:
@@ -257,6 +263,34 @@ async def test_a_guest_that_asks_and_never_reads_is_cut_off(
             sent = sum(two.network.send(key, Channel.QUERY, answer) for _ in range(100))
             assert 0 < sent * len(answer) <= 512 * KIB
             await two.wait(lambda: two.network.connected() == ())
+
+
+async def test_a_guest_that_asks_now_and_then_over_a_slow_link_is_not_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has a while for each answer, whenever it asks: a tick that finds one on its way proves
+    nothing."""
+    monkeypatch.setattr(limits, "GUEST_TAKES_MS", 1_000)
+    write = PoolStream.write
+
+    async def slowly(stream: PoolStream, data: bytes) -> None:
+        await trio.sleep(0.25)
+        await write(stream, data)
+
+    async with running(2, guests_all) as two, running(3) as three:
+        with trio.fail_after(4 * SOON_S):
+            introduce(three, two)
+            await two.wait(lambda: two.network.standing(three.key) is Standing.GUEST)
+            await three.wait(lambda: three.network.standing(two.key) is Standing.MEMBER)
+            assert two.network.send(three.key, Channel.QUERY, b"one")
+            await three.wait(lambda: three.frames(Channel.QUERY, two) == [b"one"])
+            monkeypatch.setattr(PoolStream, "write", slowly)
+            for number in range(3):
+                await trio.sleep(1.13)
+                assert two.network.send(three.key, Channel.QUERY, b"answer %d" % number)
+                await trio.sleep(0.75)
+            assert len(three.frames(Channel.QUERY, two)) == 1 + 3
+            assert two.network.counters["guests_not_taking"] == 0
 
 
 @pytest.mark.parametrize("number", [9, 1], ids=["guest", "member"])
