@@ -161,7 +161,7 @@ class Door:
         deadline_ms = now_ms() + limits.KNOCK_WAIT_MS
         self._waiting += 1
         try:
-            while not self._admits(slot.groups):
+            while self._slots.holds(slot) and not self._admits(slot.groups):
                 if now_ms() >= deadline_ms or self._waiting > limits.KNOCKS_WAITING_MAX:
                     self._counters["connections_refused_rate"] += 1
                     raise SwarmException("the host connects too often")
