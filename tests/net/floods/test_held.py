@@ -1,11 +1,13 @@
 """What strangers and guests make us hold: bytes that nobody has read, or that they do not take."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_DATA, TYPE_PING
+from multiaddr import Multiaddr
 
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, encode_frame
@@ -13,7 +15,7 @@ from p2pool.drivers.net.transport.muxer import PoolStream
 from p2pool.model import limits
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.harness.hosts import Node, introduce, running, wait_members
+from tests.net.harness.hosts import Node, introduce, listening_at, running, wait_members
 from tests.net.harness.stranger import HUGE, frame, line, secured, stranger, tcp_to
 
 KIB = 1024
@@ -263,6 +265,44 @@ async def test_a_guest_that_asks_and_never_reads_is_cut_off(
             sent = sum(two.network.send(key, Channel.QUERY, answer) for _ in range(100))
             assert 0 < sent * len(answer) <= 512 * KIB
             await two.wait(lambda: two.network.connected() == ())
+
+
+async def test_a_guest_that_was_cut_off_and_is_back_at_once_is_owed_as_little_as_before() -> None:
+    """It has another connection before the end of the last is told: that one has bounds too, and
+    is answered."""
+    async with running(2, guests_all) as two, running(3) as three:
+        with trio.fail_after(2 * SOON_S):
+            introduce(three, two)
+            await two.wait(lambda: two.network.standing(three.key) is Standing.GUEST)
+            link = two.network._links[three.key]
+            two.network.send(three.key, Channel.QUERY, b"before")
+            await three.wait(lambda: three.frames(Channel.QUERY, two) == [b"before"])
+            swarm = three.network._host.get_network()
+            (old,) = swarm.get_connections()
+            await swarm.dial_addr(Multiaddr(listening_at(two)[0]), old.muxed_conn.peer_id)
+            ours = two.network._host.get_network()
+            await two.wait(lambda: len(ours.get_connections(link.peer_id)) == 2)
+            (first, _) = ours.get_connections(link.peer_id)
+            connections = [first]
+            link._host = SimpleNamespace(
+                room=link._host.room,
+                new_stream=link._host.new_stream,
+                get_network=lambda: SimpleNamespace(get_connections=lambda _: connections),
+            )
+            link._owed.overdraw()
+            await two.wait(lambda: len(ours.get_connections(link.peer_id)) == 1)
+            assert two.network._links[three.key] is link
+            two.network.greet(three.key)
+            await trio.sleep(0.1)
+            answer = bytes(200 * KIB)
+            sent = sum(two.network.send(three.key, Channel.QUERY, answer) for _ in range(20))
+            assert 0 < sent * len(answer) <= 512 * KIB
+            assert link._queues[Channel.QUERY].waiting_bytes <= 512 * KIB
+            while three.frames(Channel.QUERY, two)[-1] != answer:
+                two.network.send(three.key, Channel.QUERY, answer)
+                await trio.sleep(0.2)
+            await two.wait(lambda: not link._owed.held)
+            assert two.network._links[three.key] is link
 
 
 async def test_a_guest_that_asks_now_and_then_over_a_slow_link_is_not_cut_off(
