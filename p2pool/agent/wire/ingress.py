@@ -216,12 +216,16 @@ class Ingress:
 
     def _check_guest(self, message: Message, peer_key: PeerKey, now: Now) -> None:
         """Before anything that a guest's message carries is verified: `NotAllowed` for what only
-        members may send, `TooMany` for more than guests may have verified."""
+        members may send, `TooMany` for more than guests may have verified. An answer is charged to
+        its sender alone: how many there are follows from our questions, and one that nobody asked
+        for is not looked into."""
         if self._is_member(peer_key):
             return
-        if DECLARATIONS[type(message)].senders in OF_MEMBERS:
+        declared = DECLARATIONS[type(message)]
+        if declared.senders in OF_MEMBERS:
             raise NotAllowed("A guest sent what only members may send.")
-        self._charge_guest(peer_key, checks_in(message), now)
+        if not declared.answers:
+            self._charge_guest(peer_key, checks_in(message), now)
 
     def _looked_into(self, verified: Verified, peer_key: PeerKey, now: Now) -> Turns:
         """What a frame carries, if it is worth that."""

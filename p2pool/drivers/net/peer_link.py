@@ -87,6 +87,7 @@ class PeerLink:
         self._readers: dict[Channel, trio.CancelScope] = {}
         self._queues: dict[Channel, SendQueue] = {}
         self._owed = Account(host.room, limits.GUEST_HELD_MAX_BYTES, self._cut)
+        self._owes = trio.Event()
         self._written = 0
 
     def spawn(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
@@ -140,6 +141,9 @@ class PeerLink:
     def trust_connections(self) -> None:
         """Let the muxer know whose connections these are: members have bounds of their own."""
         member = self.standing is Standing.MEMBER
+        if self._owed.closed and not self.closed:
+            # It was cut off, and has another connection before the last one's end was told.
+            self._owed = Account(self._host.room, limits.GUEST_HELD_MAX_BYTES, self._cut)
         if member:
             self._owed.leave(OWED_MAX_BYTES)
         elif not self._owed.shared:
@@ -212,7 +216,8 @@ class PeerLink:
                 self.spawn(self._watch_taken)
             queue = self._queues[channel] = SendQueue()
             self.spawn(self._write_channel, channel, queue)
-        if self._is_full(queue, len(encoded)) or not queue.put(encoded):
+        full = self._owed.closed or self._is_full(queue, len(encoded))
+        if full or not queue.put(encoded):
             self._counters[f"send_dropped_full_{channel.value}"] += 1
             return False
         try:
@@ -221,6 +226,7 @@ class PeerLink:
             # All guests together are owed too much, and this one most: it is cut off.
             self._counters[f"send_dropped_full_{channel.value}"] += 1
             return False
+        self._owes.set()
         return True
 
     def _is_full(self, queue: SendQueue, size: int) -> bool:
@@ -234,8 +240,12 @@ class PeerLink:
         )
 
     async def _watch_taken(self) -> None:
-        """Disconnect a guest that takes nothing of what it asked for."""
+        """Disconnect a guest that takes nothing of what it asked for, for as long as it is owed it:
+        the time begins anew with each thing that it takes."""
         while True:
+            if not self._owed.held:
+                self._owes = trio.Event()
+                await self._owes.wait()
             written = self._written
             await wait_awake(limits.GUEST_TAKES_MS)
             if self._owed.shared and self._owed.held and self._written == written:
@@ -243,7 +253,10 @@ class PeerLink:
                 self._cut()
 
     def _cut(self) -> None:
-        """End all connections to this peer, at once."""
+        """End all connections to this peer, at once; nothing waits for the next one."""
+        for channel, queue in self._queues.items():
+            self._owed.give(queue.waiting_bytes)
+            self._counters[f"send_dropped_full_{channel.value}"] += queue.clear()
         for connection in self._host.get_network().get_connections(self.peer_id):
             if isinstance(connection.muxed_conn, PoolYamux):
                 connection.muxed_conn.cut()
@@ -273,7 +286,7 @@ class PeerLink:
 
     async def _write_batch(self, stream: Any, channel: Channel, queue: SendQueue) -> None:
         """Write the next frames; count them as sent or lost."""
-        count, joined = queue.take()
+        owed, (count, joined) = self._owed, queue.take()
         outcome = "lost"
         try:
             with trio.fail_after(STREAM_WRITE_TIMEOUT_MS / 1000):
@@ -281,7 +294,7 @@ class PeerLink:
             outcome = "frames"
             self._written += 1
         finally:
-            self._owed.give(len(joined))
+            owed.give(len(joined))
             self._counters[f"send_{outcome}_{channel.value}"] += count
 
     # --- receiving -------------------------------------------------------------------------------

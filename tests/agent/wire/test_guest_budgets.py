@@ -195,19 +195,41 @@ def test_one_address_leaves_others_their_share(
     assert heard == 39
 
 
-def test_bindings_of_a_guest_are_charged_before_they_are_checked(
+def test_forged_bindings_that_were_asked_for_cost_a_check_each(
     gate: Ingress, checks: list[str]
 ) -> None:
-    """All of them, though the first forgery ends the reading."""
+    """The first forgery ends the reading, and its sender's budget the checks."""
     guest = Peer(9)
     met(gate, guest)
     forged = attrs.evolve(Peer(1).binding(), node_signature=bytes(65))
     told = BindingsAnswered(1, (PeerKnown(forged, ()),) * limits.PEER_LIST_MAX)
-    frames = 0
-    while frames < 50 and says(gate, guest, attrs.evolve(told, request=frames)):
-        frames += 1
-    shared = limits.GUEST_CHECKS_SURE_BURST + limits.GUEST_CHECKS_ADDRESS_BURST
-    assert frames <= shared // (2 * limits.PEER_LIST_MAX)
+    checks.clear()
+    assert says(gate, guest, told)
+    assert len(checks) <= 3
+
+
+def test_what_nobody_asked_for_costs_other_guests_nothing() -> None:
+    """Answers without a question from two networks, as many as guests may say: who was asked, a
+    bootstrap node, is heard by an agent that knows nobody, with all the bindings that it has."""
+    member, asked = Peer(1), Peer(60)
+    known = {member.node_id: member.peer_key}
+    gate = Ingress(
+        POOL,
+        known.get,
+        lambda verified, *_: verified.header.peer_key == asked.peer_key,
+        known.__contains__,
+    )
+    told = BindingsAnswered(1, (PeerKnown(member.binding(), ()),) * limits.PEER_LIST_MAX)
+    for number, host in enumerate(("203.0.113.1", "198.51.100.1", "192.0.2.1"), 20):
+        guest = Peer(number)
+        gate.guests.connected(guest.peer_key, (f"/ip4/{host}/tcp/4001",))
+        met(gate, guest)
+        for request in range(10):
+            assert not says(gate, guest, attrs.evolve(told, request=request))
+    gate.guests.connected(asked.peer_key, ("/ip4/8.8.8.8/tcp/4001",))
+    met(gate, asked)
+    assert says(gate, asked, told)
+    assert gate.counters["too-many"] == 0
 
 
 def test_many_checks_for_one_message_leave_turns_to_others(gate: Ingress) -> None:

@@ -2,17 +2,20 @@
 
 import logging
 import resource
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
 import trio.testing
+from libp2p.network.exceptions import SwarmException
 
 from p2pool.drivers.net.host import host
 from p2pool.drivers.net.host.address_groups import groups_of
-from p2pool.drivers.net.host.door import InboundStream
+from p2pool.drivers.net.host.door import Door, InboundStream
 from p2pool.drivers.net.host.open_files import raise_open_files
 from p2pool.drivers.net.host.slots import Slot, Stage
 from p2pool.drivers.net.transport.pace import Pace
@@ -262,3 +265,32 @@ async def test_a_member_is_read_as_fast_as_it_sends(
     for _ in range(200):
         assert len(await stream.read(65_536)) == 65_536
     assert trio.current_time() == began_s
+
+
+async def test_who_gave_way_waits_for_no_handshake(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The turns, and the places to wait for one, are for those who are still there."""
+    monkeypatch.setattr(limits, "SLOTS_HALF_OPEN_MAX", 1)
+    monkeypatch.setattr(limits, "CONNECTS_BURST", 1)
+    monkeypatch.setattr(limits, "CONNECTS_PER_S", 0.5)
+    door = Door(Counter(), 0)
+
+    def enter() -> InboundStream:
+        socket = SimpleNamespace(close=lambda: None)
+        stream = door.enter(SimpleNamespace(stream=SimpleNamespace(socket=socket)))
+        assert stream is not None
+        return stream
+
+    await door.pay(enter().slot)
+    gone = enter()
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def displace() -> None:
+            await trio.sleep(limits.SLOT_KEPT_MIN_MS / 1000)
+            enter()
+
+        with pytest.raises(SwarmException, match="gave way"):
+            await door.pay(gone.slot)
+    assert trio.current_time() < (limits.SLOT_KEPT_MIN_MS + 2 * limits.KNOCK_RETRY_MS) / 1000

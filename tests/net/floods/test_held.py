@@ -1,18 +1,21 @@
 """What strangers and guests make us hold: bytes that nobody has read, or that they do not take."""
 
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
 from libp2p.stream_muxer.yamux.yamux import FLAG_SYN, TYPE_DATA, TYPE_PING
+from multiaddr import Multiaddr
 
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS, encode_frame
+from p2pool.drivers.net.transport.muxer import PoolStream
 from p2pool.model import limits
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.harness.hosts import Node, introduce, running, wait_members
+from tests.net.harness.hosts import Node, introduce, listening_at, running, wait_members
 from tests.net.harness.stranger import HUGE, frame, line, secured, stranger, tcp_to
 
 KIB = 1024
@@ -24,6 +27,11 @@ SOON_S = 3
 def guests(hello: bytes) -> Standing | None:
     """Members are those that the harness makes."""
     return Standing.MEMBER if hello.startswith(b"hello ") else Standing.GUEST
+
+
+def guests_all(hello: bytes) -> Standing | None:
+    """Nobody is a member."""
+    return Standing.GUEST
 
 
 def unread(node: Node) -> int:
@@ -144,9 +152,9 @@ async def test_a_stranger_has_few_streams() -> None:
 
 async def test_what_comes_on_a_stream_that_is_gone_is_bounded() -> None:
     """A peer may not know yet that a stream was reset; but it cannot have more than its window on
-    the way."""
+    the way. Two streams are gone, whose windows a stranger's pace reads in four seconds."""
     async with running(2, guests) as two, stranger(two, 9) as one:
-        with trio.fail_after(SOON_S):
+        with trio.fail_after(4 * SOON_S):
             await one.greet(b"a guest")
             await two.wait(lambda: bool(two.network.connected()))
             number = await one.open(b"", PROTOCOLS[Channel.RAFT])
@@ -257,6 +265,72 @@ async def test_a_guest_that_asks_and_never_reads_is_cut_off(
             sent = sum(two.network.send(key, Channel.QUERY, answer) for _ in range(100))
             assert 0 < sent * len(answer) <= 512 * KIB
             await two.wait(lambda: two.network.connected() == ())
+
+
+async def test_a_guest_that_was_cut_off_and_is_back_at_once_is_owed_as_little_as_before() -> None:
+    """It has another connection before the end of the last is told: that one has bounds too, and
+    is answered."""
+    async with running(2, guests_all) as two, running(3) as three:
+        with trio.fail_after(2 * SOON_S):
+            introduce(three, two)
+            await two.wait(lambda: two.network.standing(three.key) is Standing.GUEST)
+            link = two.network._links[three.key]
+            two.network.send(three.key, Channel.QUERY, b"before")
+            await three.wait(lambda: three.frames(Channel.QUERY, two) == [b"before"])
+            swarm = three.network._host.get_network()
+            (old,) = swarm.get_connections()
+            await swarm.dial_addr(Multiaddr(listening_at(two)[0]), old.muxed_conn.peer_id)
+            ours = two.network._host.get_network()
+            await two.wait(lambda: len(ours.get_connections(link.peer_id)) == 2)
+            (first, _) = ours.get_connections(link.peer_id)
+            connections = [first]
+            link._host = SimpleNamespace(
+                room=link._host.room,
+                new_stream=link._host.new_stream,
+                get_network=lambda: SimpleNamespace(get_connections=lambda _: connections),
+            )
+            link._owed.overdraw()
+            await two.wait(lambda: len(ours.get_connections(link.peer_id)) == 1)
+            assert two.network._links[three.key] is link
+            two.network.greet(three.key)
+            await trio.sleep(0.1)
+            answer = bytes(200 * KIB)
+            sent = sum(two.network.send(three.key, Channel.QUERY, answer) for _ in range(20))
+            assert 0 < sent * len(answer) <= 512 * KIB
+            assert link._queues[Channel.QUERY].waiting_bytes <= 512 * KIB
+            while three.frames(Channel.QUERY, two)[-1] != answer:
+                two.network.send(three.key, Channel.QUERY, answer)
+                await trio.sleep(0.2)
+            await two.wait(lambda: not link._owed.held)
+            assert two.network._links[three.key] is link
+
+
+async def test_a_guest_that_asks_now_and_then_over_a_slow_link_is_not_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has a while for each answer, whenever it asks: a tick that finds one on its way proves
+    nothing."""
+    monkeypatch.setattr(limits, "GUEST_TAKES_MS", 1_000)
+    write = PoolStream.write
+
+    async def slowly(stream: PoolStream, data: bytes) -> None:
+        await trio.sleep(0.25)
+        await write(stream, data)
+
+    async with running(2, guests_all) as two, running(3) as three:
+        with trio.fail_after(4 * SOON_S):
+            introduce(three, two)
+            await two.wait(lambda: two.network.standing(three.key) is Standing.GUEST)
+            await three.wait(lambda: three.network.standing(two.key) is Standing.MEMBER)
+            assert two.network.send(three.key, Channel.QUERY, b"one")
+            await three.wait(lambda: three.frames(Channel.QUERY, two) == [b"one"])
+            monkeypatch.setattr(PoolStream, "write", slowly)
+            for number in range(3):
+                await trio.sleep(1.13)
+                assert two.network.send(three.key, Channel.QUERY, b"answer %d" % number)
+                await trio.sleep(0.75)
+            assert len(three.frames(Channel.QUERY, two)) == 1 + 3
+            assert two.network.counters["guests_not_taking"] == 0
 
 
 @pytest.mark.parametrize("number", [9, 1], ids=["guest", "member"])

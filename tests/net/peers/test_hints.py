@@ -1,7 +1,10 @@
 """What others say of a peer's addresses is a hint: bounded, tried once, and paid for if wrong."""
 
 import random
+from collections import Counter
+from types import SimpleNamespace
 
+from p2pool.drivers.net.peers.dialer import Dialler
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.model import limits
 from p2pool.model.ids import PeerKey
@@ -86,6 +89,42 @@ def test_who_gives_bad_hints_is_soon_heard_no_more() -> None:
     assert turn == limits.HINTS_WRONG_BURST
     assert peers.hint(MEMBER, some(201, 1), OTHER, 0)
     assert peers.hint(MEMBER, some(202, 1), LIAR, 5_000)
+
+
+def dialler_of(peers: PeerBook, counters: Counter[str]) -> Dialler:
+    """One that may dial nothing."""
+    network = SimpleNamespace(get_connections=lambda *_: [])
+    host = SimpleNamespace(get_network=lambda: network)
+    return Dialler(host, peers, counters, lambda: 0, lambda peer_key, target: False)
+
+
+async def test_an_honest_source_does_not_pay_for_addresses_that_are_not_dialled_from_here() -> None:
+    """Most members may be behind routers, with addresses of their own networks: whoever names them
+    says the truth, and costs no dial."""
+    peers, counters = book(), Counter[str]()
+    dialler = dialler_of(peers, counters)
+    for number in range(10, 10 + 2 * limits.HINTS_WRONG_BURST):
+        at_home = f"/ip4/192.168.1.{number}/tcp/4001"
+        assert peers.hint(key(number), (at_home,), OTHER, dialler.now_ms())
+        for peer in peers.due(dialler.now_ms(), 10, 10):
+            await dialler._dial(peer)
+    assert counters["dials_refused_range"] == 2 * limits.HINTS_WRONG_BURST
+    assert len(peers) == 0
+    assert not peers.hint(key(10), ("/ip4/192.168.1.10/tcp/4001",), OTHER, dialler.now_ms())
+    assert peers.hint(MEMBER, some(1, 1), OTHER, dialler.now_ms())
+
+
+async def test_a_name_is_paid_for_where_it_leads_to_such_an_address() -> None:
+    """It was looked up: whoever makes up names would have that done for nothing."""
+    peers = book()
+    dialler = dialler_of(peers, Counter())
+    for number in range(10, 10 + 2 * limits.HINTS_WRONG_BURST):
+        name = ("/dns4/localhost/tcp/4001",)
+        if not peers.hint(key(number), name, LIAR, dialler.now_ms()):
+            break
+        for peer in peers.due(dialler.now_ms(), 10, 10):
+            await dialler._dial(peer)
+    assert number < 10 + limits.HINTS_WRONG_BURST + 10
 
 
 def test_a_full_book_drops_nobody_for_a_hint() -> None:

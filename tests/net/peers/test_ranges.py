@@ -26,10 +26,23 @@ def at(*here: str, hosts: tuple[str, ...] = ()) -> Neighbourhood:
         "::ffff:10.0.0.1",
         "64:ff9b::a00:1",
         "2002:a00:1::1",
+        "0.0.0.0",
+        "::",
+        "::ffff:0.0.0.0",
+        "::7f00:1",
+        "192.0.0.8",
+        "198.18.0.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "64:ff9b:1::a00:1",
+        "fec0::1",
+        "ff02::1",
     ],
 )
 def test_a_local_address_is_dialled_by_nobody_elsewhere(host: str) -> None:
-    """However it is written, and where else the asker is."""
+    """However it is written, and where else the asker is; 0.0.0.0 is this machine to Linux, and a
+    name may stand for it."""
     assert range_of(host) is not None
     kind = "ip6" if ":" in host else "ip4"
     assert not at(PUBLIC).may_dial(KEY, f"/{kind}/{host}/tcp/1")

@@ -26,6 +26,7 @@ from p2pool.drivers.net.host.address_groups import NOWHERE, AddressGroups, group
 from p2pool.drivers.net.host.slots import Slot, Slots, Stage
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.drivers.net.transport.pace import Pace
+from p2pool.drivers.net.transport.raw_stream import remote_address
 from p2pool.model import limits
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.states import Standing
@@ -44,6 +45,7 @@ class InboundStream(ReadWriteCloser):  # type: ignore[misc]
     def __init__(self, stream: Any, slot: Slot, shared: Pace) -> None:
         """In the place of `stream`."""
         self._stream = stream
+        self._remote = remote_address(stream)
         self._first = b""
         self.slot = slot
         self._own = Pace(limits.GUEST_KIB_PER_S, limits.GUEST_KIB_BURST)
@@ -102,8 +104,7 @@ class InboundStream(ReadWriteCloser):  # type: ignore[misc]
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """The other side's address."""
-        address: tuple[str, int] | None = self._stream.get_remote_address()
-        return address
+        return self._remote
 
 
 class Door:
@@ -132,7 +133,7 @@ class Door:
 
     def enter(self, stream: Any) -> InboundStream | None:
         """Give a new connection a slot, whoever has to leave for it; None if nobody can."""
-        remote = stream.get_remote_address()
+        remote = remote_address(stream)
         groups = groups_of(remote[0]) if remote is not None else NOWHERE
         slot, displaced = self._slots.come(groups, now_ms())
         self._show_out(displaced)
@@ -160,7 +161,7 @@ class Door:
         deadline_ms = now_ms() + limits.KNOCK_WAIT_MS
         self._waiting += 1
         try:
-            while not self._admits(slot.groups):
+            while self._slots.holds(slot) and not self._admits(slot.groups):
                 if now_ms() >= deadline_ms or self._waiting > limits.KNOCKS_WAITING_MAX:
                     self._counters["connections_refused_rate"] += 1
                     raise SwarmException("the host connects too often")

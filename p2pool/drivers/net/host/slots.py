@@ -93,6 +93,10 @@ class Slots:
         """How many connections have come so far, and no further."""
         return len(self._taken[stage])
 
+    def holds(self, slot: Slot) -> bool:
+        """Whether a connection still has its place."""
+        return slot in self._taken[slot.stage]
+
     def come(self, groups: AddressGroups, now_ms: int) -> tuple[Slot | None, list[Slot]]:
         """A newcomer's place, and who gives way to it; None where there is no place for it."""
         newcomer = Slot(groups, now_ms)
@@ -104,7 +108,7 @@ class Slots:
     def reach(self, slot: Slot, stage: Stage) -> list[Slot] | None:
         """A connection has come further, or a member is a guest again; returns who gives way to it,
         None if it has itself to go, or has gone."""
-        if slot not in self._taken[slot.stage]:
+        if not self.holds(slot):
             return None
         if stage is slot.stage:
             return []
@@ -114,7 +118,7 @@ class Slots:
 
     def leave(self, slot: Slot) -> None:
         """A connection has ended; one that gave way has already left."""
-        if slot in self._taken[slot.stage]:
+        if self.holds(slot):
             del self._taken[slot.stage][slot]
             for counts, group in self._counts(slot):
                 counts[group] -= 1

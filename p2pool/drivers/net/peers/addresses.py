@@ -156,6 +156,12 @@ def _interface_addresses(kind: str) -> list[str]:
     return [str(ip) for ip in usable or [ip for ip in found if ip.is_loopback]]
 
 
+def is_numbered(address: str) -> bool:
+    """Whether an address is dialled without looking anything up."""
+    split = host_and_port(address)
+    return split is not None and split[0] in ("ip4", "ip6")
+
+
 async def resolve(address: str) -> tuple[Multiaddr, ...]:
     """An address as addresses that TCP can dial, with names looked up. OSError: no such name."""
     split = host_and_port(address)

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from p2pool.drivers.net.events import KnownPeer
-from p2pool.drivers.net.peers.addresses import peer_id_of, resolve
+from p2pool.drivers.net.peers.addresses import is_numbered, peer_id_of, resolve
 from p2pool.drivers.net.peers.peer_book import PeerBook
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.model.ids import PeerKey
@@ -71,10 +71,12 @@ class Dialler:
         """Try each address until one connects."""
         try:
             for address in peer.addresses:
-                if await self._dial_address(peer, address):
+                reached = await self._dial_address(peer, address)
+                if reached:
                     self._book.answered_at(peer.peer_key, address)
                     break
-                self._book.failed_at(peer.peer_key, address, self.now_ms())
+                tried = reached is not None
+                self._book.failed_at(peer.peer_key, address, self.now_ms(), tried=tried)
             if self._host.get_network().get_connections(peer_id_of(peer.peer_key)):
                 self._counters["dials_connected"] += 1
                 self._book.connected(peer.peer_key)
@@ -86,8 +88,9 @@ class Dialler:
             self._in_flight -= 1
             self.wake()
 
-    async def _dial_address(self, peer: KnownPeer, address: str) -> bool:
-        """Whether a connection to exactly this peer came about."""
+    async def _dial_address(self, peer: KnownPeer, address: str) -> bool | None:
+        """Whether a connection to exactly this peer came about; None: nothing was dialled, nor
+        looked up, since the address means another machine here."""
         peer_id = peer_id_of(peer.peer_key)
         swarm = self._host.get_network()
         with trio.move_on_after(DIAL_TIMEOUT_MS / 1000):
@@ -102,4 +105,5 @@ class Dialler:
                     return True
             except STREAM_ERRORS:
                 return False
+            return None if is_numbered(address) else False
         return False

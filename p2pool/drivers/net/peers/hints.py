@@ -64,12 +64,14 @@ class Hints:
         """Where others say that a peer listens."""
         return tuple(self._given.get(peer_key, ()))
 
-    def failed(self, peer_key: PeerKey, address: str, now_ms: int) -> None:
-        """Nobody of that key answered there: once is enough, for a while, whoever says it again."""
+    def failed(self, peer_key: PeerKey, address: str, now_ms: int, *, tried: bool = True) -> None:
+        """Nobody of that key answered there: once is enough, for a while, whoever says it again.
+        Where nothing was tried, since it is not to be dialled from here, it may well be right."""
         source = self._given.get(peer_key, {}).get(address)
         if source is not None:
             self._tried.renew((peer_key, address), now_ms)
-            self._wrong.charge(source, now_ms, 1)
+            if tried:
+                self._wrong.charge(source, now_ms, 1)
             self.forget(peer_key, address)
 
     def forget(self, peer_key: PeerKey, address: str | None = None) -> None:

@@ -102,9 +102,12 @@ class PeerBook:
             self._entries[peer_key] = _Entry(peer_key, ())
         return True
 
-    def failed_at(self, peer_key: PeerKey, address: str, now_ms: int) -> None:
-        """Nobody of that key answered there: a hint is dropped, and its source pays for it."""
-        self._hints.failed(peer_key, address, now_ms)
+    def failed_at(
+        self, peer_key: PeerKey, address: str, now_ms: int, *, tried: bool = True
+    ) -> None:
+        """Nobody of that key answered there: a hint is dropped, and its source pays for it if
+        anything was tried."""
+        self._hints.failed(peer_key, address, now_ms, tried=tried)
 
     def answered_at(self, peer_key: PeerKey, address: str) -> None:
         """The peer answered there, so a hint was right, and costs its source nothing."""

@@ -26,19 +26,30 @@ LOCAL = tuple(
     map(
         ipaddress.ip_network,
         (
+            "0.0.0.0/8",
             "127.0.0.0/8",
             "169.254.0.0/16",
             "10.0.0.0/8",
             "172.16.0.0/12",
             "192.168.0.0/16",
             "100.64.0.0/10",
+            "192.0.0.0/24",
+            "198.18.0.0/15",
+            "224.0.0.0/4",
+            "240.0.0.0/4",
             "::1/128",
+            "::/96",
+            "64:ff9b:1::/48",
             "fe80::/10",
+            "fec0::/10",
             "fc00::/7",
+            "ff00::/8",
         ),
     )
 )
-"""Loopback, link-local, private, and shared between a provider's customers."""
+"""This machine, loopback, link-local, private, shared between a provider's customers, kept for the
+use of networks, and of no single machine. Source: IANA's registries of special-purpose addresses.
+"""
 
 IPV4_GROUP_BYTES, IPV6_GROUP_BYTES = 2, 4
 NAT64 = ipaddress.ip_network("64:ff9b::/96")

@@ -10,6 +10,7 @@ connection is read at a guest's pace, and no more than GUEST_READ_BYTES of it ar
 was handed on of a message that is not whole yet counts in the connection's account.
 """
 
+import ipaddress
 from typing import Any
 
 import trio
@@ -30,6 +31,7 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
     def __init__(self, stream: ReadWriteCloser) -> None:
         """Takes the place of `stream` for its only reader."""
         self._stream = stream
+        self._remote = remote_address(stream)
         self._buffer = bytearray()
         self._pace = Pace(limits.GUEST_CONNECTION_KIB_PER_S, limits.GUEST_CONNECTION_KIB_BURST)
         self._read_bytes = GUEST_READ_BYTES
@@ -89,13 +91,31 @@ class BufferedStream(ReadWriteCloser):  # type: ignore[misc]
 
     def abort(self) -> None:
         """Close the socket at once, whatever it is wrapped in: who reads or writes sees the end."""
-        inner: Any = self._stream
-        while inner is not None and not isinstance(inner, trio.SocketStream):
-            inner = getattr(inner, "stream", None) or getattr(inner, "_stream", None)
-        if inner is not None:
-            inner.socket.close()
+        socket = socket_of(self._stream)
+        if socket is not None:
+            socket.close()
 
     def get_remote_address(self) -> tuple[str, int] | None:
         """The other side's address."""
-        address: tuple[str, int] | None = self._stream.get_remote_address()
-        return address
+        return self._remote
+
+
+def socket_of(stream: Any) -> Any | None:
+    """The socket below a stream, whatever it is wrapped in; None: it has none."""
+    while stream is not None and not isinstance(stream, trio.SocketStream):
+        stream = getattr(stream, "stream", None) or getattr(stream, "_stream", None)
+    return None if stream is None else stream.socket
+
+
+def remote_address(stream: Any) -> tuple[str, int] | None:
+    """The address at the other end of a stream's socket; None: it has none (any more).
+
+    The library knows none of IPv6, where a socket's name has four parts. One of IPv4 is told as
+    such, on a socket for both too, and without the name that an interface has on this machine."""
+    socket = socket_of(stream)
+    try:
+        host, port = socket.getpeername()[:2] if socket is not None else ("", 0)
+        ip = ipaddress.ip_address(host.partition("%")[0])
+    except (OSError, ValueError):
+        return None
+    return str(getattr(ip, "ipv4_mapped", None) or ip), port
