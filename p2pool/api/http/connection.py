@@ -16,6 +16,7 @@ import fcntl
 import socket
 import termios
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -33,6 +34,7 @@ from p2pool.model import limits
 
 _BODILESS = {204, 304}
 _CODES = {408: "unavailable", 500: "internal", 503: "overloaded"}
+_ENDING = Fault(503, "The agent ends.", "Ask again when it runs, or ask another agent.")
 
 Message = MutableMapping[str, Any]
 
@@ -72,7 +74,7 @@ class Connection:
         again = True
         while again and (request := await self._request()) is not None:
             await self._answer(*request)
-            again = self._again()
+            again = await self._again()
         if (self._refused or not again) and not self._gone:
             await self._linger()
 
@@ -107,7 +109,7 @@ class Connection:
     def _too_late(self) -> Fault:
         """Why a head that has begun is waited for no longer."""
         if self._server.places.ending:
-            return Fault(503, "The agent ends.", "Ask again when it runs, or ask another agent.")
+            return _ENDING
         self._server.places.note(SLOW_HEAD)
         return Fault(408, "The head did not arrive in time.", "Send it without pauses.")
 
@@ -159,9 +161,13 @@ class Connection:
             else:
                 await self._run_app(scope)
         if self._h11.our_state is h11.SEND_RESPONSE:
-            await self._refuse(
-                self._fault or Fault(500, "The agent failed to answer.", "Its log says more.")
-            )
+            await self._refuse(self._fault or self._unanswered())
+
+    def _unanswered(self) -> Fault:
+        """Why an application said nothing. At the end streams stop, begun or not."""
+        if self._server.places.ending:
+            return _ENDING
+        return Fault(500, "The agent failed to answer.", "Its log says more.")
 
     async def _run_app(self, scope: Any) -> None:
         try:
@@ -256,7 +262,10 @@ class Connection:
 
     def _response(self, status: int, headers: Any) -> h11.Response:
         told = [*headers, (b"date", email.utils.formatdate(usegmt=True).encode())]
-        if self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending:
+        # A body that is too long, or that waits for a word from us, is not read to its end.
+        unread = status == 413 or self._h11.they_are_waiting_for_100_continue
+        last = self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending
+        if unread or last:
             told.append((b"connection", b"close"))
         self._bodiless = self._method == b"HEAD" or status in _BODILESS
         return h11.Response(status_code=status, headers=told)
@@ -269,29 +278,39 @@ class Connection:
         return any(unread)
 
     async def _write(self, data: bytes | None) -> None:
-        """Send; who takes nothing for too long is gone."""
+        """Send; who takes nothing for too long is gone. A long piece goes out in parts, so that who
+        takes it slowly is not."""
+        most = limits.API_SEND_MAX_BYTES
+        parts = memoryview(data or b"")
         try:
-            with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
-                await self._stream.send_all(data or b"")
+            for at in range(0, len(parts), most):
+                with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
+                    await self._stream.send_all(parts[at : at + most])
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             await self._give_up(None)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _again(self) -> bool:
+    async def _again(self) -> bool:
         """Make ready for another request; false where there can be none."""
-        if self._gone or self._refused:
+        if self._gone or self._refused or self._h11.our_state is not h11.DONE:
             return False
-        try:
-            while self._h11.their_state is h11.SEND_BODY:
-                if self._h11.next_event() is h11.NEED_DATA:
-                    return False  # A body that nobody reads is still coming.
-        except h11.RemoteProtocolError:
-            return False
-        if (self._h11.our_state, self._h11.their_state) != (h11.DONE, h11.DONE):
+        await self._skip_body()
+        if self._h11.their_state is not h11.DONE:
             return False
         self._h11.start_next_cycle()
         return True
+
+    async def _skip_body(self) -> None:
+        """Drop a body that nobody read: it may come after its answer, and was not refused as too
+        long, so its client goes on with this connection."""
+        with trio.move_on_after(limits.API_LINGER_MS / 1000), suppress(h11.RemoteProtocolError):
+            while self._h11.their_state is h11.SEND_BODY:
+                if self._h11.next_event() is not h11.NEED_DATA:
+                    continue
+                self._place.rest()
+                if self._came > limits.API_CHUNKS_MAX_BYTES or not await self._read():
+                    return
 
     async def _refuse(self, fault: Fault) -> None:
         """Say what was wrong, and that nothing more is answered here."""
