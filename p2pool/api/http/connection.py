@@ -65,7 +65,7 @@ class Connection:
         self._start: h11.Response | None = None
         self._method, self._bodiless = b"", False
         self._fault: Fault | None = None
-        self._body_over = self._gone = self._refused = False
+        self._body_over = self._gone = self._refused = self._unread = False
         self._came = 0  # Bytes of the body as it is sent, and of what comes after it.
         self._is_ahead, self._ahead = False, 0
 
@@ -263,9 +263,9 @@ class Connection:
     def _response(self, status: int, headers: Any) -> h11.Response:
         told = [*headers, (b"date", email.utils.formatdate(usegmt=True).encode())]
         # A body that is too long, or that waits for a word from us, is not read to its end.
-        unread = status == 413 or self._h11.they_are_waiting_for_100_continue
+        self._unread = status == 413 or self._h11.they_are_waiting_for_100_continue
         last = self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending
-        if unread or last:
+        if self._unread or last:
             told.append((b"connection", b"close"))
         self._bodiless = self._method == b"HEAD" or status in _BODILESS
         return h11.Response(status_code=status, headers=told)
@@ -293,18 +293,22 @@ class Connection:
 
     async def _again(self) -> bool:
         """Make ready for another request; false where there can be none."""
-        if self._gone or self._refused or self._h11.our_state is not h11.DONE:
+        if self._gone or self._refused:
             return False
-        await self._skip_body()
-        if self._h11.their_state is not h11.DONE:
+        if not self._unread:
+            await self._skip_body()
+        if (self._h11.our_state, self._h11.their_state) != (h11.DONE, h11.DONE):
             return False
         self._h11.start_next_cycle()
         return True
 
     async def _skip_body(self) -> None:
-        """Drop a body that nobody read: it may come after its answer, and was not refused as too
-        long, so its client goes on with this connection."""
-        with trio.move_on_after(limits.API_LINGER_MS / 1000), suppress(h11.RemoteProtocolError):
+        """Drop a body that nobody read, in the time that it has: it may come after its answer, and
+        its client may read nothing before it is sent."""
+        within = trio.move_on_after(limits.API_BODY_TIMEOUT_MS / 1000)
+        with within as self._place.waiting, suppress(h11.RemoteProtocolError):
+            if self._server.places.ending:
+                within.cancel()
             while self._h11.their_state is h11.SEND_BODY:
                 if self._h11.next_event() is not h11.NEED_DATA:
                     continue

@@ -60,6 +60,28 @@ async def test_a_refusal_before_the_body_leaves_the_connection(
     assert found == [status] * 3
 
 
+@pytest.mark.parametrize("more", ["", "Connection: close\r\n"], ids=["kept", "spent"])
+async def test_a_refusal_reaches_who_sends_slowly(
+    served: Served, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """The body takes longer than strangers are lingered for, and less than a body may take: nobody
+    finds its connection broken before it has read why."""
+    monkeypatch.setattr(limits, "API_LINGER_MS", 50)
+
+    def ask() -> bytes:
+        with closing(connect(served.address)) as opened:
+            head = f"POST /v1/requests HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: 50000"
+            opened.sendall(f"{head}\r\n\r\n".encode())
+            for _ in range(10):
+                time.sleep(0.03)
+                opened.sendall(b"x" * 5_000)
+            opened.shutdown(socket.SHUT_WR)
+            return until_closed(opened)
+
+    with trio.fail_after(20):
+        assert (await trio.to_thread.run_sync(ask)).startswith(b"HTTP/1.1 401")
+
+
 @pytest.mark.parametrize(
     "sent",
     [
