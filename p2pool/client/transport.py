@@ -243,7 +243,10 @@ class Transport:
             opened.close()
             if not self._alone:
                 if error.errno in _NOBODY and not self._serves():
-                    raise self._no_agent(error) from error
+                    raise NoAgent(
+                        f"No agent answers at {path} ({error.strerror}).",
+                        hint=start_hint(self._directory),
+                    ) from error
                 return None
             if isinstance(error, PermissionError):
                 raise Misconfigured(
