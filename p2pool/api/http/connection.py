@@ -67,7 +67,7 @@ class Connection:
         self._fault: Fault | None = None
         self._body_over = self._gone = self._refused = self._unread = False
         self._came = 0  # Bytes of the body as it is sent, and of what comes after it.
-        self._is_ahead, self._ahead = False, 0
+        self._is_chunked, self._is_ahead, self._ahead = False, False, 0
 
     async def run(self) -> None:
         """Answer until one side has enough."""
@@ -152,6 +152,7 @@ class Connection:
         """Have a request answered; a failure, too, is an answer."""
         self._place.work()
         self._start, self._fault, self._body_over, self._came = None, None, False, 0
+        self._is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
         self._ahead = self._ahead + 1 if self._is_ahead else 0
         scope = self._scope(request, target)
         with trio.CancelScope() as self._answering:
@@ -262,8 +263,12 @@ class Connection:
 
     def _response(self, status: int, headers: Any) -> h11.Response:
         told = [*headers, (b"date", email.utils.formatdate(usegmt=True).encode())]
-        # A body that is too long, or that waits for a word from us, is not read to its end.
-        self._unread = status == 413 or self._h11.they_are_waiting_for_100_continue
+        # A body that is too long, or waits for a word from us, is not read to its end; nor are a
+        # stranger's chunks, of which many small ones cost much.
+        coming = self._h11.their_state is h11.SEND_BODY
+        costly = coming and self._is_chunked and not self._place.known
+        waits = self._h11.they_are_waiting_for_100_continue
+        self._unread = status == 413 or waits or costly
         last = self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending
         if self._unread or last:
             told.append((b"connection", b"close"))

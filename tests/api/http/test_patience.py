@@ -83,27 +83,28 @@ async def test_a_refusal_reaches_who_sends_slowly(
 
 
 @pytest.mark.parametrize(
-    "sent",
+    ("status", "sent"),
     [
-        f"Content-Length: {limits.API_BODY_MAX_BYTES + 1}\r\n\r\n",
-        "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+        (413, f"Content-Length: {limits.API_BODY_MAX_BYTES + 1}\r\nAuthorization: Bearer {TOKEN}"),
+        (405, f"Content-Length: 2\r\nExpect: 100-continue\r\nAuthorization: Bearer {TOKEN}"),
+        (401, "Transfer-Encoding: chunked"),
     ],
-    ids=["too-long", "waits-for-a-word"],
+    ids=["too-long", "waits-for-a-word", "chunks-of-a-stranger"],
 )
 async def test_where_the_body_is_not_waited_for_the_answer_says_so(
-    served: Served, sent: str
+    served: Served, status: int, sent: str
 ) -> None:
     """A client that keeps its connections learns that this one ends."""
 
     def ask() -> bytes:
         with closing(connect(served.address)) as opened:
-            head = f"POST /v1/pool HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}"
-            opened.sendall(f"{head.replace(TOKEN, served.token)}\r\n{sent}".encode())
+            head = f"POST /v1/pool HTTP/1.1\r\nHost: localhost\r\n{sent}\r\n\r\n"
+            opened.sendall(head.replace(TOKEN, served.token).encode())
             return until_closed(opened)
 
     with trio.fail_after(20):
         told = await trio.to_thread.run_sync(ask)
-    assert told.startswith((b"HTTP/1.1 413", b"HTTP/1.1 405"))
+    assert told.startswith(f"HTTP/1.1 {status}".encode())
     assert b"\r\nconnection: close\r\n" in told.lower()
 
 
