@@ -6,7 +6,8 @@ reached may come from a faster agent, or from this one before its restart: the r
 for it, and is refused after that.
 
 Invariants: each reader gets each event once, in order; nothing is told before the write that it
-relies on.
+relies on. Where the log itself becomes void, ids begin below those that were told: who reads is
+sent away, and told why.
 Source: docs/design/api.md, "Events".
 """
 
@@ -34,11 +35,12 @@ class EventHub:
         log; `stepped` waits for its next step. What is kept from before the start was durable
         then."""
         self._window, self._reached, self._stepped = window, reached, stepped
-        self._told = window.last
+        self._told, self._voided = window.last, window.voided
         self._listeners: list[trio.MemorySendChannel[Event]] = []
 
     def emit(self, event: Event) -> None:
         """Publish an event; a listener that does not keep up is dropped."""
+        self._follow_window()
         self._told = max(self._told, event.id)
         for listener in tuple(self._listeners):
             try:
@@ -47,11 +49,21 @@ class EventHub:
                 self._listeners.remove(listener)
                 listener.close()
 
+    def _follow_window(self) -> None:
+        """Where it began anew, below what was told, nobody's place is one any more."""
+        if self._voided == self._window.voided:
+            return
+        self._voided, self._told = self._window.voided, self._window.floor
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
+
     async def listen(self, after: EventId | None) -> EventStream:
         """Events after an id (None: from now on). `Stale` for an id that this node does not reach
         within a moment; what comes raises `Overloaded` for a reader that is too slow."""
+        self._follow_window()
         if after is None:
-            return EventStream(self._told, self._events(self._told))
+            return EventStream(self._told, self._events(self._told, self._voided))
         with trio.move_on_after(limits.EVENTS_AHEAD_WAIT_MS / 1000):
             while after[:2] > self._reached():
                 await self._stepped()
@@ -63,9 +75,12 @@ class EventHub:
                 hint="Ask the agent that told it, or wait until this one has caught up. After a"
                 " recovery of the pool begin anew, without an id.",
             )
-        return EventStream(after, self._events(after))
+        self._follow_window()
+        return EventStream(after, self._events(after, self._voided))
 
-    async def _events(self, last: EventId) -> AsyncIterator[Event]:
+    async def _events(self, last: EventId, voided: int) -> AsyncIterator[Event]:
+        if voided != self._voided:
+            raise _void()
         send, receive = trio.open_memory_channel[Event](limits.SUBSCRIBER_QUEUE_MAX)
         missed = self._missed(last)
         self._listeners.append(send)
@@ -82,6 +97,8 @@ class EventHub:
                 self._listeners.remove(send)
             send.close()
             receive.close()
+        if voided != self._voided:
+            raise _void()
         raise Overloaded("This reader is too slow.", hint="Resume after the last event's id.")
 
     def _missed(self, after: EventId) -> list[Event]:
@@ -92,3 +109,10 @@ class EventHub:
             return found
         why = "this agent keeps the latest only, and none from before it caught up with the pool"
         return [gap(window.floor, window.oldest, why), *found]
+
+
+def _void() -> Stale:
+    return Stale(
+        "The log that these events came from is void: its root record was withdrawn or replaced.",
+        hint="Read how the pool is now, then begin anew, without an id.",
+    )

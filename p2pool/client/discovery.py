@@ -2,11 +2,11 @@
 
 An agent writes its address (`api.url`) and its token (`api.token`, readable by its owner only) to
 its data directory, and listens at a unix socket there (`api.sock`), so on the agent's own machine a
-command needs no options. It goes by that socket first, since nobody else can fill it; agents before
-version 0.3 have none. For an agent given as a URL the token comes from the file that
-`P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the default directory if its agent listens
-at that URL; for one given as `unix:///path`, also from beside the socket. It is never an argument,
-which everybody could read.
+command needs no options. It goes by that socket first, since nobody else can fill it; by the URL
+where there is none, as with agents before version 0.3, or where an agent runs that serves none. For
+an agent given as a URL the token comes from the file that `P2POOL_TOKEN_FILE` names, from
+`P2POOL_TOKEN`, or from the default directory if its agent listens at that URL; for one given as
+`unix:///path`, also from beside the socket. It is never an argument, which everybody could read.
 """
 
 import fcntl
@@ -158,6 +158,12 @@ def agent_in(directory: Path) -> FoundAgent:
         *(url, token, _read(directory / API_CERTIFICATE_FILE), directory),
         socket=path if path.is_socket() else None,
     )
+
+
+def serves(directory: Path, url: str) -> bool:
+    """Whether an agent holds a directory and says there that it listens at this URL. What one left
+    that ended without warning says nothing of who listens there by now."""
+    return _holder(directory) is not None and _read(directory / API_URL_FILE).rstrip("/") == url
 
 
 def _holder(directory: Path) -> str | None:

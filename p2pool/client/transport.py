@@ -5,10 +5,12 @@ back (a page, a redirect, bytes of another protocol, an answer without end) beco
 says so. Where the agent's unix socket is known it is tried first, which nobody else can fill.
 
 Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
-is checked; no redirect is followed, because the token would go along. What only streams and TLS
-need is imported where they begin: a command that reads lasts no longer than that takes.
+is checked, and not to a port whose agent left a dead socket and holds its directory no more; no
+redirect is followed, because the token would go along. What only streams and TLS need is imported
+where they begin: a command that reads lasts no longer than that takes.
 """
 
+import errno
 import json
 import os
 import socket
@@ -20,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
-from p2pool.client.discovery import UNIX, FoundAgent, start_hint
+from p2pool.client.discovery import UNIX, FoundAgent, serves, start_hint
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 256 * 1024
 _FRAMES = "application/vnd.p2pool.frames"
+_NOBODY = {errno.ECONNREFUSED, errno.ENOENT}
 _OTHER = "Try again, or ask another agent: --agent URL|DIR."
 
 
@@ -239,6 +242,11 @@ class Transport:
         except OSError as error:
             opened.close()
             if not self._alone:
+                if error.errno in _NOBODY and not self._serves():
+                    raise NoAgent(
+                        f"No agent answers at {path} ({error.strerror}).",
+                        hint=start_hint(self._directory),
+                    ) from error
                 return None
             if isinstance(error, PermissionError):
                 raise Misconfigured(
@@ -246,6 +254,11 @@ class Transport:
                     hint="Run this as the user who runs the agent.",
                 ) from error
             raise self._no_agent(error) from error
+
+    def _serves(self) -> bool:
+        """Whether the agent whose socket is dead listens at the URL. The token goes to no program
+        that took the port of an agent that ended."""
+        return self._directory is None or serves(self._directory, self.url)
 
     def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
         """The same in TLS, with the certificate of the agent."""

@@ -722,6 +722,8 @@ API_TOLD_EVERY_MS = 60_000
 # `sun_path` without the byte that ends it.
 UNIX_PATH_MAX_BYTES = 107
 API_SEND_TIMEOUT_MS = 20_000
+# Of a long answer, so much is to be taken in that time.
+API_SEND_MAX_BYTES = 64 * 1024
 API_STREAM_PING_MS = 15_000
 API_SHUTDOWN_GRACE_MS = 2_000
 CLIENT_TIMEOUT_MS = 30_000

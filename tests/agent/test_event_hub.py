@@ -185,3 +185,25 @@ async def test_an_event_is_told_once(tmp_path: Path) -> None:
             await agent.happen(1)
         await events.aclose()
     assert [one.id for one in found] == [(1, 3, 0)]
+
+
+async def test_who_reads_a_log_that_is_void_is_told(tmp_path: Path) -> None:
+    """Where its root record was withdrawn or replaced, the ids begin below those that were told:
+    who listens, or was about to, hears that, and who comes then reads what comes."""
+    async with running(tmp_path) as agent:
+        await agent.happen(3)
+        listens = cast(Any, (await agent.api.events(None)).events)
+        await agent.happen(1)
+        assert (await anext(listens)).id == (1, 6, 0)
+        about_to = cast(Any, (await agent.api.events(None)).events)
+        agent.pool_log.window.begin(1)
+        later = await agent.api.events(None)
+        first = Event(1, 1, 0, 7, "committee", "committee", "has 1 voter")
+        agent.pool_log.events += agent.pool_log.window.take(1, 1, (first,))
+        await agent.settle()
+        with trio.fail_after(5):
+            for one in (listens, about_to):
+                with pytest.raises(Stale, match="is void"):
+                    await anext(one)
+            assert await anext(cast(Any, later.events)) == first
+            await cast(Any, later.events).aclose()

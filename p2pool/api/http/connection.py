@@ -16,6 +16,7 @@ import fcntl
 import socket
 import termios
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -33,6 +34,7 @@ from p2pool.model import limits
 
 _BODILESS = {204, 304}
 _CODES = {408: "unavailable", 500: "internal", 503: "overloaded"}
+_ENDING = Fault(503, "The agent ends.", "Ask again when it runs, or ask another agent.")
 
 Message = MutableMapping[str, Any]
 
@@ -63,16 +65,16 @@ class Connection:
         self._start: h11.Response | None = None
         self._method, self._bodiless = b"", False
         self._fault: Fault | None = None
-        self._body_over = self._gone = self._refused = False
+        self._body_over = self._gone = self._refused = self._unread = False
         self._came = 0  # Bytes of the body as it is sent, and of what comes after it.
-        self._is_ahead, self._ahead = False, 0
+        self._is_chunked, self._is_ahead, self._ahead = False, False, 0
 
     async def run(self) -> None:
         """Answer until one side has enough."""
         again = True
         while again and (request := await self._request()) is not None:
             await self._answer(*request)
-            again = self._again()
+            again = await self._again()
         if (self._refused or not again) and not self._gone:
             await self._linger()
 
@@ -107,7 +109,7 @@ class Connection:
     def _too_late(self) -> Fault:
         """Why a head that has begun is waited for no longer."""
         if self._server.places.ending:
-            return Fault(503, "The agent ends.", "Ask again when it runs, or ask another agent.")
+            return _ENDING
         self._server.places.note(SLOW_HEAD)
         return Fault(408, "The head did not arrive in time.", "Send it without pauses.")
 
@@ -150,6 +152,7 @@ class Connection:
         """Have a request answered; a failure, too, is an answer."""
         self._place.work()
         self._start, self._fault, self._body_over, self._came = None, None, False, 0
+        self._is_chunked = any(name == b"transfer-encoding" for name, _ in request.headers)
         self._ahead = self._ahead + 1 if self._is_ahead else 0
         scope = self._scope(request, target)
         with trio.CancelScope() as self._answering:
@@ -159,9 +162,13 @@ class Connection:
             else:
                 await self._run_app(scope)
         if self._h11.our_state is h11.SEND_RESPONSE:
-            await self._refuse(
-                self._fault or Fault(500, "The agent failed to answer.", "Its log says more.")
-            )
+            await self._refuse(self._fault or self._unanswered())
+
+    def _unanswered(self) -> Fault:
+        """Why an application said nothing. At the end streams stop, begun or not."""
+        if self._server.places.ending:
+            return _ENDING
+        return Fault(500, "The agent failed to answer.", "Its log says more.")
 
     async def _run_app(self, scope: Any) -> None:
         try:
@@ -256,7 +263,14 @@ class Connection:
 
     def _response(self, status: int, headers: Any) -> h11.Response:
         told = [*headers, (b"date", email.utils.formatdate(usegmt=True).encode())]
-        if self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending:
+        # A body that is too long, or waits for a word from us, is not read to its end; nor are a
+        # stranger's chunks, of which many small ones cost much.
+        coming = self._h11.their_state is h11.SEND_BODY
+        costly = coming and self._is_chunked and not self._place.known
+        waits = self._h11.they_are_waiting_for_100_continue
+        self._unread = status == 413 or waits or costly
+        last = self._refused or self._ahead >= limits.API_AHEAD_MAX or self._server.places.ending
+        if self._unread or last:
             told.append((b"connection", b"close"))
         self._bodiless = self._method == b"HEAD" or status in _BODILESS
         return h11.Response(status_code=status, headers=told)
@@ -269,29 +283,43 @@ class Connection:
         return any(unread)
 
     async def _write(self, data: bytes | None) -> None:
-        """Send; who takes nothing for too long is gone."""
+        """Send; who takes nothing for too long is gone. A long piece goes out in parts, so that who
+        takes it slowly is not."""
+        most = limits.API_SEND_MAX_BYTES
+        parts = memoryview(data or b"")
         try:
-            with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
-                await self._stream.send_all(data or b"")
+            for at in range(0, len(parts), most):
+                with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000):
+                    await self._stream.send_all(parts[at : at + most])
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             await self._give_up(None)
 
     # --- the end --------------------------------------------------------------------------------
 
-    def _again(self) -> bool:
+    async def _again(self) -> bool:
         """Make ready for another request; false where there can be none."""
         if self._gone or self._refused:
             return False
-        try:
-            while self._h11.their_state is h11.SEND_BODY:
-                if self._h11.next_event() is h11.NEED_DATA:
-                    return False  # A body that nobody reads is still coming.
-        except h11.RemoteProtocolError:
-            return False
+        if not self._unread:
+            await self._skip_body()
         if (self._h11.our_state, self._h11.their_state) != (h11.DONE, h11.DONE):
             return False
         self._h11.start_next_cycle()
         return True
+
+    async def _skip_body(self) -> None:
+        """Drop a body that nobody read, in the time that it has: it may come after its answer, and
+        its client may read nothing before it is sent."""
+        within = trio.move_on_after(limits.API_BODY_TIMEOUT_MS / 1000)
+        with within as self._place.waiting, suppress(h11.RemoteProtocolError):
+            if self._server.places.ending:
+                within.cancel()
+            while self._h11.their_state is h11.SEND_BODY:
+                if self._h11.next_event() is not h11.NEED_DATA:
+                    continue
+                self._place.rest()
+                if self._came > limits.API_CHUNKS_MAX_BYTES or not await self._read():
+                    return
 
     async def _refuse(self, fault: Fault) -> None:
         """Say what was wrong, and that nothing more is answered here."""

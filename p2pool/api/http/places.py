@@ -69,7 +69,8 @@ class Places:
             (known, busy): {} for known in (False, True) for busy in (False, True)
         }
         self._untold: Counter[str] = Counter()
-        self._told_s = self._cut_s = float("-inf")
+        self._last_s: dict[str, float] = {}
+        self._told_s = float("-inf")
 
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
@@ -125,24 +126,31 @@ class Places:
         now = trio.current_time()
         self.counters[event] += 1
         self._untold[event] += 1
-        if event in (EVICTED, REFUSED, NO_FILES):
-            self._cut_s = now
+        self._last_s[event] = now
         if now - self._told_s >= limits.API_TOLD_EVERY_MS / 1000:
             self._told_s = now
             _log.warning("api_connections_cut", open=len(self), **self._untold)
             self._untold.clear()
 
     def warnings(self) -> tuple[str, ...]:
-        """What the agent's status says of the last minute."""
-        if trio.current_time() - self._cut_s >= limits.API_TOLD_EVERY_MS / 1000:
-            return ()
-        cut = sum(self.counters[event] for event in (EVICTED, REFUSED))
-        if self.counters[NO_FILES]:
-            return (
+        """What the agent's status says of the last minute, by what was short then."""
+        since_s, told = trio.current_time() - limits.API_TOLD_EVERY_MS / 1000, []
+        recent = {event for event, at_s in self._last_s.items() if at_s > since_s}
+        cut = self.counters[EVICTED]
+        if NO_FILES in recent:
+            told.append(
                 f"The API ran out of file descriptors, and closed {cut} connections since it"
-                " began: raise the limit of open files (ulimit -n).",
+                " began: raise the limit of open files (ulimit -n)."
             )
-        return (
-            "Somebody fills the API's places with connections that show no token; it closed"
-            f" {cut} since it began.",
-        )
+        elif EVICTED in recent:
+            told.append(
+                "Somebody fills the API's places with connections that show no token; it closed"
+                f" {cut} since it began."
+            )
+        if REFUSED in recent:
+            told.append(
+                f"All {limits.API_CONNECTIONS_MAX} places of the API were being answered; it"
+                f" turned {self.counters[REFUSED]} connections away since it began: end streams"
+                " that nobody reads."
+            )
+        return tuple(told)

@@ -5,7 +5,8 @@ costs us. One such request is answered at a time, and then nobody's for as long 
 whoever asks and reads waits for one of them at most, and half of the time is left for others.
 
 Invariants: who waits for longest is next. A turn lasts for a bounded time: an answer that takes
-longer goes on, and the next begins. Who gives up passes its turn on.
+longer goes on, and the next begins. Who gives up is passed over, and who comes after it waits for
+those before it.
 """
 
 from types import TracebackType
@@ -22,28 +23,34 @@ class Turn:
         """`before`: whose turn comes first."""
         self._before = before
         self._began, self._done = trio.Event(), trio.Event()
-        self._began_s = self._took_s = 0.0
+        self._gave_up = False
+        self._began_s = self._free_s = 0.0
 
     async def __aenter__(self) -> None:
         """Wait for it."""
-        before, self._before = self._before, None
         try:
-            if before is not None:
+            while (before := self._before) is not None:
                 await before.wait()
+                self._before = before._before
         except BaseException:
-            self._done.set()
+            self._gave_up = True
+            # Where all give up, what they waited for is one turn, not a chain that grows.
+            while self._before is not None and self._before._gave_up:
+                self._before = self._before._before
             raise
         finally:
             self._began_s = trio.current_time()
             self._began.set()
 
     async def wait(self) -> None:
-        """Until the next may have its turn."""
+        """Until the next may have its turn; of one that gave up, nothing is to be waited for but
+        those before it."""
         await self._began.wait()
-        longest_s = limits.API_TURN_MS / 1000
-        with trio.move_on_at(self._began_s + longest_s):
+        if self._gave_up:
+            return
+        with trio.move_on_at(self._began_s + limits.API_TURN_MS / 1000):
             await self._done.wait()
-            await trio.sleep(self._took_s)
+            await trio.sleep_until(self._free_s)
 
     async def __aexit__(
         self,
@@ -52,7 +59,8 @@ class Turn:
         where: TracebackType | None,
     ) -> None:
         """Pass it on."""
-        self._took_s = trio.current_time() - self._began_s
+        now_s = trio.current_time()
+        self._free_s = now_s + (now_s - self._began_s)
         self._done.set()
 
 

@@ -75,7 +75,8 @@ def evidence(
     columns = ("VOTER", Column("TERM", rank=1), Column("KIND", rank=2))
     write_table((*columns, Column("WHAT IT DID", prose=True)), rows, empty)
     if found:
-        write_line("\n" + "\n".join(_advice([one["voter"]["node_id"] for one in found])))
+        for line in ("", *_advice([one["voter"]["node_id"] for one in found])):
+            write_line(line)
 
 
 def _write(out: Path, found: Sequence[Answer]) -> None:

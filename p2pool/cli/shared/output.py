@@ -27,8 +27,8 @@ def write_json_line(kind: str, value: Mapping[str, Any]) -> None:
 
 
 def write_line(text: str, *, err: bool = False) -> None:
-    """A sentence for people, with whatever others named in it."""
-    click.echo(visible(text, keep="\n"), err=err)
+    """A sentence for people, with whatever others named in it: always one line."""
+    click.echo(visible(text), err=err)
 
 
 def warn(text: str) -> None:

@@ -30,10 +30,12 @@ _NUMBER_BYTES = (8, 8, 4)
 @attrs.define
 class EventWindow:
     """`floor`: after this event none is missing; `end`: the epoch and index up to which they were
-    taken. `_unwritten`: what is not on the disk yet; `_pruned`: what is there still."""
+    taken; `voided`: how often it began below its end. `_unwritten`: what is not on the disk yet;
+    `_pruned`: what is there still."""
 
     floor: EventId = (0, 0, 0)
     end: tuple[int, int] = (0, 0)
+    voided: int = 0
     _events: dict[EventId, tuple[Event, int]] = attrs.field(factory=dict)
     _bytes: int = 0
     _unwritten: dict[EventId, bytes] = attrs.field(factory=dict)
@@ -85,6 +87,7 @@ class EventWindow:
         if epoch < self.end[0] or (epoch == self.end[0] and self.end[1] > index):
             self._clear()
             self.floor = (epoch, index, 0)
+            self.voided += 1
         self.end = (epoch, index)
 
     def skip(self, epoch: int, index: int) -> Event | None:

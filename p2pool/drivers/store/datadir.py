@@ -7,11 +7,12 @@ ends, so no stale lock survives a crash. The process id in the file is only ther
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from p2pool.model import limits
-from p2pool.model.data_dir import LOCK_FILE
+from p2pool.model.data_dir import API_URL_FILE, LOCK_FILE
 from p2pool.model.errors import DataDirInUse, Misconfigured
 
 DIRECTORY_MODE = 0o700
@@ -88,6 +89,9 @@ class DataDirLock:
         except OSError:
             pass  # A full disk does not prevent the lock; the id is for people only.
         self._file = file
+        # One that ended without warning left it, and another program may listen there by now.
+        with suppress(OSError):
+            (self.path / API_URL_FILE).unlink(missing_ok=True)
         return self
 
     def __exit__(

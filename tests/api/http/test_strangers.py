@@ -231,3 +231,27 @@ async def test_cut_connections_are_logged_once_a_minute(
     assert f"{EVICTED}=2" in out
     assert not any(map(is_secret_name, (EVICTED, EVICTED_IDLE, NO_FILES, REFUSED)))
     assert len(places.warnings()) == 1
+
+
+async def test_a_warning_names_what_took_the_places(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers, file descriptors, or requests of those who may ask; each for a minute, so what
+    was short once is not blamed for what comes later."""
+    monkeypatch.setattr(limits, "API_CONNECTIONS_MAX", 1)
+    places = Places()
+    places.note(NO_FILES)
+    assert [("ulimit" in one) for one in places.warnings()] == [True]
+    await trio.sleep(limits.API_TOLD_EVERY_MS / 1000 + 1)
+    assert places.warnings() == ()
+    busy = places.take(known=True)
+    assert busy is not None
+    busy.work()
+    assert places.take() is None
+    (told,) = places.warnings()
+    assert "being answered" in told
+    assert "no token" not in told
+    await trio.sleep(limits.API_TOLD_EVERY_MS / 1000 + 1)
+    places.note(EVICTED)
+    (told,) = places.warnings()
+    assert "show no token" in told

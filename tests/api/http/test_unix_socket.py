@@ -14,6 +14,7 @@ from p2pool.api.server import ApiSettings
 from p2pool.cli.agent.group import status
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory, agent_in, find_agent
+from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.model.errors import Misconfigured, NotAllowed, Unavailable
 from p2pool.model.ports.view import Event
 from tests.api.conftest import Served, serving
@@ -57,7 +58,7 @@ def test_a_socket_without_a_whole_path_is_refused(text: str) -> None:
 
 
 async def test_an_agent_without_a_socket_is_reached_by_tcp(served: Served) -> None:
-    """An older agent has none, and one that ended without warning leaves one behind."""
+    """An older agent has none, and one that ended without warning before it leaves one behind."""
     path = served.directory / "api.sock"
     path.unlink()
     assert agent_in(served.directory).socket is None
@@ -65,9 +66,29 @@ async def test_an_agent_without_a_socket_is_reached_by_tcp(served: Served) -> No
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     client = AgentClient.of(agent_in(served.directory))
-    assert len(await thread(client.nodes)) == 2
+    with DataDirLock(served.directory):
+        (served.directory / "api.url").write_text(served.url + "\n")
+        assert len(await thread(client.nodes)) == 2
     with pytest.raises(Unavailable, match="No agent answers at unix://"):
         await thread(AgentClient.of(find_agent(f"unix://{path}", {})).nodes)
+
+
+def test_who_takes_the_port_of_an_agent_that_ended_gets_no_token(tmp_path: Path) -> None:
+    """It ended without warning, so its URL and its socket are there still; nobody holds its
+    directory, and at the socket nobody answers. The next agent removes the URL before all else."""
+    (tmp_path / "api.token").write_text("t" * 64)
+    with socket.create_server(("127.0.0.1", 0)) as thief, socket.socket(socket.AF_UNIX) as left:
+        thief.settimeout(0.2)
+        left.bind(str(tmp_path / "api.sock"))
+        (tmp_path / "api.url").write_text(f"http://127.0.0.1:{thief.getsockname()[1]}\n")
+        client = AgentClient.of(agent_in(tmp_path), timeout_s=1)
+        with pytest.raises(Unavailable, match="No agent answers") as told:
+            client.nodes()
+        with pytest.raises(TimeoutError):
+            thief.accept()
+    assert f"--data-dir {tmp_path}" in told.value.hint
+    with DataDirLock(tmp_path), pytest.raises(Unavailable, match="it starts"):
+        agent_in(tmp_path)
 
 
 async def test_the_token_is_asked_for_there_too(served: Served) -> None:

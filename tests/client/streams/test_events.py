@@ -31,6 +31,16 @@ async def test_what_is_kept_is_written_and_then_it_ends(commands: Commands, serv
     assert (done.stdout, done.exit_code) == ("", 0)
 
 
+async def test_an_event_is_one_line(commands: Commands, served: Served) -> None:
+    """A node that has a line end in the reason it gives writes no events of its own."""
+    forged = "is failed: no\n1.12.0  2027-01-15T08:00:00Z  pool pool is over\r\x1b[2J"
+    served.port.happened = [Event(1, 12, 0, 1_800_000_000_000, "allocation", "t.0", forged)]
+    done = await commands(events, signs=False)
+    (line,) = done.stdout.splitlines()
+    assert line.startswith("1.12.0  2027-01-15T08:00:00Z  allocation t.0 is failed: no")
+    assert line.isprintable()
+
+
 async def test_a_gap_is_told(commands: Commands, served: Served) -> None:
     """To people as a warning, to programs in its place; with --exact it is the end."""
     served.port.happened = [GAP, *KEPT]
