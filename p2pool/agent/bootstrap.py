@@ -47,6 +47,7 @@ from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown, Ping, Pong
 from p2pool.model.messages.registry import Message
+from p2pool.model.ports.store import Delete, PersistOp
 
 log = get_logger(__name__)
 
@@ -177,8 +178,8 @@ class Bootstrap:
             return
         group, host = group_of(hosts[0]), hosts[0].encode()
         await self._carry(self.introductions.met(node_id, group, host))
-        gone = self.introductions.surplus(node_id)
-        if gone is not None:
+        # More than one only after a start with what an earlier version kept.
+        while (gone := self.introductions.surplus(node_id)) is not None:
             await self._forget(gone)
         row, port = self.introductions.rows.get(node_id), port_at(hosts[0], hello.addresses)
         if row is None or row.answered or port is None or self.asking >= limits.LISTENING_ASKED_MAX:
@@ -214,6 +215,14 @@ class Bootstrap:
         forgotten = self.introductions.forget(node_id)
         await self._carry([*forgotten, *self.peers.forget(node_id)])
 
+    def _unnamed(self, effect: fx.Persist) -> list[PersistOp]:
+        """What goes with the bindings that go: nobody names a node whose binding is gone, whoever
+        decided that."""
+        gone = [op for op in effect.operations if isinstance(op, Delete)]
+        names = [NodeId(op.key) for op in gone if op.table == BINDINGS_TABLE]
+        forgotten = [one for name in names for one in self.introductions.forget(name)]
+        return [op for one in forgotten if isinstance(one, fx.Persist) for op in one.operations]
+
     async def _introduce(self, peer_key: PeerKey, asked: int) -> None:
         """Name members to an agent whose clock was wrong when this run or its last one began: we
         heed the run that began later, and the members tell it so. It is let in by its hello, and
@@ -232,7 +241,7 @@ class Bootstrap:
         for effect in effects:
             match effect:
                 case fx.Persist():
-                    await self.store.write(effect.operations)
+                    await self.store.write((*effect.operations, *self._unnamed(effect)))
                 case fx.AdmitPeer():
                     self.network.set_standing(effect.peer_key, effect.standing)
                 case fx.Log():

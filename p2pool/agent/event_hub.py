@@ -63,7 +63,8 @@ class EventHub:
         within a moment; what comes raises `Overloaded` for a reader that is too slow."""
         self._follow_window()
         if after is None:
-            return EventStream(self._told, self._events(self._told, self._voided))
+            begins = max(self._told, self._window.floor)
+            return EventStream(begins, self._events(begins, self._voided))
         with trio.move_on_after(limits.EVENTS_AHEAD_WAIT_MS / 1000):
             while after[:2] > self._reached():
                 await self._stepped()

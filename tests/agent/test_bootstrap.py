@@ -12,6 +12,7 @@ from p2pool.agent.bootstrap import Bootstrap, port_at
 from p2pool.agent.clock import read_clock
 from p2pool.agent.options import BootstrapOptions
 from p2pool.core.inputs import ChainObserved, ChainUnreachable, Received
+from p2pool.core.knowledge.introductions import INTRODUCTIONS_TABLE
 from p2pool.drivers.config.schema import ChainConfig
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed
 from p2pool.drivers.net.events import FrameReceived, NetConfig
@@ -26,6 +27,7 @@ from p2pool.model.ids import Address, StoreId
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested
 from p2pool.model.messages.registry import Channel, Header, Verified
+from p2pool.model.ports.store import Delete
 from p2pool.model.states import Standing
 from p2pool.wire.binding import make_binding
 from p2pool.wire.envelope import max_bytes, open_sealed
@@ -219,6 +221,53 @@ async def test_an_outdated_agent_is_answered_when_it_asks(tmp_path: Path) -> Non
             answer = await outdated.ask(node)
             assert answer.request == 7
             assert other.peer.node_id in [one.binding.node_id for one in answer.peers]
+
+
+async def test_a_node_that_has_two_keys_at_once_is_named_to_nobody(tmp_path: Path) -> None:
+    """Two bindings of one time void each other; whoever asks for others after that is answered,
+    and the node is gone from the disk as well."""
+    async with bootstrap_in(tmp_path) as node, trio.open_nursery() as nursery:
+        async with Guest(1, node).running() as first:
+            await until(lambda: node.introductions.rows)
+            await make_up(node, nursery, 1, first.peer)
+            twice, other = Peer(100), Peer(101)
+            assert twice.node_id in node.introductions.rows
+            known = node.peers.known[twice.node_id].binding
+            binding = make_binding(POOL, twice.account, other.key, known.not_before_s)
+            hello = Hello("1", binding, StoreId(b"s" * 16), ())
+            node.peers.connect(other.peer_key, dialled=False)
+            header = Header(twice.node_id, other.peer_key, 1, 1, read_clock().wall_ms)
+            said = Received(Verified(header, Channel.HELLO, hello, b""), other.peer_key)
+            await node._take(other.peer_key, said, nursery)
+            assert twice.node_id not in node.peers.known
+            named = [one.binding.node_id for one in (await first.ask(node)).peers]
+            assert named == [first.peer.node_id]
+            assert node.introductions.rows.keys() == {first.peer.node_id}
+    async with bootstrap_in(tmp_path) as node:
+        assert node.store.restored.tables[INTRODUCTIONS_TABLE].keys() == {first.peer.node_id}
+
+
+async def test_a_table_that_an_earlier_version_filled_is_cut_to_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It kept as many as it could, and said nothing of how they came: the first newcomer finds
+    room, and both tables keep the same nodes."""
+    async with bootstrap_in(tmp_path) as node, trio.open_nursery() as nursery:
+        async with Guest(1, node).running() as first:
+            await until(lambda: node.introductions.rows)
+            await make_up(node, nursery, 20, first.peer)
+        rows = [Delete(INTRODUCTIONS_TABLE, bytes(one)) for one in node.introductions.rows]
+        await node.store.write(tuple(rows))
+    monkeypatch.setattr(limits, "MEMBERS_MAX", 21)
+    async with bootstrap_in(tmp_path) as node:
+        assert len(node.introductions.rows) == 21
+        node.introductions.most = 10
+        async with Guest(2, node).running() as newcomer:
+            await until(lambda: newcomer.peer.node_id in node.introductions.rows)
+            await until(lambda: len(node.introductions.rows) == 10)
+            assert node.introductions.rows.keys() == node.peers.known.keys()
+            answer = await newcomer.ask(node)
+            assert newcomer.peer.node_id in [one.binding.node_id for one in answer.peers]
 
 
 def test_the_port_is_that_of_the_host_from_which_it_came() -> None:

@@ -12,6 +12,7 @@ Source: docs/design/consensus.md, "What a follower appends".
 from collections.abc import Callable, Mapping
 
 from p2pool.codec.entries import Record, read_entry
+from p2pool.codec.json.depth import too_deep
 from p2pool.core.fsm.requests import setting_of, setting_refusal
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -56,7 +57,9 @@ def _request(pool: PoolRef, record: entries.RequestApplied) -> P2poolError | Non
     request = record.signed.request
     if request.pool_id != pool.pool_id:
         return Malformed("The request is for another pool.")
-    if request.action is not Action.SET:
+    # What is nested deeply is right or not by the pool's level, and how deep a parser can go is
+    # this machine's own: the state judges it, unread from level 2 on.
+    if request.action is not Action.SET or too_deep(request.spec_json):
         return None
     try:
         setting_of(request)

@@ -118,7 +118,7 @@ class Introductions:
     def follow(self, providers: Mapping[NodeId, Address]) -> None:
         """The chain's members, and whose each is."""
         before, self.providers = self.providers, providers
-        for node_id in before.keys() ^ providers.keys():
+        for node_id in {changed for changed, _ in before.items() ^ providers.items()}:
             row = self.rows.get(node_id)
             if row is not None:
                 self._unplace(row, before)

@@ -1,6 +1,8 @@
 """Nothing in a committed entry raises, and what nobody may write has no effect."""
 
 import json
+import subprocess
+import sys
 from random import Random
 
 import attrs
@@ -112,6 +114,39 @@ def test_a_setting_beside_what_is_nested_deeply(level: FeatureLevel) -> None:
     kind, body = encode_body(RequestApplied(SignedRequest(asked, b"s" * 65), NODE, MANAGER))
     taken(state, entry_of(state.applied_index + 1, kind, body))
     assert state.settings == ({} if level >= DISTRUST_LEVEL else {name: value})
+
+
+SMALL_STACK = """
+import sys, threading
+sys.setrecursionlimit(100_000)  # As a library of web3's does.
+from p2pool.core.fsm import entry_check
+from p2pool.model.log.raft import Entry
+from tests.core.fsm.records import POOL
+body = sys.stdin.buffer.read()
+told = []
+threading.stack_size(1024 * 1024)
+one = threading.Thread(target=lambda: told.append(
+    entry_check.refusal(POOL, 2, Entry(1, 1, int(sys.argv[1]), 0, body))))
+one.start()
+one.join()
+print(told)
+"""
+
+
+def test_a_follower_parses_nothing_that_is_nested_deeply() -> None:
+    """It reads an entry before it appends it, so one lying leader could end every follower whose
+    stack is small. What it does not read, it leaves to the state, which it changes in nothing."""
+    name, values = next(iter(SETTINGS.items()))
+    text = json.dumps({"value": values[0], "x": 0}).replace("0}", "[" * 60_000)
+    asked = attrs.evolve(request(Action.SET, 1, name), spec_json=text)
+    kind, body = encode_body(RequestApplied(SignedRequest(asked, b"s" * 65), NODE, MANAGER))
+    done = subprocess.run(
+        [sys.executable, "-c", SMALL_STACK, str(int(kind))], input=body, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (0, b"[None]\n"), done
+    state = PoolState(POOL, 1, level=DISTRUST_LEVEL)
+    taken(state, entry_of(1, kind, body))
+    assert state.settings == {}
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))

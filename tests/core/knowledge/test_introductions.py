@@ -142,3 +142,15 @@ def test_who_moves_begins_again_at_its_new_place(known: Introductions) -> None:
     assert known.named() == (HONEST[1], HONEST[0])
     assert known.rows[HONEST[0]] == Introduced(HONEST[0], b"other", HOST, 3)
     assert known.met(HONEST[0], b"other", HOST) == []
+
+
+def test_a_member_whose_provider_changes_moves_to_the_other_turn(known: Introductions) -> None:
+    """It left and came back under another one between two readings of the chain."""
+    for node_id in HONEST:
+        known.met(node_id, GROUP, HOST)
+    known.follow(dict.fromkeys(HONEST, provider(1)))
+    known.follow({HONEST[0]: provider(2), HONEST[1]: provider(1)})
+    assert set(known.named(2)) == {HONEST[0], HONEST[1]}
+    for node_id in HONEST:
+        assert known.forget(node_id) != []
+    assert known.named() == ()
