@@ -227,7 +227,8 @@ class Ingress:
             raise NotAllowed("A guest sent what only members may send.")
         if declared.answers:
             asked = self._worth_verifying(verified, (), now)
-            if not asked or self._asked.admit(peer_key, now.mono_ms, checks):
+            charged_later = isinstance(verified.message, (CertificatesAnswered, HeartbeatsAnswered))
+            if not asked or charged_later or self._asked.admit(peer_key, now.mono_ms, checks):
                 return
         self._charge_guest(peer_key, checks, now)
 
