@@ -114,7 +114,7 @@ async def test_where_the_body_is_not_waited_for_the_answer_says_so(
 async def test_who_reads_slowly_gets_all(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """One large piece, of which something is taken all the time, though all of it takes longer than
     who takes nothing is waited for."""
-    monkeypatch.setattr(limits, "API_SEND_TIMEOUT_MS", 500)
+    monkeypatch.setattr(limits, "API_SEND_TIMEOUT_MS", 1_000)
     whole = b"x" * (8 << 20)
     served.port.volumes.kept["v"] = [whole]
 
@@ -128,7 +128,7 @@ async def test_who_reads_slowly_gets_all(served: Served, monkeypatch: pytest.Mon
             opened.sendall(f"{head}\r\nAuthorization: Bearer {served.token}\r\n\r\n".encode())
             while piece := opened.recv(1 << 16):
                 found += len(piece)
-                time.sleep(0.01)
+                time.sleep(0.02)
         return found
 
     with trio.fail_after(30):
