@@ -5,10 +5,12 @@ import pytest
 
 from p2pool.core import effects as fx
 from p2pool.core.inputs import PeerConnected, Received, Ticked
+from p2pool.core.knowledge.roster import Roster
 from p2pool.core.node import Node
 from p2pool.model import limits
 from p2pool.model import messages as m
-from p2pool.model.ids import NodeId, PeerKey, StoreId
+from p2pool.model.chain.roster import ChainMember
+from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.timing import Now
 from tests.sim.harness.committee import formed, leading, voters
 from tests.sim.world.machine import Machine
@@ -89,6 +91,48 @@ def test_a_guest_is_asked_for_peers_only_if_we_dialled_it(room: Room, dialled: b
     """A bootstrap node is; those that come by themselves may be as many as they like."""
     enter(room, dialled=dialled)
     assert room.asks(GUEST_KEY) is dialled
+
+
+def asked_of(room: Room, peer: PeerKey) -> list[m.BindingsRequested]:
+    """The questions for bindings to one peer, as it ticks on for a while."""
+    asked: list[m.BindingsRequested] = []
+    for _ in range(40):
+        room.now = Now(room.now.mono_ms + 500, room.now.wall_ms + 500)
+        effects = room.node.step(Ticked(), room.now)
+        sent = [e.message for e in effects if isinstance(e, fx.SendTo) and e.peer_key == peer]
+        asked += [one for one in sent if isinstance(one, m.BindingsRequested)]
+    return asked
+
+
+def strangers(room: Room, monkeypatch: pytest.MonkeyPatch, count: int) -> set[NodeId]:
+    """So many members of the chain that never ran."""
+    real = room.node.context.roster.members()
+    names = [NodeId(number.to_bytes(20, "big")) for number in range(count)]
+    everybody = (*(ChainMember(name, Address(b"p" * 20), True) for name in names), *real)
+    monkeypatch.setattr(Roster, "members", lambda self: everybody)
+    return set(names)
+
+
+def test_every_member_that_is_lacked_is_asked_for_by_name_in_time(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many never ran: those that stand first by their ids keep no other from being found,
+    and there is a turn for each."""
+    lacked = strangers(room, monkeypatch, 3 * limits.PEER_LIST_MAX)
+    named = {name for asked in asked_of(room, room.present.peer_key) for name in asked.node_ids}
+    assert named == lacked
+
+
+def test_a_bootstrap_node_that_reads_no_names_is_asked_without_them_too(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in no pool, so no level says what it reads: one of the first version drops what names
+    nodes. A member of a pool past that is asked once."""
+    strangers(room, monkeypatch, 1)
+    enter(room, dialled=True)
+    asked = asked_of(room, GUEST_KEY)
+    assert {bool(one.node_ids) for one in asked} == {False, True}
+    assert all(one.node_ids for one in asked_of(room, room.present.peer_key))
 
 
 def test_a_member_hints_at_addresses_of_others(room: Room) -> None:

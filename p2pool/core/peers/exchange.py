@@ -9,8 +9,6 @@ bounded; what a peer may draw does not grow with its connections.
 Source: docs/design/messages.md, "What peers exchange".
 """
 
-from itertools import islice
-
 import attrs
 
 from p2pool.core.context import Context
@@ -19,6 +17,7 @@ from p2pool.core.inputs import OutdatedHeard, Sender, StrangerHeard
 from p2pool.core.peers.invites import Invites
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware
@@ -33,6 +32,7 @@ from p2pool.model.messages.queries import (
     PeerKnown,
     StoreSeenAnswered,
 )
+from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
 
@@ -65,6 +65,9 @@ class PeerExchange:
     )
     round_due_ms: int = 0
     exchange_due_ms: int = 0
+    lacked: tuple[NodeId, ...] = ()
+    lacked_by: ChainRoster | None = None
+    turn: int = 0
 
     # --- who is who -------------------------------------------------------------------------------
 
@@ -74,7 +77,7 @@ class PeerExchange:
         context = self.context
         if not context.bindings.is_asked(peer_key):
             return
-        self._ask_bindings(peer_key, self._lacked())
+        self._ask_bindings(peer_key)
         node_id = context.bindings.node_of(peer_key)
         if node_id is None or not context.roster.belongs(node_id):
             return
@@ -183,28 +186,43 @@ class PeerExchange:
         if peer is None:
             return
         self.invites.ask(peer)
-        lacked = self._lacked()
-        if now.mono_ms >= self.exchange_due_ms or lacked:
+        self._look_for_lacked()
+        if now.mono_ms >= self.exchange_due_ms or self.lacked:
             self.exchange_due_ms = now.mono_ms + limits.EXCHANGE_INTERVAL_MS
-            self._ask_bindings(peer, lacked)
+            self._ask_bindings(peer)
 
-    def _ask_bindings(self, peer_key: PeerKey, lacked: tuple[NodeId, ...]) -> None:
+    def _ask_bindings(self, peer_key: PeerKey) -> None:
         """Ask a peer for bindings, and by name for members that we lack: it may know so many others
         that made-up nodes would crowd them out of its answer. A peer of the first level reads no
-        names, so it is asked without them too, unless the pool is past that."""
+        names, so it is asked without them too, unless it is of a pool past that. A guest may be a
+        bootstrap node, which is in no pool and of any version."""
         context = self.context
-        state = context.pool_log.state
+        state, entry = context.pool_log.state, context.bindings.connected.get(peer_key)
         past = state is not None and state.level >= DISTRUST_LEVEL
-        if not (lacked and past):
+        member = entry is not None and entry.standing is Standing.MEMBER
+        lacked = self._lacked() if past or not member or state is None else ()
+        if not (lacked and past and member):
             context.tell(peer_key, BindingsRequested(context.request(), ()))
-        if lacked and (past or state is None):
+        if lacked:
             context.tell(peer_key, BindingsRequested(context.request(), (), lacked))
 
+    def _look_for_lacked(self) -> None:
+        """Find the members, by the chain, that we do not know how to reach."""
+        roster, key_of = self.context.roster, self.context.bindings.key_of
+        names = (member.node_id for member in roster.members())
+        self.lacked = tuple(name for name in names if key_of(name) is None)
+        self.lacked_by = roster.latest
+
     def _lacked(self) -> tuple[NodeId, ...]:
-        """Members, by the chain, that we do not know how to reach: as many as one answer holds."""
+        """The next members to ask for by name, as many as one answer holds: many never ran, and
+        nobody knows them."""
+        if self.lacked_by is not self.context.roster.latest:
+            self._look_for_lacked()
         key_of = self.context.bindings.key_of
-        lacked = (m.node_id for m in self.context.roster.members() if key_of(m.node_id) is None)
-        return tuple(islice(lacked, limits.PEER_LIST_MAX))
+        still = [name for name in self.lacked if key_of(name) is None]
+        begin = self.turn if self.turn < len(still) else 0
+        self.turn = begin + limits.PEER_LIST_MAX
+        return tuple(still[begin : self.turn])
 
     def _ask_hardware(self, now: Now) -> None:
         """Ask connected members for the record behind their heartbeat, a few at a time."""
