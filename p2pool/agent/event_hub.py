@@ -51,7 +51,8 @@ class EventHub:
         """Events after an id (None: from now on). `Stale` for an id that this node does not reach
         within a moment; what comes raises `Overloaded` for a reader that is too slow."""
         if after is None:
-            return EventStream(self._told, self._events(self._told))
+            begins = max(self._told, self._window.floor)
+            return EventStream(begins, self._events(begins))
         with trio.move_on_after(limits.EVENTS_AHEAD_WAIT_MS / 1000):
             while after[:2] > self._reached():
                 await self._stepped()

@@ -14,11 +14,14 @@ import trio
 import trio.testing
 
 from p2pool.agent.api_port import AgentApi
+from p2pool.agent.event_hub import EventHub
 from p2pool.core.context import NodeConfig
+from p2pool.core.log.event_window import EventWindow
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.drivers.store.store import Store
 from p2pool.model import limits
 from p2pool.model.errors import Stale
+from p2pool.model.ports.agent import EventStream
 from p2pool.model.ports.view import Event, EventId
 from p2pool.model.timing import Now
 from tests.core.log.founded_log import ME, POOL, ROOT, setting
@@ -125,6 +128,30 @@ async def test_what_is_kept_no_more_is_a_gap(
         gap, third = await agent.read((1, 2, 0), 2)
         assert (gap.kind, gap.id, third.id) == ("gap", (1, 23, 0), (1, 24, 0))
         assert await agent.read((1, 30, 0), 1) == last
+
+
+async def test_who_reads_from_now_on_has_missed_nothing() -> None:
+    """Also where the agent knows nothing of the epochs before, and has told nothing yet; who names
+    an event of those has missed what followed it."""
+    window = EventWindow()
+    hub = EventHub(window, lambda: (3, 1), trio.lowlevel.checkpoint)
+    window.begin(3)
+    now = await hub.listen(None)
+    early = await hub.listen((1, 5, 0))
+    event = Event(3, 1, 0, 7, "task", "t", "happened")
+    found: list[Event] = []
+
+    async def read(stream: EventStream) -> None:
+        found.append(await anext(stream.events))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, now)
+            await trio.testing.wait_all_tasks_blocked()
+            hub.emit(event)
+    assert found == [event]
+    gap = await anext(early.events)
+    assert (gap.kind, gap.id) == ("gap", (3, 0, 0))
 
 
 async def test_an_id_of_the_future_is_refused(

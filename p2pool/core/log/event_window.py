@@ -81,8 +81,10 @@ class EventWindow:
 
     def begin(self, epoch: int, index: int = 0) -> None:
         """Another log begins. `index`: its base follows from what was taken, up to there. Of the
-        same epoch, or an earlier one: that log is void, and so is what was told of it."""
-        if epoch < self.end[0] or (epoch == self.end[0] and self.end[1] > index):
+        same epoch, or an earlier one: that log is void, and so is what was told of it. Of one after
+        the next: nothing is known of those between."""
+        void = epoch < self.end[0] or (epoch == self.end[0] and self.end[1] > index)
+        if void or (not index and epoch > self.end[0] + 1):
             self._clear()
             self.floor = (epoch, index, 0)
         self.end = (epoch, index)

@@ -122,6 +122,22 @@ def test_a_recovery_goes_on_where_the_last_epoch_ended() -> None:
     assert behind.skip(2, 5) is not None
 
 
+def test_a_log_that_goes_on_from_nothing_hides_no_epoch_before_it() -> None:
+    """A pool that lost all its disks begins anew. A node that followed the epoch before has told
+    what it knew of it; one that did not, or that is new, says that there was something."""
+    followed = filled(1, 5)
+    followed.begin(2)
+    assert followed.floor == (0, 0, 0)
+    assert [one.id for one in followed.after((1, 4, 0))] == [(1, 5, 0)]
+    missed, new, first = filled(1, 5), EventWindow(), EventWindow()
+    missed.begin(3)
+    new.begin(3)
+    first.begin(1)
+    assert missed.floor == new.floor == (3, 0, 0)
+    assert missed.after((0, 0, 0)) == []
+    assert first.floor == (0, 0, 0)
+
+
 def test_a_log_in_the_place_of_another_forgets_what_that_told() -> None:
     """Two root records of one epoch: the later stands, and its entries have the same ids."""
     window = filled(1, 5)
