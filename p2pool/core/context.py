@@ -23,7 +23,7 @@ from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
 from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.bounded_tables import BoundedDict
-from p2pool.model.features import FeatureLevel
+from p2pool.model.features import BASE_LEVEL, FeatureLevel
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import BadAppendProven, EquivocationProven
@@ -112,6 +112,12 @@ class Context:
         if self.pool_log.role is RaftRole.IDLE:
             return Status(NodeStatus.OBSERVER)
         return Status(NodeStatus.PARTICIPANT)
+
+    @property
+    def level(self) -> FeatureLevel:
+        """The feature level of the log that this node follows."""
+        state = self.pool_log.state
+        return state.level if state is not None else BASE_LEVEL
 
     def request(self) -> int:
         """The number for this node's next question: random, so that nobody foresees it and answers

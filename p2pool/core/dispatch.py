@@ -26,6 +26,7 @@ from p2pool.model import messages as m
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
+from p2pool.model.messages.registry import since_of
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
@@ -151,7 +152,7 @@ class Dispatch:
         """Whether we await an answer: from whom we asked, once, in time. In a pool of the first
         level, an agent shows by an answer that nobody asked for that another run has our keys."""
         shows = isinstance(answer, m.StoreSeenAnswered) and answer.request == 0
-        if shows and not self.context.pool_log.distrusts:
+        if shows and self.context.level < since_of(m.DuplicateShown):
             return True
         return self.context.awaited.has(peer_key, answer, now.mono_ms)
 

@@ -17,8 +17,7 @@ from p2pool.model.timing import Now
 
 def pool_level(context: Context) -> FeatureLevel:
     """The level of the log that this node follows."""
-    state = context.pool_log.state
-    return state.level if state is not None else BASE_LEVEL
+    return context.level
 
 
 def announced(context: Context, voter: Voter, now: Now) -> FeatureLevel | None:

@@ -3,11 +3,13 @@
 import attrs
 import pytest
 
-from p2pool.core.inputs import Received, Ticked
+from p2pool.core import effects as fx
+from p2pool.core.inputs import OutdatedHeard, Received, Ticked
 from p2pool.core.node import Node
 from p2pool.model import limits
 from p2pool.model import messages as m
-from p2pool.model.ids import PeerKey
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.ids import Digest, PeerKey
 from p2pool.model.timing import Now
 from tests.codec.samples import example
 from tests.sim.harness.committee import formed, leading, voters
@@ -76,13 +78,16 @@ class Desk:
 
     def hear(self, kind: type[m.Message]) -> bool:
         """Whether an answer of the peer is taken."""
-        answer: m.Message = attrs.evolve(example(kind), request=NUMBER)
+        return self.takes(attrs.evolve(example(kind), request=NUMBER))
+
+    def takes(self, answer: m.Message) -> bool:
+        """Whether this of the peer is taken."""
         self.taken.clear()
         self.node.dispatch.table = {
-            kind: lambda said, by, now: self.taken.append(said),
+            type(answer): lambda said, by, now: self.taken.append(said),
         }
         header = m.Header(self.peer.node_id, self.peer.peer_key, 1, 1, self.now.wall_ms)
-        channel = m.DECLARATIONS[kind].channel
+        channel = m.DECLARATIONS[type(answer)].channel
         verified = m.Verified(header, channel, answer, b"")
         self.node.step(Received(verified, self.peer.peer_key), self.now)
         return bool(self.taken)
@@ -120,3 +125,22 @@ def test_an_answer_that_nobody_asked_for_is_dropped(desk: Desk, kind: type[m.Mes
     desk.ask(desk.peer.peer_key, question)
     desk.wait(limits.ANSWER_DEADLINE_MS)
     assert not desk.hear(kind)
+
+
+@pytest.mark.parametrize("level", [BASE_LEVEL, DISTRUST_LEVEL])
+def test_a_duplicate_is_told_in_the_form_that_the_log_allows(
+    desk: Desk, level: FeatureLevel
+) -> None:
+    """A node that is behind has a state of the first level while the voters sign later ones: what
+    it has to say is neither held back nor lost."""
+    pool_log = desk.node.context.pool_log
+    assert pool_log.state is not None
+    pool_log.histories.signed[pool_log.applied_index] = Digest(b"h" * 32)
+    pool_log.state.level = level
+    peer = desk.peer
+    told = OutdatedHeard(peer.node_id, peer.peer_key, beat=b"", hello=b"hello")
+    sent = [e.message for e in desk.node.step(told, desk.now) if isinstance(e, fx.SendTo)]
+    expected = m.StoreSeenAnswered if level < DISTRUST_LEVEL else m.DuplicateShown
+    assert [type(one) for one in sent if getattr(one, "shown", None)] == [expected]
+    early = attrs.evolve(example(m.StoreSeenAnswered), request=0)
+    assert desk.takes(early) is (level < DISTRUST_LEVEL)

@@ -32,6 +32,7 @@ from p2pool.model.messages.queries import (
     PeerKnown,
     StoreSeenAnswered,
 )
+from p2pool.model.messages.registry import since_of
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
@@ -147,7 +148,8 @@ class PeerExchange:
         # It may be at the door still: no hello of an earlier start lets it in.
         self.context.effects += self.context.bindings.hear_out(event.peer_key)
         early = StoreSeenAnswered(0, None, words)  # What the first level has for it.
-        told = DuplicateShown(words) if self.context.pool_log.distrusts else early
+        later = self.context.level >= since_of(DuplicateShown)
+        told = DuplicateShown(words) if later else early
         self.context.tell(event.peer_key, told)
 
     def on_hardware_requested(self, message: HardwareRequested, sender: Sender, now: Now) -> None:
