@@ -48,7 +48,7 @@ from p2pool.model.messages.queries import (
     HeartbeatsAnswered,
     PeerKnown,
 )
-from p2pool.model.messages.registry import DECLARATIONS, Channel, Message, Senders, Verified
+from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders, Verified
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.costs import BINDING_CHECKS, checks_in
@@ -208,20 +208,25 @@ class Ingress:
             self._hellos[peer_key] = data
             return [Received(verified, peer_key, (), ())]
         try:
-            self._check_guest(verified.message, peer_key, now)
+            self._check_guest(verified, peer_key, now)
         except Refusal as error:
             self._refuse(error)
             return []
         return (yield from self._looked_into(verified, peer_key, now))
 
-    def _check_guest(self, message: Message, peer_key: PeerKey, now: Now) -> None:
+    def _check_guest(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """Before anything that a guest's message carries is verified: `NotAllowed` for what only
-        members may send, `TooMany` for more than guests may have verified."""
+        members may send, `TooMany` for more than guests may have verified. What we asked for
+        ourselves, of a bootstrap node, comes first out of what that may cost: strangers that use up
+        all that guests have keep no newcomer from the members."""
         if self._is_member(peer_key):
             return
-        if DECLARATIONS[type(message)].senders in OF_MEMBERS:
+        declared, checks = DECLARATIONS[type(verified.message)], checks_in(verified.message)
+        if declared.senders in OF_MEMBERS:
             raise NotAllowed("A guest sent what only members may send.")
-        self._charge_guest(peer_key, checks_in(message), now)
+        asked = checks and declared.answers and self._worth_verifying(verified, (), now)
+        if not (asked and self._asked.admit(peer_key, now.mono_ms, checks)):
+            self._charge_guest(peer_key, checks, now)
 
     def _looked_into(self, verified: Verified, peer_key: PeerKey, now: Now) -> Turns:
         """What a frame carries, if it is worth that."""

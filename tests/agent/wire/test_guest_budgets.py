@@ -6,13 +6,21 @@ import attrs
 import pytest
 from nacl.signing import VerifyKey
 
+from p2pool.agent.wire.budgets import ALL
 from p2pool.agent.wire.ingress import Ingress
 from p2pool.model import features, limits
 from p2pool.model.ids import NodeId, StoreId
 from p2pool.model.messages.certificates import CertificatesAnswered
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, PeerKnown, Ping, StoreSeenAnswered
-from p2pool.model.messages.registry import DECLARATIONS, GOSSIP_CHANNELS, TYPES, Channel, Message
+from p2pool.model.messages.registry import (
+    DECLARATIONS,
+    GOSSIP_CHANNELS,
+    TYPES,
+    Channel,
+    Message,
+    Verified,
+)
 from p2pool.model.timing import Now
 from p2pool.wire import eip712
 from p2pool.wire.costs import checks_in
@@ -198,9 +206,11 @@ def test_one_address_leaves_others_their_share(
 def test_bindings_of_a_guest_are_charged_before_they_are_checked(
     gate: Ingress, checks: list[str]
 ) -> None:
-    """All of them, though the first forgery ends the reading."""
+    """All of them, though the first forgery ends the reading: also when it was asked, once it has
+    used up what that may cost."""
     guest = Peer(9)
     met(gate, guest)
+    gate._asked.charge(guest.peer_key, NOW.mono_ms, limits.ASKED_SIGNATURES_BURST)
     forged = attrs.evolve(Peer(1).binding(), node_signature=bytes(65))
     told = BindingsAnswered(1, (PeerKnown(forged, ()),) * limits.PEER_LIST_MAX)
     frames = 0
@@ -208,6 +218,24 @@ def test_bindings_of_a_guest_are_charged_before_they_are_checked(
         frames += 1
     shared = limits.GUEST_CHECKS_SURE_BURST + limits.GUEST_CHECKS_ADDRESS_BURST
     assert frames <= shared // (2 * limits.PEER_LIST_MAX)
+
+
+def test_what_a_newcomer_asked_for_comes_through_however_guests_flood() -> None:
+    """A bootstrap node is a guest to it, and names the members; strangers that use up all that
+    guests have cannot keep that answer out. One that nobody asked for waits with the others'."""
+    asked: set[int] = {7}
+
+    def awaited(verified: Verified, *_: object) -> bool:
+        return getattr(verified.message, "request", None) in asked
+
+    gate, bootstrap, stranger = Ingress(POOL, lambda node_id: None, awaited), Peer(9), Peer(10)
+    for guest in (bootstrap, stranger):
+        met(gate, guest)
+    gate.guests._all.charge(ALL, NOW.mono_ms, limits.GUEST_CHECKS_ALL_BURST)
+    told = BindingsAnswered(7, (PeerKnown(Peer(1).binding(), ()),) * limits.PEER_LIST_MAX)
+    assert not says(gate, stranger, attrs.evolve(told, request=8))
+    assert gate.counters["too-many"] == 1
+    assert says(gate, bootstrap, told)
 
 
 def test_many_checks_for_one_message_leave_turns_to_others(gate: Ingress) -> None:
