@@ -93,10 +93,10 @@ def test_a_guest_is_asked_for_peers_only_if_we_dialled_it(room: Room, dialled: b
     assert room.asks(GUEST_KEY) is dialled
 
 
-def asked_of(room: Room, peer: PeerKey) -> list[m.BindingsRequested]:
+def asked_of(room: Room, peer: PeerKey, for_ms: int = 20_000) -> list[m.BindingsRequested]:
     """The questions for bindings to one peer, as it ticks on for a while."""
     asked: list[m.BindingsRequested] = []
-    for _ in range(40):
+    for _ in range(for_ms // 500):
         room.now = Now(room.now.mono_ms + 500, room.now.wall_ms + 500)
         effects = room.node.step(Ticked(), room.now)
         sent = [e.message for e in effects if isinstance(e, fx.SendTo) and e.peer_key == peer]
@@ -121,6 +121,19 @@ def test_every_member_that_is_lacked_is_asked_for_by_name_in_time(
     lacked = strangers(room, monkeypatch, 3 * limits.PEER_LIST_MAX)
     named = {name for asked in asked_of(room, room.present.peer_key) for name in asked.node_ids}
     assert named == lacked
+
+
+def test_a_member_of_whom_only_the_binding_is_known_is_asked_for_now_and_then(room: Room) -> None:
+    """What others hinted at is not kept, and may have failed: as with one that is lacked wholly,
+    made-up nodes cannot crowd it out. It may be gone for ever, so that is not asked at once."""
+    bindings = room.node.context.bindings
+    bindings.known[room.absent.node_id] = attrs.evolve(room.known(), addresses=())
+    bindings.known[room.present.node_id] = attrs.evolve(
+        bindings.known[room.present.node_id], addresses=()
+    )
+    asked = asked_of(room, room.present.peer_key, limits.EXCHANGE_INTERVAL_MS)
+    assert 1 <= len(asked) <= 2
+    assert {name for one in asked for name in one.node_ids} == {room.absent.node_id}
 
 
 def test_a_bootstrap_node_that_reads_no_names_is_asked_without_them_too(

@@ -94,6 +94,14 @@ class PeerBindings:
         entry = self.connected.get(key) if key else None
         return entry is not None and entry.standing is Standing.MEMBER
 
+    def is_unheard(self, node_id: NodeId) -> bool:
+        """Whether a node's binding is all that we have: it has not said where it listens, and is
+        not connected."""
+        peer = self.known.get(node_id)
+        if peer is None or peer.addresses or node_id == self.me:
+            return False
+        return peer.binding.peer_key not in self.connected
+
     def connected_members(self) -> tuple[tuple[PeerKey, NodeId], ...]:
         """Connected members in the order of connecting."""
         return tuple(

@@ -67,6 +67,7 @@ class PeerExchange:
     round_due_ms: int = 0
     exchange_due_ms: int = 0
     lacked: tuple[NodeId, ...] = ()
+    unheard: tuple[NodeId, ...] = ()
     lacked_by: ChainRoster | None = None
     turn: int = 0
 
@@ -209,10 +210,12 @@ class PeerExchange:
             context.tell(peer_key, BindingsRequested(context.request(), (), lacked))
 
     def _look_for_lacked(self) -> None:
-        """Find the members, by the chain, that we do not know how to reach."""
-        roster, key_of = self.context.roster, self.context.bindings.key_of
-        names = (member.node_id for member in roster.members())
-        self.lacked = tuple(name for name in names if key_of(name) is None)
+        """Find the members, by the chain, that we do not know how to reach: those whose key we
+        lack, and those of whom we have heard nothing but that."""
+        roster, bindings = self.context.roster, self.context.bindings
+        names = [member.node_id for member in roster.members()]
+        self.lacked = tuple(name for name in names if bindings.key_of(name) is None)
+        self.unheard = tuple(filter(bindings.is_unheard, names))
         self.lacked_by = roster.latest
 
     def _lacked(self) -> tuple[NodeId, ...]:
@@ -220,8 +223,9 @@ class PeerExchange:
         nobody knows them."""
         if self.lacked_by is not self.context.roster.latest:
             self._look_for_lacked()
-        key_of = self.context.bindings.key_of
-        still = [name for name in self.lacked if key_of(name) is None]
+        bindings = self.context.bindings
+        still = [name for name in self.lacked if bindings.key_of(name) is None]
+        still += filter(bindings.is_unheard, self.unheard)
         begin = self.turn if self.turn < len(still) else 0
         self.turn = begin + limits.PEER_LIST_MAX
         return tuple(still[begin : self.turn])
