@@ -61,7 +61,7 @@ def streams(
     """The log streams of an agent, with a network that reaches one other."""
     context = SimpleNamespace(
         me=me,
-        pool_log=SimpleNamespace(state=SimpleNamespace(level=level)),
+        level=level,
         config=SimpleNamespace(pool=POOL),
         bindings=SimpleNamespace(key_of={HERE: key_of(ASKER), THERE: key_of(TELLER)}.get),
     )
