@@ -63,11 +63,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     ),
     "containers": (
         "drivers/containers/docker/runtime.py DockerRuntime.list"
-        " lambda c: c.containers(all=True, filters=filters)",
+        " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/runtime.py DockerRuntime._look"
-        " lambda c: c.inspect_container(name)",
+        " lambda c: record_of(c.inspect_container(name))",
         "drivers/containers/docker/runtime.py DockerRuntime._inspect"
-        " lambda c: c.inspect_container(name)",
+        " lambda c: record_of(c.inspect_container(name))",
         "drivers/containers/docker/runtime.py DockerRuntime._prepare mount_sources",
         "drivers/containers/docker/runtime.py DockerRuntime._create_from"
         " lambda c: c.create_container_from_config(wanted['body'], wanted['name'])",
@@ -75,10 +75,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/runtime.py DockerRuntime._run"
         " lambda c: c.remove_container(name, v=True, force=True)",
         "drivers/containers/docker/runtime.py DockerRuntime._gpus_free"
-        " lambda c: c.containers(filters={'label': [GPUS]})",
+        " lambda c: rows_of(c.containers(filters={'label': [GPUS]}))",
         "drivers/containers/docker/runtime.py DockerRuntime._kill lambda c: c.kill(name, signal)",
         "drivers/containers/docker/runtime.py DockerRuntime._wait_ended"
-        " lambda c: c.inspect_container(name)",
+        " lambda c: record_of(c.inspect_container(name))",
         "drivers/containers/docker/runtime.py DockerRuntime.remove"
         " lambda c: c.remove_container(name, v=True)",
         "drivers/containers/docker/engine/client.py DockerClient.ask call",
@@ -99,13 +99,13 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/networks/isolation.py Isolation._filter"
         " lambda c: c.exec_inspect(made['Id'])",
         "drivers/containers/docker/networks/isolation.py Isolation.refresh"
-        " lambda c: c.containers(filters=filters)",
+        " lambda c: rows_of(c.containers(filters=filters))",
         "drivers/containers/docker/networks/isolation.py Isolation._inspect"
-        " lambda c: c.inspect_container(name)",
+        " lambda c: record_of(c.inspect_container(name))",
         "drivers/containers/docker/networks/isolation.py Isolation._act call",
         "drivers/containers/docker/networks/task_network.py TaskNetworks._create create",
         "drivers/containers/docker/networks/task_network.py TaskNetworks._networks"
-        " lambda c: c.networks()",
+        " lambda c: rows_of(c.networks())",
         "drivers/containers/docker/networks/task_network.py TaskNetworks._remove_unused"
         " lambda c: c.containers(all=True, filters=filters)",
         "drivers/containers/docker/networks/task_network.py TaskNetworks._remove_unused"
@@ -118,7 +118,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/disk_usage.py Keeper._delete self._store.place",
         "drivers/containers/docker/disk_usage.py Keeper.export self._store.place",
         "drivers/containers/docker/disk_usage.py Keeper._rows"
-        " lambda c: c.containers(all=True, size=sizes, filters=filters)",
+        " lambda c: rows_of(c.containers(all=True, size=sizes, filters=filters))",
         "drivers/containers/docker/disk_usage.py Keeper.sweep self._store.outlived",
         "drivers/containers/docker/engine/attachment.py attach ask",
         "drivers/containers/docker/engine/attachment.py feed ask",
@@ -130,7 +130,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/helper.py Helper._remove"
         " lambda c: c.remove_container(name, v=True, force=True)",
         "drivers/containers/docker/helper.py Helper.sweep"
-        " lambda c: c.containers(all=True, filters=filters)",
+        " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/helper.py Running.finish lambda c: c.wait(self.name)",
     ),
     "images": (
@@ -138,7 +138,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/images/store.py Images._delete"
         " lambda c: c.remove_image(image, force=False, noprune=False)",
         "drivers/containers/docker/images/store.py Images._used_ids"
-        " lambda c: c.containers(all=True)",
+        " lambda c: rows_of(c.containers(all=True))",
         "drivers/containers/docker/images/pull.py Pull.run self._fetch",
         "dev/engine/runtime.py _image remove_image",
         "dev/engine/runtime.py _why_not_made make",
