@@ -21,6 +21,7 @@ from p2pool.api.server import ApiSettings, serve_api
 from p2pool.cli import errors, main
 from p2pool.drivers.keys.keystore import load_or_make_token
 from p2pool.model import limits
+from p2pool.model.ports.view import Event
 from tests.api.fakes import TASK_ID, FakePort, sample_view
 from tests.cli.command_tree import every_leaf, words_of
 from tests.cli.surroundings.files import write_key, write_settings
@@ -58,6 +59,8 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     directory, began = tmp_path_factory.mktemp("agent"), threading.Event()
     ended = trio.CancelScope()
     port = FakePort()
+    port.happened = [Event(1, 2, 3, 4, "task", "x", "it runs")]
+    port.newest = port.happened[-1].id
     view = sample_view()
     assert view.roster is not None
     port.seen = attrs.evolve(view, roster=attrs.evolve(view.roster, pool_name="\u00fcber \u2603"))
