@@ -43,7 +43,6 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
-from p2pool.drivers.net.host.address_groups import groups_of
 from p2pool.drivers.net.host.door import Door, PoolNoise, now_ms
 from p2pool.drivers.net.host.pool_host import PoolHost, PoolPeerStore
 from p2pool.drivers.net.peers.addresses import peer_key_of
@@ -189,11 +188,6 @@ class PoolSwarm(Swarm):  # type: ignore[misc]
         muxed_conn = await super().upgrade_inbound_raw_conn(raw_conn, maddr)
         await muxed_conn.event_closed.wait()
         raise SwarmException("the inbound connection has ended")
-
-
-def network_of(host: str) -> bytes:
-    """What somebody surely has to himself of addresses: one of IPv4, 2^64 of IPv6."""
-    return groups_of(host).narrow
 
 
 class PoolMuxers(MuxerMultistream):  # type: ignore[misc]

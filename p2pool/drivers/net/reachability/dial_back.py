@@ -24,7 +24,7 @@ from libp2p.utils import encode_delim
 from nacl.utils import random
 
 from p2pool.codec.text.multiaddr import host_and_port
-from p2pool.drivers.net.host.host import network_of
+from p2pool.drivers.net.host.address_groups import groups_of
 from p2pool.drivers.net.transport.frames import (
     STREAM_ERRORS,
     FrameReader,
@@ -84,7 +84,7 @@ class DialBack:
         if remote is None or len(asked) != SECRET_BYTES + PORT_BYTES or port == 0:
             return NOT_NOW
         now_ms = int(trio.current_time() * 1000)
-        host = network_of(remote[0])
+        host = groups_of(remote[0]).narrow
         if not (self._hosts.admit(host, now_ms) and self._all.admit(ALL, now_ms)):
             self.counters["dial_backs_refused"] += 1
             return NOT_NOW
