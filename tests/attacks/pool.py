@@ -1,8 +1,6 @@
 """The pool that is attacked: three agents, a bootstrap node, a chain, each a process."""
 
-import random
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +14,9 @@ from p2pool.dev.pool import DevAgent, DevPool
 from p2pool.dev.processes import Child
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model.ids import NodeId, PoolRef
+from tests.chaos.pool import unused_port
 from tests.chaos.user import User
 
-PORTS = range(20_000, 32_000)
-"""Below those that the system gives to connections."""
 AGENTS = 3
 """So many that run; one more is a member, and away."""
 
@@ -43,7 +40,7 @@ class AttackedPool(DevPool):
 
     def configured(self, name: str, config: AgentConfig) -> AgentConfig:
         """Listen at a port of its own."""
-        self.ports[name] = _unused_port()
+        self.ports[name] = unused_port()
         listen = (f"/ip4/127.0.0.1/tcp/{self.ports[name]}",)
         return attrs.evolve(config, network=attrs.evolve(config.network, listen=listen))
 
@@ -94,17 +91,6 @@ class Grounds:
     def there(self) -> set[NodeId]:
         """The members that run."""
         return {NodeId(bytes.fromhex(agent.node_id[2:])) for agent in self.pool.agents}
-
-
-def _unused_port() -> int:
-    for port in random.SystemRandom().sample(PORTS, 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise OSError("no port is free")
 
 
 @contextmanager

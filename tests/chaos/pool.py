@@ -61,7 +61,7 @@ class ChaosPool(DevPool):
 
     def configured(self, name: str, config: AgentConfig) -> AgentConfig:
         """Listen where nobody is told, announce the proxy, read the chain through one's own."""
-        target = _unused_port()
+        target = unused_port()
         front = self.proxies.front(name, target)
         view, port = self.proxies.chain_view(name, self.chain_port)
         self.views[name], self.ports[target] = view, name
@@ -208,7 +208,8 @@ class ChaosPool(DevPool):
         return "" if len(voters) == len(self.agents) else f"{len(voters)} voters"
 
 
-def _unused_port() -> int:
+def unused_port() -> int:
+    """A port that nobody listens at just now; OSError: none was found."""
     for port in random.SystemRandom().sample(PORTS, 200):
         with socket.socket() as probe:
             try:

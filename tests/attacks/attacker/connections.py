@@ -1,5 +1,6 @@
 """Attacks on connections: silent ones, half a handshake, and those that take and never read."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
@@ -38,25 +39,18 @@ PINGS = 1000
 @attack("silent")
 async def silent(stage: Stage) -> None:
     """600 connections that say nothing, each replaced as soon as it is gone."""
-
-    async def body() -> None:
-        stream = await tcp(stage.at())
-        stage.counts["connections"] += 1
-        try:
-            while await stream.receive_some():
-                pass
-        finally:
-            await trio.aclose_forcefully(stream)
-
-    await stage.crowd(SILENT, body)
+    await _say_nothing(stage, stage.at)
 
 
 @attack("silent-everywhere")
 async def silent_everywhere(stage: Stage) -> None:
     """The same from as many addresses as there are connections."""
+    await _say_nothing(stage, stage.elsewhere)
 
+
+async def _say_nothing(stage: Stage, place: Callable[[], At]) -> None:
     async def body() -> None:
-        stream = await tcp(stage.elsewhere())
+        stream = await tcp(place())
         stage.counts["connections"] += 1
         try:
             while await stream.receive_some():
