@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
+from structlog.testing import capture_logs
 
 from p2pool.api.http.places import EVICTED, EVICTED_IDLE, NO_FILES, REFUSED, Place, Places
 from p2pool.api.server import ApiSettings
@@ -217,18 +218,19 @@ async def test_a_stranger_that_comes_back_to_rest_waits_anew(
 
 
 async def test_cut_connections_are_logged_once_a_minute(
-    autojump_clock: trio.testing.MockClock, capsys: pytest.CaptureFixture[str]
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     """With how many there were since the last line, by names that the log does not hide."""
     places = Places()
-    for _ in range(3):
-        places.note(EVICTED)
-    await trio.sleep(limits.API_TOLD_EVERY_MS / 1000 + 1)
-    assert places.warnings() == ()
-    places.note(REFUSED)
-    out = capsys.readouterr().out
-    assert out.count("api_connections_cut") == 2
-    assert f"{EVICTED}=2" in out
+    with capture_logs() as logged:
+        for _ in range(3):
+            places.note(EVICTED)
+        await trio.sleep(limits.API_TOLD_EVERY_MS / 1000 + 1)
+        assert places.warnings() == ()
+        places.note(REFUSED)
+    cut = [line for line in logged if line["event"] == "api_connections_cut"]
+    assert len(cut) == 2
+    assert cut[1][EVICTED] == 2
     assert not any(map(is_secret_name, (EVICTED, EVICTED_IDLE, NO_FILES, REFUSED)))
     assert len(places.warnings()) == 1
 

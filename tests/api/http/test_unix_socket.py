@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from structlog.testing import capture_logs
 
 from p2pool.api.listeners import unix_listener
 from p2pool.api.server import ApiSettings
@@ -159,7 +160,7 @@ def test_a_socket_of_a_later_agent_stays(tmp_path: Path) -> None:
 
 
 async def test_where_no_socket_can_be_the_api_listens_on_tcp_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says so in the log."""
 
@@ -167,11 +168,12 @@ async def test_where_no_socket_can_be_the_api_listens_on_tcp_alone(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(socket.socket, "listen", _only_tcp(refuse))
-    async with serving(tmp_path, ANY) as served:
-        assert "api_without_unix_socket" in capsys.readouterr().out
-        found = agent_in(served.directory)
-        assert found.socket is None
-        assert len(await thread(AgentClient.of(found).nodes)) == 2
+    with capture_logs() as logged:
+        async with serving(tmp_path, ANY) as served:
+            found = agent_in(served.directory)
+            assert found.socket is None
+            assert len(await thread(AgentClient.of(found).nodes)) == 2
+    assert "api_without_unix_socket" in [line["event"] for line in logged]
 
 
 def _only_tcp(refuse: object) -> object:
