@@ -48,6 +48,8 @@ def listed(items: dict[Key, Attempt], event: ev.ContainersListed, mark: Mark, no
             item.container, item.failures = None, 0
         elif item.state is S.STARTING and not item.runs:
             item.container = None  # Its end has counted, and it waits for its restart.
+        elif _never_ran(item):
+            item.container = None  # A start that failed took it away: the next makes another.
         elif item.container is not None or item.state in (S.RUNNING, S.STARTING, S.STOPPING):
             # A listing may predate a start, and miss its container: believe the second one.
             item.missing += 1
@@ -80,6 +82,12 @@ def seen(item: Attempt, status: ContainerStatus, mark: Mark, now: Now) -> None:
         over(item, None, False, status.error or "it ended and nobody knows how", mark, now)
     else:
         over(item, status.exit_code, status.oom_killed, status.error, mark, now)
+
+
+def _never_ran(item: Attempt) -> bool:
+    """Whether its container was made and never started: that it is gone ends nothing."""
+    made = item.container is not None and item.container.state is ContainerState.CREATED
+    return made and item.state in (S.ASSIGNED, S.PULLING)
 
 
 def _counted(item: Attempt, status: ContainerStatus) -> bool:

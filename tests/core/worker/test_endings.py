@@ -9,7 +9,7 @@ from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Token
 from p2pool.model.messages.work import Desired, Order, ReportAnswered
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus
-from p2pool.model.ports.store import TABLES
+from p2pool.model.ports.store import TABLES, Put
 from p2pool.model.states import AllocationState, StartRefusal
 from p2pool.model.tasks.faults import Fault
 from p2pool.model.tasks.spec import (
@@ -107,6 +107,27 @@ def test_a_container_that_vanished_is_missed_twice(bench: Bench) -> None:
     assert bench.state(one) is S.RUNNING
     bench.turn(limits.RECONCILE_INTERVAL_MS)
     assert bench.state(one) is S.FAILED
+
+
+def test_a_container_that_never_ran_is_no_end_when_it_is_gone(bench: Bench) -> None:
+    """A start fails, a listing shows what it made, and the next start takes that away: the copy
+    never began, and is started all the same."""
+    one = desired()
+    bench.order(one)
+    bench.worker.step(ev.ContainersListed(()), bench.now())
+    bench.worker.tick(bench.now())
+    operations, effects = bench.worker.take()
+    bench.rows["orders"] = {op.key: op.value for op in operations if isinstance(op, Put)}
+    (plan,) = [e.plan for e in effects if isinstance(e, ev.StartContainer)]
+    made = ContainerStatus(one.allocation, 1, plan.token, plan.spec_hash, ContainerState.CREATED)
+    failed = ev.StartFailed(one.allocation, 1, "runtime-unavailable", "busy", Fault.WORLD)
+    bench.worker.step(failed, bench.now())
+    bench.worker.step(ev.ContainersListed((made,)), bench.now())
+    for _ in range(limits.MISSING_LISTINGS + 1):
+        bench.worker.step(ev.ContainersListed(()), bench.now())
+    assert bench.state(one) is S.PULLING
+    assert [type(e) for e in bench.turn(limits.RESTART_BACKOFF_MIN_MS)] == [ev.StartContainer]
+    assert bench.state(one) is S.RUNNING
 
 
 def test_after_a_restart_containers_are_adopted(bench: Bench) -> None:
