@@ -3,7 +3,7 @@
 Intuition: a socket costs a descriptor, a handshake costs curves. So the slots (`host.slots`) decide
 who keeps his socket, and a handshake is charged to the address that asks for it, and to all, once
 its first message is there: sockets that say nothing use up nothing that others need. One that comes
-too fast waits for its turn, as honest ones do, and is refused only after a while.
+too fast waits for its turn (`host.knocks`), as honest ones do, and is refused only after a while.
 
 What a stranger sends is decrypted and taken apart before it is a frame that could be refused. So it
 is left unread where it sends too much, and where all strangers together do, unless it is little.
@@ -22,19 +22,18 @@ from libp2p.network.exceptions import SwarmException
 from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
-from p2pool.drivers.net.host.address_groups import NOWHERE, AddressGroups, groups_of
+from p2pool.drivers.net.host.address_groups import NOWHERE, groups_of
+from p2pool.drivers.net.host.knocks import Knocks, now_ms
 from p2pool.drivers.net.host.slots import Slot, Slots, Stage
 from p2pool.drivers.net.transport.frames import STREAM_ERRORS
 from p2pool.drivers.net.transport.pace import Pace
 from p2pool.drivers.net.transport.raw_stream import remote_address
 from p2pool.model import limits
-from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.states import Standing
 
 FIRST_READ_BYTES = 4096
 MOMENT_S = 0.001
 """What is due within that is paid."""
-ALL = b""
 STAGES = {Standing.MEMBER: Stage.MEMBER, Standing.GUEST: Stage.GUEST}
 
 
@@ -118,13 +117,7 @@ class Door:
         self._peer_of: dict[Slot, ID] = {}
         self._of_peer: defaultdict[ID, set[Slot]] = defaultdict(set)
         self._stages: dict[ID, Stage] = {}
-        self._knocks = TokenBuckets(
-            limits.CONNECTS_PER_HOST_PER_S,
-            limits.CONNECTS_PER_HOST_BURST,
-            limits.PEERS_TRACKED_MAX,
-        )
-        self._all_knocks = TokenBuckets(limits.CONNECTS_PER_S, limits.CONNECTS_BURST, 1)
-        self._waiting = 0
+        self._knocks = Knocks()
         self._shared: Pace | None = None  # made under trio's clock
 
     def count(self, stage: Stage) -> int:
@@ -158,25 +151,11 @@ class Door:
     async def pay(self, slot: Slot) -> None:
         """Wait until the slot's address, and all together, may have another handshake.
         SwarmException: too many wait, or too long, or it had to give way."""
-        deadline_ms = now_ms() + limits.KNOCK_WAIT_MS
-        self._waiting += 1
-        try:
-            while self._slots.holds(slot) and not self._admits(slot.groups):
-                if now_ms() >= deadline_ms or self._waiting > limits.KNOCKS_WAITING_MAX:
-                    self._counters["connections_refused_rate"] += 1
-                    raise SwarmException("the host connects too often")
-                await trio.sleep(limits.KNOCK_RETRY_MS / 1000)
-                slot.heard(now_ms())  # It waits for us, not we for it.
-        finally:
-            self._waiting -= 1
+        turn = await self._knocks.turn(slot, lambda: self._slots.holds(slot))
+        if not turn and self._slots.holds(slot):
+            self._counters["connections_refused_rate"] += 1
+            raise SwarmException("the host connects too often, or too many do")
         self._advance(slot, Stage.HANDSHAKE)
-
-    def _admits(self, groups: AddressGroups) -> bool:
-        """Whether there may be one more handshake now; if so, it counts."""
-        at_ms = now_ms()
-        if not self._all_knocks.affords(ALL, at_ms):
-            return False
-        return self._knocks.admit(groups.narrow, at_ms) and self._all_knocks.admit(ALL, at_ms)
 
     def authenticated(self, slot: Slot, peer_id: ID) -> None:
         """A connection has proved its key. SwarmException: it had to give way meanwhile."""
@@ -246,8 +225,3 @@ def due(pace: Pace) -> float:
     """How many seconds until what was taken is paid off."""
     pace.owe(0)
     return max(0.0, -pace.left / pace.per_s)
-
-
-def now_ms() -> int:
-    """Now, by the clock that a simulation of time controls."""
-    return int(trio.current_time() * 1000)

@@ -43,7 +43,8 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
-from p2pool.drivers.net.host.door import Door, PoolNoise, now_ms
+from p2pool.drivers.net.host.door import Door, PoolNoise
+from p2pool.drivers.net.host.knocks import now_ms
 from p2pool.drivers.net.host.pool_host import PoolHost, PoolPeerStore
 from p2pool.drivers.net.peers.addresses import peer_key_of
 from p2pool.drivers.net.transport.agreement import bound
