@@ -40,9 +40,9 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL_ID
 from libp2p.stream_muxer.mplex.mplex import MPLEX_PROTOCOL_ID, Mplex
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
-from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 
+from p2pool.drivers.net.host.arrivals import PoolTCP
 from p2pool.drivers.net.host.door import Door, PoolNoise
 from p2pool.drivers.net.host.knocks import now_ms
 from p2pool.drivers.net.host.pool_host import PoolHost, PoolPeerStore
@@ -244,7 +244,7 @@ def build_host(
         peer_id,
         peerstore,
         _upgrader(noise, {MUXERS[muxer]: make}),
-        transports=[TCP()],
+        transports=[PoolTCP(counters)],
         retry_config=RetryConfig(max_retries=0),
         connection_config=ConnectionConfig(
             max_connections=most,
