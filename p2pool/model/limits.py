@@ -276,8 +276,8 @@ ACCEPT_FAILED_SAID_MS = 60_000
 # often they may come, all together, and from each neighbourhood whatever the others do.
 ACCEPT_BACKLOG_MAX = 1_024
 ACCEPTED_AT_ONCE_MAX = 64
-ARRIVALS_PER_S = 256
-ARRIVALS_BURST = 512
+ARRIVALS_PER_S = 64
+ARRIVALS_BURST = 256
 ARRIVALS_SURE_PER_S = 4
 ARRIVALS_SURE_BURST = 16
 # How long a handshake waits for its turn among those of its address.
