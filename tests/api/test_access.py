@@ -2,6 +2,7 @@
 here already."""
 
 import time
+from functools import partial
 from typing import Any
 
 import attrs
@@ -129,8 +130,8 @@ async def test_access_comes_in_pages_and_by_account(served: Served) -> None:
     assert [row["delegate"][-2:] for row in whole] == [f"{n:02}" for n in range(7)]
     found, after, pages = [], "", 0
     while True:
-        asked = {"limit": "3", "after": after}
-        answer = await thread(lambda asked=asked: served.client.get("/v1/access", **asked))
+        read = partial(served.client.get, "/v1/access", limit="3", after=after)
+        answer = await thread(read)
         found += answer["access"]
         pages += 1
         if (after := answer["next"]) is None:
@@ -184,7 +185,7 @@ async def test_what_a_quota_never_lets_in_is_refused_at_once(served: Served) -> 
         (SMALL.replace("team-a", "mine"), "its name 'mine' does not begin with 'team-'"),
     ):
         with pytest.raises(NotAllowed) as caught:
-            await thread(lambda spec=spec: served.client.send(_signed(QUOTA, spec), patience_ms=0))
+            await thread(partial(served.client.send, _signed(QUOTA, spec), patience_ms=0))
         assert words in caught.value.message
         assert "manager" in caught.value.hint
     assert served.port.asked == []
@@ -200,6 +201,6 @@ async def test_a_pool_of_an_earlier_level_takes_no_quota(served: Served, action:
     served.port.seen = attrs.evolve(served.port.seen, feature_level=BASE_LEVEL, lagging=(behind,))
     spec = SMALL if action is Action.SUBMIT else ""
     with pytest.raises(Conflict) as caught:
-        await thread(lambda: served.client.send(_signed(QUOTA, spec, action), patience_ms=0))
+        await thread(partial(served.client.send, _signed(QUOTA, spec, action), patience_ms=0))
     assert OTHER_NODE.hex() in caught.value.hint
     await thread(served.client.send, _signed(None, spec, action))

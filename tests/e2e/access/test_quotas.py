@@ -152,7 +152,7 @@ async def test_a_platform_gets_what_its_quota_allows(pool_directory: Path) -> No
     for task in (waits, late):
 
         async def ended(task: str = task) -> bool:
-            return (await acting.task(second, task))["state"] == "stopped"
+            return bool((await acting.task(second, task))["state"] == "stopped")
 
         await acting.pool.wait(f"the end of {task[:8]}", ended)
     assert (await platform.access(second))["used"] == {"gpus": 0, "cpu_milli": 0, "replicas": 0}
