@@ -191,7 +191,7 @@ CERTIFICATION_POINTS_KEPT_MAX = 8
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
 # Of a copy in an order, besides the texts and signatures of its submission and its GPUs.
-ORDER_COPY_MAX_BYTES = 256
+ORDER_COPY_MAX_BYTES = 384
 ORDER_STOP_MAX_BYTES = 48
 # Nodes with more copies than an order holds that a leader names to people.
 OVERFULL_SHOWN_MAX = 8
@@ -233,6 +233,10 @@ TASK_PIDS_DEFAULT = 4096
 TASK_PIDS_MAX = 32_768
 VOLUME_KEEP_MAX_S = 365 * 24 * 3600
 IMAGE_NAME_MAX_BYTES = 512
+TASK_NAME_MAX_BYTES = 63
+# The highest number in a delegation's quota; more than any pool has.
+QUOTA_NUMBER_MAX = 2**40
+DELEGATION_FILE_MAX_BYTES = 64 * 1024
 
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096
