@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -12,6 +12,7 @@ from p2pool.cli.errors import is_narrow
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import request_for
+from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Misconfigured, P2poolError
 
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from p2pool.drivers.keys.key_client import UnlockedKey
     from p2pool.model.access.grants import LogGrant, SignedGrant
-    from p2pool.model.ids import PoolRef
+    from p2pool.model.ids import Address, PoolRef
     from p2pool.wire.account import Account
 
 
+S = TypeVar("S", SignedRequest, "SignedGrant")
 _TARGETS = {
     Action.STOP: "task_id",
     **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
@@ -34,13 +36,17 @@ _TARGETS = {
 
 @attrs.frozen
 class Signer:
-    """The agent that a command asks, and the key that signs; a dry run only shows the request."""
+    """The agent that a command asks, and the key that signs; a dry run only shows the request.
+    `contract`: the contract account that the key signs for; `unsigned`: the file into which to
+    write what has to be signed elsewhere."""
 
     client: AgentClient
     key: str | None
     passphrase_file: str | None
     dry_run: bool
     as_json: bool
+    contract: "Address | None" = None
+    unsigned: Path | None = None
 
     @property
     def account(self) -> "Account":
@@ -72,13 +78,28 @@ class Signer:
         if (held := self._unlocked()) is not None:
             from p2pool.model.access.grants import SignedGrant
 
-            return SignedGrant(grant, held.sign_grant(pool, grant))
+            return self._for_contract(SignedGrant(grant, held.sign_grant(pool, grant)))
         from p2pool.wire import typed_data
 
-        return typed_data.sign_grant(pool, self.account, grant)
+        return self._for_contract(typed_data.sign_grant(pool, self.account, grant))
+
+    def _for_contract(self, signed: S) -> S:
+        """The same in the name of the contract account that the key owns, if it is one."""
+        return signed if self.contract is None else attrs.evolve(signed, contract=self.contract)
+
+    def _write_unsigned(self, pool: "PoolRef", request: TaskRequest) -> None:
+        """Write a request for others to sign, in force for as long as one can be."""
+        from p2pool.cli.shared import unsigned_file
+
+        assert self.unsigned is not None
+        last_s = request.not_before_s + limits.REQUEST_LIFETIME_MAX_S
+        signed = SignedRequest(attrs.evolve(request, not_after_s=last_s), b"", None, self.contract)
+        document = unsigned_file.write_request(self.unsigned, pool, signed)
+        unsigned_file.say_written(self.unsigned, document, self.as_json)
 
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
-        """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
+        """Sign a request and have it carried out, saying what it waits for. None: a dry run, or it
+        is for others to sign."""
         pool = self.client.pool_ref()
         request = request_for(pool, action, target, spec_json)
         if self.dry_run:
@@ -86,15 +107,29 @@ class Signer:
 
             write_signature(plain(request_typed_data(pool, request)), self.as_json)
             return None
-        signed = self._signed(pool, request)
-        told: set[str] = set()
+        if self.unsigned is not None:
+            self._write_unsigned(pool, request)
+            return None
+        signed = self._for_contract(self._signed(pool, request))
+        return _said(action, target, carried_out(self.client, signed))
 
-        def waiting(error: P2poolError) -> None:
-            if error.message not in told:
-                told.add(error.message)
-                click.echo(f"waiting: {visible(error.message)}", err=True)
 
-        return _said(action, target, self.client.send(signed, waiting=waiting))
+def carried_out(client: AgentClient, signed: SignedRequest) -> Answer:
+    """Have a signed request carried out, and say what it waits for."""
+    told: set[str] = set()
+
+    def waiting(error: P2poolError) -> None:
+        if error.message not in told:
+            told.add(error.message)
+            click.echo(f"waiting: {visible(error.message)}", err=True)
+
+    return client.send(signed, waiting=waiting)
+
+
+def sent(client: AgentClient, signed: SignedRequest) -> Answer:
+    """Have a request carried out that was signed elsewhere; the document about it."""
+    request = signed.request
+    return _said(request.action, request.target, carried_out(client, signed))
 
 
 def needless(action: Action, target: str) -> Answer:

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import click
 
 from p2pool.cli.documents import json_text
+from p2pool.cli.shared.output import write_json
 from p2pool.codec.json.envelope import enveloped, unwrapped
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.requests import invite_json, read_invite, read_request, request_json
@@ -33,18 +35,18 @@ UNSIGNED = "unsigned"
 _REQUEST_KEYS = ("request", "contract", "delegation")
 
 
-def write_request(
-    path: Path, pool: "PoolRef", signed: SignedRequest, typed: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write a request whose signature is yet to come; what was written. `typed`: its typed data,
-    as wallets take it."""
+def write_request(path: Path, pool: "PoolRef", signed: SignedRequest) -> dict[str, Any]:
+    """Write a request whose signature is yet to come; what was written."""
+    from p2pool.cli.shared.signer import plain
     from p2pool.wire.eip712 import typed_digest
     from p2pool.wire.typed_data import request_typed_data
 
-    plain = request_json(signed)
-    del plain["signature"]
-    digest = typed_digest(request_typed_data(pool, signed.request))
-    return _write(path, {**plain, "digest": "0x" + digest.hex(), "typed_data": dict(typed)})
+    typed = request_typed_data(pool, signed.request)
+    told = request_json(signed)
+    del told["signature"]
+    return _write(
+        path, {**told, "digest": "0x" + typed_digest(typed).hex(), "typed_data": plain(typed)}
+    )
 
 
 def write_invite(path: Path, invite: "Invite", contract: "Address | None") -> dict[str, Any]:
@@ -148,3 +150,12 @@ def _write(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:
         raise Misconfigured(f"Cannot write {path}: {error.strerror}.", hint="Name another.") from error
     return data
+
+
+def say_written(path: Path, document: Mapping[str, Any], as_json: bool) -> None:
+    """Say which digest was written, and how it goes on."""
+    if as_json:
+        write_json(UNSIGNED, {"file": str(path), "digest": document["digest"]})
+        return
+    click.echo(f"{path} holds what has to be signed, of digest {document['digest']}.")
+    click.echo(f"Then: p2pool wallet send {path} --signature SIGNATURE", err=True)

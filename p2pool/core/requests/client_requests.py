@@ -27,7 +27,7 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
-from p2pool.model.access.verdicts import FinalBlock, Validity
+from p2pool.model.access.verdicts import FinalBlock, Validity, Verdict
 from p2pool.model.errors import (
     BadSignature,
     ChainUnavailable,
@@ -78,7 +78,8 @@ class Remote:
 
 @attrs.define
 class PendingRequest:
-    """One request without an answer yet. `signed` None: a read."""
+    """One request without an answer yet. `signed` None: a read. `judging`: the chain is asked about
+    its contract accounts."""
 
     number: int
     origin: Local | Remote
@@ -92,6 +93,7 @@ class PendingRequest:
     result: Accepted | None = None
     wait_index: int = 0
     wait_until_ms: int = 0
+    judging: bool = False
 
 
 @attrs.define
@@ -113,6 +115,11 @@ class ClientRequests:
             return
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
+        state = self.context.pool_log.state
+        if signed is not None and signed.by_contract and state is not None:
+            if state.level < DISTRUST_LEVEL:  # An older leader could not even read it.
+                self._answer(origin, _no_contracts())
+                return
         self._add(
             PendingRequest(
                 number=self.context.request(),
@@ -211,6 +218,8 @@ class ClientRequests:
         """Propose a request, or refuse it. A refusal is a read, so it waits until a quorum has
         confirmed that we lead: a leader that slept, or is new, may judge by old state.
         """
+        if item.judging and self._verdict(item, signed, now) is None:
+            return
         try:
             done = self._propose(item, signed, now)
         except (BadSignature, Unavailable) as error:
@@ -241,6 +250,8 @@ class ClientRequests:
         why = never(self.context.config.pool, signed, item.signers)
         if why is not None:
             raise NotAllowed(f"No voter would take that: {why}.", hint="Sign a new request.")
+        if signed.by_contract and state.level < DISTRUST_LEVEL:
+            raise _no_contracts()
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)
@@ -259,8 +270,9 @@ class ClientRequests:
         if signed.by_contract:
             judged_at = self._judged_at(item, signed, now)
             if judged_at is None:
-                item.sent_to = None  # The chain is asked: the next step looks again.
+                item.judging, item.sent_to = True, None  # The next step looks again.
                 return None
+            item.judging = False
         record = RequestApplied(
             signed=signed,
             via=via,
@@ -279,13 +291,7 @@ class ClientRequests:
     ) -> FinalBlock | None:
         """The final block at which the chain says that contract accounts signed a request; None:
         it has not answered yet. Raises where it says no, and where nobody can tell."""
-        if self.context.level < DISTRUST_LEVEL:
-            raise NotAllowed(
-                "In a pool of feature level 1 no contract account signs.",
-                hint="Upgrade its agents: p2pool pool show names them.",
-            )
-        origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
-        found = self.context.verdicts.now(signed, origin, now)
+        found = self._verdict(item, signed, now)
         if found is None:
             return None
         if found.validity is Validity.INVALID:
@@ -299,6 +305,10 @@ class ClientRequests:
                 hint="Send the same request again in a while.",
             )
         return found.block
+
+    def _verdict(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Verdict | None:
+        origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
+        return self.context.verdicts.now(signed, origin, now)
 
     def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
         """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
@@ -498,3 +508,10 @@ class ClientRequests:
             yield item.wait_until_ms if item.result is not None else item.deadline_ms
             if item.retry_ms and item.result is None:
                 yield item.retry_ms
+
+
+def _no_contracts() -> NotAllowed:
+    return NotAllowed(
+        "In a pool of feature level 1 no contract account signs.",
+        hint="Upgrade its agents: p2pool pool show names those that keep it there.",
+    )
