@@ -369,7 +369,13 @@ def longer(body: bytes) -> bytes:
     return bytes([body[0] + 1]) + body[1:] + b"\x00"
 
 
-@pytest.mark.parametrize("body", [encode_body(ChangeCertified(3, ())), BAN, BY_NOBODY, *UNSIGNED])
+NEWEST = [
+    encode_body(claimed(signed(Action.BAN), MANAGER), DISTRUST_LEVEL),
+    encode_body(claimed(signed(Action.BAN, GOOD), FRIEND, MANAGER), DISTRUST_LEVEL),
+]
+
+
+@pytest.mark.parametrize("body", [encode_body(ChangeCertified(3, ())), *NEWEST, *UNSIGNED])
 def test_a_later_versions_record_ends_no_agent(body: tuple[int, bytes]) -> None:
     """It is appended, and applies as nothing."""
     pool_log = follower()
