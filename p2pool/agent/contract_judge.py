@@ -5,7 +5,8 @@ asks comes back as an input, whatever the endpoints do. What is valid or invalid
 so a reader that comes back with the same grant costs nothing.
 
 Invariants: each question of the core has exactly one answer; few questions are under way at a time,
-and what finds no room is answered at once with *unknown*; whoever makes this agent ask has a budget.
+and what finds no room is answered at once with *unknown*; whoever makes this agent ask has a
+budget.
 Source: docs/design/chain.md, "Contract accounts".
 """
 
@@ -147,7 +148,8 @@ def _check(found: Verdict | None) -> None:
         return
     if found is not None and found.validity is Validity.INVALID:
         raise BadSignature(
-            f"By the chain, {found.reason}.", hint="Have it signed by the contract's present owners."
+            f"By the chain, {found.reason}.",
+            hint="Have it signed by the contract's present owners.",
         )
     why = found.reason if found is not None else NOT_READ
     raise ChainUnavailable(

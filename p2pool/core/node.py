@@ -5,7 +5,8 @@ A table says which part handles which input; after each input every part does wh
 The driver's contract: one task calls `step`, with every queued input; it awaits the `Persist`
 effect (the first, if any) before it carries out the others, in order; it calls again at
 `next_wakeup_ms` at the latest. It reports a failed write by `PersistFailed`: from then on this node
-is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
+is silent, and says why.
+Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -574,7 +575,9 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
     clocks, roster = ClockOffsets(config.me.node_id), Roster()
-    verdicts = ContractVerdicts(lambda: roster.reading.final if roster.reading is not None else None)
+    verdicts = ContractVerdicts(
+        lambda: roster.reading.final if roster.reading is not None else None
+    )
     pool_log = PoolLog(
         config.me,
         config.pool,

@@ -505,8 +505,9 @@ JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
-# What a contract account is asked: for how long, how often again where nobody knows, and how far the
-# block of an answer may lie behind the last final one (two spans of a chain that finalizes in spans).
+# What a contract account is asked: for how long, how often again where nobody knows, and how far
+# the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
+# spans).
 CONTRACT_CALL_TIMEOUT_MS = 3_000
 CONTRACT_ASK_AGAIN_MS = 5_000
 CONTRACT_ASKED_MAX_MS = 15_000

@@ -2,9 +2,9 @@
 
 A wallet shows every field in words; the specification is inside as text, so users sign exactly what
 they see. Each type names the pool, and the domain names chain and contract. Recovery yields the
-signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`. A contract
-account has no key to recover: it stands here as it is named, and what to ask the chain about it is
-in `contract_signatures`.
+signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`. A
+contract account has no key to recover: it stands here as it is named, and what to ask the chain
+about it is in `contract_signatures`.
 
 Verification costs about a millisecond and happens once, where bytes enter; replay of the log and
 snapshots rely on that check.

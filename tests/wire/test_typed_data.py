@@ -409,9 +409,7 @@ def test_a_log_stream_carries_a_contracts_grant() -> None:
         contract=Address(b"D" * 20),
     )
     grant = LogGrant(1, "00" * 16, NOW_S, NOW_S + 60)
-    signed = attrs.evolve(
-        typed_data.sign_grant(POOL, ACCOUNT, grant, under), contract=CONTRACT
-    )
+    signed = attrs.evolve(typed_data.sign_grant(POOL, ACCOUNT, grant, under), contract=CONTRACT)
     opened = attrs.evolve(
         example(LogsOpened),
         grant_pool_id=grant.pool_id,

@@ -54,8 +54,8 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
     }
     signature = {
         "signature": _text(
-            "The account's signature over the typed data (EIP-712) in hex: r, s and v; of a contract"
-            " account, whatever its isValidSignature takes (ERC-1271).",
+            "The account's signature over the typed data (EIP-712) in hex: r, s and v; of a"
+            " contract account, whatever its isValidSignature takes (ERC-1271).",
             pattern="^(?:0x)?(?:[0-9a-fA-F]{2})+$",
             maxLength=2 * limits.ACCOUNT_SIGNATURE_MAX_BYTES,
         )
@@ -65,7 +65,7 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
     }
     delegated = {
         **contract,
-        "delegation": _ref("SignedDelegation", "If another account gave the signer its right.")
+        "delegation": _ref("SignedDelegation", "If another account gave the signer its right."),
     }
     return {
         "SignedRequest": _object(

@@ -50,8 +50,8 @@ def contract_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def signer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`--key`, `--passphrase-file`, `--delegation`, `--contract`, `--unsigned`, `--agent`, `--dry-run`
-    and `--json`, given together as one `Signer`."""
+    """`--key`, `--passphrase-file`, `--delegation`, `--contract`, `--unsigned`, `--agent`,
+    `--dry-run` and `--json`, given together as one `Signer`."""
     return key_options(delegation_option(_as_signer(contract_options(command))))
 
 

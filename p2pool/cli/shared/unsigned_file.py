@@ -1,8 +1,8 @@
 """What is signed elsewhere: a file that says what to sign, and goes on once the signature is there.
 
-Intuition: a wallet on another machine, or the owners of a contract account, cannot sign in the middle
-of a command. So the command writes down the request as it is, the typed data that a wallet shows,
-and the digest that a contract is asked about. `p2pool wallet send` puts the signature to it.
+Intuition: a wallet on another machine, or the owners of a contract account, cannot sign in the
+middle of a command. So the command writes down the request as it is, the typed data that a wallet
+shows, and the digest that a contract is asked about. `p2pool wallet send` puts the signature to it.
 
 Invariants: the file holds nothing secret; what is sent is what was written, and the digest in it is
 computed anew, for the pool of the agent that is asked.
@@ -148,7 +148,9 @@ def _write(path: Path, data: dict[str, Any]) -> dict[str, Any]:
     except FileExistsError as error:
         raise Misconfigured(f"The file {path} already exists.", hint="Name another.") from error
     except OSError as error:
-        raise Misconfigured(f"Cannot write {path}: {error.strerror}.", hint="Name another.") from error
+        raise Misconfigured(
+            f"Cannot write {path}: {error.strerror}.", hint="Name another."
+        ) from error
     return data
 
 

@@ -4,9 +4,10 @@
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
      "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
 
-Where a contract account signed, `contract` beside the signature names it. What is inside a delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading
-is strict and finds every problem at once; what is signed is the typed data (`wire.typed_data`),
-never this form, so it may be laid out in any way.
+Where a contract account signed, `contract` beside the signature names it. What is inside a
+delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading is strict and
+finds every problem at once; what is signed is the typed data (`wire.typed_data`), never this form,
+so it may be laid out in any way.
 """
 
 import json

@@ -3,10 +3,10 @@
 Only a quorum of the committee makes a leader, by signatures that come with the order: a seat in the
 committee is not enough, and neither is having led once. And a bad leader can place work badly but
 never invent it: an account with the right to do so must have signed the submission in the order,
-and the task's id must be its digest. Whether a contract account signed it only the chain can say, and
-this node asks its own endpoints, about the block that its own copy of the committed log names: the
-voters have seen to it that no other block than one of that time stands there.
-Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
+and the task's id must be its digest. Whether a contract account signed it only the chain can say,
+and this node asks its own endpoints, about the block that its own copy of the committed log names:
+the voters have seen to it that no other block than one of that time stands there. Source:
+docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
 import attrs

@@ -1,9 +1,9 @@
 """What the chain told this node of contract accounts' signatures, and what it is asked.
 
-Intuition: whoever needs a verdict asks this book, again and again. A verdict that is not here yet is
-asked of the chain once, as an effect; the answer comes back as an input, and the next look finds it.
-What is valid or invalid at a final block stays so. Not to know is kept for a moment only, then the
-chain is asked again.
+Intuition: whoever needs a verdict asks this book, again and again. A verdict that is not here yet
+is asked of the chain once, as an effect; the answer comes back as an input, and the next look finds
+it. What is valid or invalid at a final block stays so. Not to know is kept for a moment only, then
+the chain is asked again.
 
 Invariants: every verdict is about one request and one final block; nobody's question is asked again
 while it is under way; who makes us ask has a budget, charged before; the book asks only about

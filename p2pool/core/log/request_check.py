@@ -7,14 +7,16 @@ right to it, by our roster of now and of the last minutes, waits. It is refused 
 (`raft.acceptance.log_time`), until our roster, a certificate, or another leader settles it.
 
 A contract account has no key: only the chain can say whether it signed. The entry names the final
-block at which the leader heard yes, and each follower asks its own endpoints about that block. Until
-they have answered the entry waits; without a yes of its own no follower takes it from any leader.
+block at which the leader heard yes, and each follower asks its own endpoints about that block.
+Until they have answered the entry waits; without a yes of its own no follower takes it from any
+leader.
 
 Invariants: what costs most comes last: form, then rights, then the signature, within a budget for
-each leader, and the chain's word at the end. A node whose roster is old, or that has none, cannot tell who has lost or gained a
-right: it judges the signature alone, or a committee that lost sight of the chain would stand still.
-A leader that goes on offering what it wrote itself is doubted, so that another may lead. What that
-one took over is taken in the end: it judged the entry too, and cannot drop it.
+each leader, and the chain's word at the end. A node whose roster is old, or that has none, cannot
+tell who has lost or gained a right: it judges the signature alone, or a committee that lost sight
+of the chain would stand still. A leader that goes on offering what it wrote itself is doubted, so
+that another may lead. What that one took over is taken in the end: it judged the entry too, and
+cannot drop it.
 Source: docs/design/consensus.md, "What a follower appends".
 """
 
@@ -160,7 +162,10 @@ class RequestCheck:
         why, denied = found.reason, found.validity is Validity.INVALID
         written_now = offer.author(entry) == offer.leader.store_id
         if found.validity is Validity.VALID:
-            if not written_now or self.verdicts.behind_ms(found) <= limits.CONTRACT_BLOCK_AGE_MAX_MS:
+            if (
+                not written_now
+                or self.verdicts.behind_ms(found) <= limits.CONTRACT_BLOCK_AGE_MAX_MS
+            ):
                 return None
             why, denied = f"block {block.number} is too long ago to judge a request of now", True
         if denied and written_now:

@@ -116,10 +116,10 @@ class ClientRequests:
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
         state = self.context.pool_log.state
-        if signed is not None and signed.by_contract and state is not None:
-            if state.level < DISTRUST_LEVEL:  # An older leader could not even read it.
-                self._answer(origin, _no_contracts())
-                return
+        by_contract = signed is not None and signed.by_contract
+        if by_contract and state is not None and state.level < DISTRUST_LEVEL:
+            self._answer(origin, _no_contracts())  # An older leader could not even read it.
+            return
         self._add(
             PendingRequest(
                 number=self.context.request(),

@@ -4,8 +4,8 @@ The worker makes one when an order names the attempt, or when a listing shows a 
 known order (after a disk was lost): it reports such a container and never touches it unless an
 order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
 again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
-`fresh`: its order came since the agent's start. `unjudged`: the chain has not told this node yet that
-a contract account signed its submission.
+`fresh`: its order came since the agent's start. `unjudged`: the chain has not told this node yet
+that a contract account signed its submission.
 
 Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
 run of its container ends once (`counted_ms`: the start of the last run whose end has counted).

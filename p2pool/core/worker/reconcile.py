@@ -227,8 +227,8 @@ def start_failed(
 
 
 def judge(item: Attempt, verdict: Verdict | None, mark: Mark, now: Now, *, refuses: bool) -> None:
-    """What the chain says of the contract accounts under its submission: a yes lets it start; on a no
-    this node refuses it, and others ask their own endpoints; where nobody can tell it is tried
+    """What the chain says of the contract accounts under its submission: a yes lets it start; on a
+    no this node refuses it, and others ask their own endpoints; where nobody can tell it is tried
     again, and then elsewhere, like any other start that the world keeps from working."""
     if verdict is None:
         item.reason = "the chain is asked whether a contract account signed it"

@@ -57,7 +57,7 @@ class Worker:
     allowed: Allowed
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
-    judged: Judged = lambda desired, now: None  # noqa: E731
+    judged: Judged = lambda desired, now: None
     items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
     obeyed_before: Token = ZERO_TOKEN

@@ -103,8 +103,8 @@ def unsigned_invite(domain_id: int, pool_id: int, node_id: NodeId, expiration_s:
 
 
 def countersign(member: HasKey, invite: Invite) -> bytes:
-    """A key's signature, 65 bytes, of an invite that is there already: the manager's own, or that of
-    a member of the contract that manages."""
+    """A key's signature, 65 bytes, of an invite that is there already: the manager's own, or that
+    of a member of the contract that manages."""
     digest = invite_digest(
         invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
     )

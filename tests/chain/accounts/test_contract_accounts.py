@@ -88,7 +88,11 @@ async def test_it_is_judged_at_its_block(anvil: Anvil, owned: Owned) -> None:
     await owned.hand_on()
     now = await newest(rpc)
     after = signed(owned)
-    said = [(await asked((anvil.url,), one, at)).validity for one in (before, after) for at in (then, now)]
+    said = [
+        (await asked((anvil.url,), one, at)).validity
+        for one in (before, after)
+        for at in (then, now)
+    ]
     assert said == [Validity.VALID, Validity.INVALID, Validity.INVALID, Validity.VALID]
 
 

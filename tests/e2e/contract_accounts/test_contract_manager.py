@@ -116,14 +116,13 @@ async def test_its_delegate_signs_by_a_key(pool: ContractPool) -> None:
     address = Address(bytes.fromhex(friend.address[2:]))
     given = Delegation(ref.pool_id, address, Scope.SUBMIT, now_s - 10, now_s + 3600)
     under = attrs.evolve(sign_delegation(ref, owner_of(pool), given), contract=pool.account)
-    signed = attrs.evolve(
-        submission(pool, friend, "delegated"), contract=None, delegation=under
-    )
+    signed = attrs.evolve(submission(pool, friend, "delegated"), contract=None, delegation=under)
     answer = at.client().send(signed)
     await running(pool, at, answer["task_id"])
     forged = attrs.evolve(sign_delegation(ref, friend, given), contract=pool.account)
+    other = submission(pool, friend, "forged")
     with pytest.raises(BadSignature, match="did not sign"):
-        at.client().send(attrs.evolve(signed, delegation=forged))
+        at.client().send(attrs.evolve(other, contract=None, delegation=forged))
 
 
 async def test_without_the_chain_nothing_is_taken(pool: ContractPool) -> None:

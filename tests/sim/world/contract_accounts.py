@@ -1,4 +1,5 @@
-"""Contract accounts of the simulated chain: each takes the signatures of the one key that owns it."""
+"""Contract accounts of the simulated chain: each takes the signatures of the one key that owns
+it."""
 
 from __future__ import annotations
 
