@@ -125,8 +125,12 @@ class Agent:
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
+        self._wire()
+
+    def _wire(self) -> None:
+        """Build what carries the node's effects out."""
         self.contract_judge = ContractJudge(self.pool, self.loop)
-        self.task_metrics = TaskMetrics(options.directory)
+        self.task_metrics = TaskMetrics(self.options.directory)
         self.log_streams = LogStreams(
             node=self.node,
             runtime=self.runtime,
@@ -149,7 +153,7 @@ class Agent:
         )
         self.metrics.add("api_connections", lambda: self.api.connections)
         self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
+        self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
         self.effects = EffectRunner(
             Drivers(
                 sealer=self.sealer,

@@ -158,7 +158,7 @@ def send(file: Path, signature: str, client: AgentClient, as_json: bool) -> None
     By a wallet on another machine, or by the owners of a contract account: the file holds the typed
     data that a wallet shows, and the digest that the contract is asked about.
     """
-    from p2pool.cli.shared import unsigned_file
+    from p2pool.cli import unsigned_file
     from p2pool.cli.shared.signer import sent
     from p2pool.codec.json.requests import invite_json
 

@@ -5,8 +5,7 @@ A table says which part handles which input; after each input every part does wh
 The driver's contract: one task calls `step`, with every queued input; it awaits the `Persist`
 effect (the first, if any) before it carries out the others, in order; it calls again at
 `next_wakeup_ms` at the latest. It reports a failed write by `PersistFailed`: from then on this node
-is silent, and says why.
-Source: docs/ARCHITECTURE.md, "One step".
+is silent, and says why. Source: docs/ARCHITECTURE.md, "One step".
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -347,7 +347,7 @@ def _by_wallet(
     from p2pool.wire.typed_data import recover_delegation
 
     if contract is not None:
-        from p2pool.cli.shared.unsigned_file import read_signature
+        from p2pool.cli.unsigned_file import read_signature
 
         signed = SignedDelegation(delegation, read_signature(text), contract)
         return DelegationFile(pool, contract, signed)

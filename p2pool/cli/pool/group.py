@@ -137,8 +137,8 @@ def invite(node_id: str, expires: int, signer: "Signer") -> None:
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
     Where a contract manages the pool, its owner signs: --contract ADDRESS.
     """
-    from p2pool.cli.shared import unsigned_file
-    from p2pool.cli.shared.signer import write_signature
+    from p2pool.cli import unsigned_file
+    from p2pool.cli.shared.signer import say_unsigned, write_signature
     from p2pool.codec.json.hex import address_text, unhex
     from p2pool.codec.json.requests import invite_json
     from p2pool.drivers.chain.consent import KeyManager, unsigned_invite
@@ -164,7 +164,7 @@ def invite(node_id: str, expires: int, signer: "Signer") -> None:
     if signer.unsigned is not None:
         blank = unsigned_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
         document = unsigned_file.write_invite(signer.unsigned, blank, signer.contract)
-        unsigned_file.say_written(signer.unsigned, document, signer.as_json)
+        say_unsigned(signer.unsigned, document["digest"], signer.as_json)
         return
     manager = KeyManager(signer.account)
     if signer.contract is None:

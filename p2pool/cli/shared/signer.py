@@ -139,14 +139,14 @@ class Signer:
 
     def _write_unsigned(self, pool: "PoolRef", request: TaskRequest) -> None:
         """Write a request for others to sign, in force for as long as one can be."""
-        from p2pool.cli.shared import unsigned_file
+        from p2pool.cli import unsigned_file
 
         assert self.unsigned is not None
         last_s = request.not_before_s + limits.REQUEST_LIFETIME_MAX_S
         request = attrs.evolve(request, not_after_s=last_s)
         signed = SignedRequest(request, b"", self._under(pool), self.contract)
-        document = unsigned_file.write_request(self.unsigned, pool, signed)
-        unsigned_file.say_written(self.unsigned, document, self.as_json)
+        document = unsigned_file.write_request(self.unsigned, pool, signed, plain)
+        say_unsigned(self.unsigned, document["digest"], self.as_json)
 
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
         """Sign a request and have it carried out, saying what it waits for. None: a dry run, or it
@@ -240,6 +240,15 @@ def _absolute(path: str) -> Path:
     from p2pool.drivers.input_files import input_path
 
     return input_path(path)
+
+
+def say_unsigned(path: Path, digest: str, as_json: bool) -> None:
+    """Say what was written for others to sign, and how it goes on."""
+    if as_json:
+        write_json("unsigned", {"file": str(path), "digest": digest})
+        return
+    click.echo(f"{path} holds what has to be signed, of digest {digest}.")
+    click.echo(f"Then: p2pool wallet send {path} --signature SIGNATURE", err=True)
 
 
 def write_signature(typed: Any, as_json: bool) -> None:

@@ -5,8 +5,8 @@ committee is not enough, and neither is having led once. And a bad leader can pl
 never invent it: an account with the right to do so must have signed the submission in the order,
 and the task's id must be its digest. Whether a contract account signed it only the chain can say,
 and this node asks its own endpoints, about the block that its own copy of the committed log names:
-the voters have seen to it that no other block than one of that time stands there. Source:
-docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
+the voters have seen to it that no other block than one of that time stands there.
+Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
 import attrs

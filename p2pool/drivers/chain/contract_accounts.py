@@ -6,8 +6,8 @@ is asked by itself, all at once, and each answer is that endpoint's word.
 
 Invariants: where there are several endpoints two have to say the same, and more than say otherwise;
 one alone decides only where it is the only one. A revert, another answer, or no code at that
-address is a no; no answer in time is not to know. A contract gets a bounded amount of gas. Source:
-ERC-1271; docs/design/chain.md, "Contract accounts".
+address is a no; no answer in time is not to know. A contract gets a bounded amount of gas.
+Source: ERC-1271; docs/design/chain.md, "Contract accounts".
 """
 
 from collections.abc import Sequence

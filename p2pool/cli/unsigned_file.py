@@ -9,15 +9,13 @@ computed anew, for the pool of the agent that is asked.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from p2pool.cli.documents import json_text
-from p2pool.cli.shared.output import write_json
 from p2pool.codec.json.envelope import enveloped, unwrapped
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.requests import invite_json, read_invite, read_request, request_json
@@ -35,9 +33,11 @@ UNSIGNED = "unsigned"
 _REQUEST_KEYS = ("request", "contract", "delegation")
 
 
-def write_request(path: Path, pool: "PoolRef", signed: SignedRequest) -> dict[str, Any]:
-    """Write a request whose signature is yet to come; what was written."""
-    from p2pool.cli.shared.signer import plain
+def write_request(
+    path: Path, pool: "PoolRef", signed: SignedRequest, plain: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Write a request whose signature is yet to come; what was written. `plain`: gives typed data
+    the form in which wallets take it."""
     from p2pool.wire.eip712 import typed_digest
     from p2pool.wire.typed_data import request_typed_data
 
@@ -152,12 +152,3 @@ def _write(path: Path, data: dict[str, Any]) -> dict[str, Any]:
             f"Cannot write {path}: {error.strerror}.", hint="Name another."
         ) from error
     return data
-
-
-def say_written(path: Path, document: Mapping[str, Any], as_json: bool) -> None:
-    """Say which digest was written, and how it goes on."""
-    if as_json:
-        write_json(UNSIGNED, {"file": str(path), "digest": document["digest"]})
-        return
-    click.echo(f"{path} holds what has to be signed, of digest {document['digest']}.")
-    click.echo(f"Then: p2pool wallet send {path} --signature SIGNATURE", err=True)
