@@ -1,4 +1,4 @@
-"""`p2pool access grant`: signs a delegation, and writes it into a file for the account that gets it.
+"""`p2pool access grant`: signs a delegation, and writes it into a file for whoever gets it.
 
 Nothing is sent: a pool learns of a delegation with the first request under it, so a grant works
 without an agent too (`--offline`). With one the command looks first whether the account that signs

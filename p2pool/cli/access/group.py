@@ -1,4 +1,4 @@
-"""`p2pool access`: gives other accounts rights in a pool, shows who holds which, takes them back."""
+"""`p2pool access`: gives others rights in a pool, shows who holds which, takes them back."""
 
 import time
 from collections.abc import Iterator

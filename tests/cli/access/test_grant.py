@@ -277,9 +277,7 @@ async def test_a_wallet_s_signature_makes_the_same_file(
     typed = json.loads((await manager(access, *words, "--dry-run", signs=False)).stdout)
     signature = "0x" + ACCOUNT.sign_typed_data(full_message=typed).signature.hex()
     path = tmp_path / "a.json"
-    made = await manager(
-        access, *words, "--signature", signature, "--out", str(path), signs=False
-    )
+    made = await manager(access, *words, "--signature", signature, "--out", str(path), signs=False)
     assert made.exit_code == 0, made
     assert read(path).grantor == MANAGER
     other = ("grant", DELEGATE_TEXT, *LEAST, "--max-gpus", "3", "--from", begin)

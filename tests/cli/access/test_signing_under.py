@@ -192,12 +192,12 @@ BAD: dict[str, tuple[Callable[[Path], object], type[P2poolError], str]] = {
     ),
     "of another contract": (_of_another_contract, NotForUs, "the agent is in pool 1 of"),
     "expired": (
-        lambda path: delegation_file(path, begin_s=-7200, end_s=-3600),
+        lambda path: delegation_file(path, begin_s=-7200, end_s=-3700),
         Stale,
         "expired 1h ago",
     ),
     "not yet in force": (
-        lambda path: delegation_file(path, begin_s=7300, end_s=9000),
+        lambda path: delegation_file(path, begin_s=7900, end_s=9000),
         Stale,
         "takes effect in 2h",
     ),
@@ -271,7 +271,10 @@ async def test_a_task_that_nobody_named_begins_as_the_quota_says(
 ) -> None:
     """The default name is the image's, behind the prefix; a name that was given stays."""
     delegation_file(tmp_path / "given.json", quota=Quota(name_prefix="acme-"))
-    for words, name in ((("--image", "busybox"), "acme-busybox"), (("--image", "acme-x"), "acme-x")):
+    for words, name in (
+        (("--image", "busybox"), "acme-busybox"),
+        (("--image", "acme-x"), "acme-x"),
+    ):
         assert (await delegate(task, "run", *words)).exit_code == 0
         asked = served.port.asked.pop()
         assert isinstance(asked, SubmitCommand)
