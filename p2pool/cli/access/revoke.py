@@ -23,7 +23,6 @@ from p2pool.model.access.requests import Action
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import ADDRESS_BYTES
 
-
 _HEX = frozenset("0123456789abcdef")
 
 
