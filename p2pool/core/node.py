@@ -598,7 +598,9 @@ def _parts(context: Context, restored: Restored) -> Parts:
     certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
-    worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
+    worker = Worker(
+        scope, order_check.judge, tables, config.ended_keep_ms, withdrawn=order_check.withdrawn
+    )
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)

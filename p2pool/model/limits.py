@@ -191,7 +191,7 @@ CERTIFICATION_POINTS_KEPT_MAX = 8
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
 # Of a copy in an order, besides the texts and signatures of its submission and its GPUs.
-ORDER_COPY_MAX_BYTES = 256
+ORDER_COPY_MAX_BYTES = 384
 ORDER_STOP_MAX_BYTES = 48
 # Nodes with more copies than an order holds that a leader names to people.
 OVERFULL_SHOWN_MAX = 8

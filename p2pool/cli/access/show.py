@@ -53,7 +53,7 @@ def _pairs(found: DelegationFile, now_s: int) -> list[tuple[str, str]]:
         ("scope", f"{scope}: {SCOPES[scope]}"),
     ]
     if given.scope is not Scope.READ:
-        pairs.append(("limits", quota_text(quota_json(given.quota) if given.quota else None)))
+        pairs.append(("quota", quota_text(quota_json(given.quota) if given.quota else None)))
     return [
         *pairs,
         ("from", moment(given.not_before_s)),

@@ -168,7 +168,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "oneself": (("0x" + MANAGER.hex(), *LEAST), "ACCOUNT is the one that signs"),
     "limits of nothing": (
         (DELEGATE_TEXT, "--scope", "read", "--for", "1h", "--max-gpus", "1"),
-        "limits limit nothing",
+        "a quota limits nothing",
     ),
     "no copy": ((DELEGATE_TEXT, *LEAST, "--max-replicas", "0"), "below 1, the least"),
     "less than no GPU": ((DELEGATE_TEXT, *LEAST, "--max-gpus", "-1"), "below 0, the least"),

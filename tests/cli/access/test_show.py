@@ -25,7 +25,7 @@ def _nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_that_is_in_it_is_said_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Account, pool, who gave it, scope, limits, times."""
+    """Account, pool, who gave it, scope, quota, times."""
     path = delegation_file(
         tmp_path / "a.json", end_s=3900, quota=Quota(max_gpus=4, name_prefix="acme-")
     )
@@ -64,7 +64,7 @@ def test_the_exit_code_says_whether_it_is_in_force(
     assert main.run(["access", "show", str(path)]) == code
     out = capsys.readouterr().out
     assert said in out
-    assert "limits" not in out  # A scope that runs nothing has none.
+    assert "quota" not in out  # A scope that runs nothing has none.
     assert main.run(["access", "show", str(path), "--json"]) == code
     told = held(capsys.readouterr().out)
     assert told["state"] == state

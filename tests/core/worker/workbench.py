@@ -48,6 +48,7 @@ class Bench:
         self.rows: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
         self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
         self.refused: str | None = None
+        self.withdrawn: str | None = None
         self.interrupted: tuple[tuple[AllocationId, int], ...] = ()
         self.at_ms, self.index = 1_000, 0
         self.done: list[ev.WorkerEffect] = []
@@ -55,7 +56,12 @@ class Bench:
 
     def start(self) -> None:
         """(Re)start the worker from its disk."""
-        self.worker = Worker(RuntimeScope(POOL, ME), lambda d, s, t: self.refused, self.rows)
+        self.worker = Worker(
+            RuntimeScope(POOL, ME),
+            lambda d, s, t: self.refused,
+            self.rows,
+            withdrawn=lambda d: self.withdrawn,
+        )
         self.worker.member(True)
         self.worker.runtime(True)
 
