@@ -19,7 +19,7 @@ from p2pool.api.http.negotiation import check
 from p2pool.api.http.places import Places
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
 from p2pool.api.http.streams import Streams
-from p2pool.api.resources import agent, nodes, pool, proofs, reasons, tasks, volumes
+from p2pool.api.resources import access, agent, nodes, pool, proofs, reasons, tasks, volumes
 from p2pool.api.resources.context import port_of
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
@@ -44,6 +44,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *(tasks.allocations, tasks.allocation, tasks.logs),
     *(proofs.leader, proofs.evidence),
     *(pool.committee, pool.roster, pool.pool),
+    access.access,
     agent.agent,
     *(pool.logs_held, pool.events),
     *(agent.health, agent.readiness, agent.metrics),

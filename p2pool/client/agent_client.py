@@ -111,6 +111,12 @@ class AgentClient:
         """Why a task's copies ended, in full, node by node."""
         return self.get(f"/v1/tasks/{quote(task_id, safe='')}/reasons")
 
+    def access(self, delegate: str | None = None, *, consistent: bool = False) -> list[Answer]:
+        """Who holds which right in the pool, by account, or what one account holds: delegations by
+        which it has tasks, and accounts that were revoked."""
+        wanted = [("delegate", delegate)] if delegate is not None else []
+        return list(self.pages("/v1/access", "access", [*wanted, *_query(consistent)]))
+
     def pool(self) -> Answer:
         """The pool."""
         return _object(self.get("/v1/pool"), "pool")

@@ -618,6 +618,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         restored=tables,
         keep_ms=config.ended_keep_ms,
         judged=order_check.verdict,
+        withdrawn=order_check.withdrawn,
     )
     invites = Invites(context)
     exchange = PeerExchange(context, invites)

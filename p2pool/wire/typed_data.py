@@ -25,6 +25,7 @@ from p2pool.model.access.delegations import (
     SignedDelegation,
 )
 from p2pool.model.access.grants import LogGrant, SignedGrant
+from p2pool.model.access.quotas import cpus_text
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
 from p2pool.model.access.verdicts import ContractSignature
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Stale
@@ -116,7 +117,7 @@ def quota_words(quota: Quota) -> dict[str, str]:
     prefix = quota.name_prefix
     if prefix is not None and (wrong := name_prefix_rule(prefix)):
         raise Malformed(f"The quota's name prefix {wrong}.")
-    cpus = None if quota.max_cpu_milli is None else _cpus(quota.max_cpu_milli)
+    cpus = None if quota.max_cpu_milli is None else cpus_text(quota.max_cpu_milli)
     return {
         "maxGpus": _most(quota.max_gpus),
         "maxCpus": _most(cpus),
@@ -128,12 +129,6 @@ def quota_words(quota: Quota) -> dict[str, str]:
 
 def _most(most: int | str | None) -> str:
     return "no limit" if most is None else str(most)
-
-
-def _cpus(cpu_milli: int) -> str:
-    """CPUs as people write them: 2500 thousandths are 2.5."""
-    whole, rest = divmod(cpu_milli, 1000)
-    return f"{whole}.{rest:03}".rstrip("0") if rest else str(whole)
 
 
 def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:

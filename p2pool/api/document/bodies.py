@@ -87,8 +87,9 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
                 "scope": _text("For what.", enum=[scope.name.lower() for scope in Scope]),
                 **span,
             },
-            {},
+            {"quota": _ref("DelegationQuota", "Left out: nothing but the scope limits it.")},
         ),
+        "DelegationQuota": _quota(),
         "LogRequest": _log_request(own, span, signature, delegated),
         "Invite": _invite(signature),
         "Problem": _problem(),
@@ -108,6 +109,24 @@ EVENT: Schema = {
     },
     "required": ["event", "data"],
 }
+
+
+def _quota() -> Schema:
+    most = limits.QUOTA_NUMBER_MAX
+    return _object(
+        "What the tasks of a delegate may use at once. What is left out is not limited; something"
+        " is there.",
+        {},
+        {
+            "max_gpus": _number("GPUs.", most),
+            "max_cpu_milli": _number("Processors, in thousandths.", most) | {"minimum": 1},
+            "max_replicas": _number("Copies.", most) | {"minimum": 1},
+            "max_priority": _number("The highest priority of a task.", limits.PRIORITY_MAX),
+            "name_prefix": _text(
+                "How the name of each task begins.", pattern="^[a-z0-9][a-z0-9._-]{0,61}$"
+            ),
+        },
+    ) | {"minProperties": 1}
 
 
 def _task_request(own: dict[str, Schema], span: dict[str, Schema]) -> Schema:

@@ -16,7 +16,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from p2pool.api.document.bodies import EVENT, bodies
 from p2pool.api.document.routes import ROUTES, TAGS, Route, refusal, refusals_of
 from p2pool.api.document.words import ENUMS, FIELDS, OF_ONE
-from p2pool.api.resources import agent, nodes, parameters, proofs, reasons, tasks, volumes
+from p2pool.api.resources import access, agent, nodes, parameters, proofs, reasons, tasks, volumes
 from p2pool.api.resources import pool as pool_resource
 from p2pool.model.ids import PoolRef
 from p2pool.model.machine import hardware
@@ -66,7 +66,18 @@ def make_document(handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version
 
 def _answers() -> dict[str, str]:
     """What the class of each answer says of itself, in its first sentences."""
-    modules = (agent, hardware, nodes, parameters, pool_resource, proofs, reasons, tasks, volumes)
+    modules = (
+        access,
+        agent,
+        hardware,
+        nodes,
+        parameters,
+        pool_resource,
+        proofs,
+        reasons,
+        tasks,
+        volumes,
+    )
     classes = {
         one.__name__: inspect.getdoc(one) or ""
         for module in modules

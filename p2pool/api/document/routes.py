@@ -39,6 +39,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/committee", "get"): Route("getCommittee", "pool"),
     ("/v1/roster", "get"): Route("getRoster", "pool"),
     ("/v1/pool", "get"): Route("getPool", "pool"),
+    ("/v1/access", "get"): Route("listAccess", "pool"),
     ("/v1/logs-held", "get"): Route("getLogsHeld", "pool"),
     ("/v1/events", "get"): Route("readEvents", "pool", (409,)),
     ("/v1/agent", "get"): Route("getAgent", "agent"),
@@ -54,7 +55,8 @@ ROUTES: Mapping[tuple[str, str], Route] = {
 TAGS = {
     "nodes": "The machines of the pool, as this agent knows them.",
     "tasks": "What runs in the pool, and the signed requests that change it.",
-    "pool": "The pool as a whole: its members, its committee, its events, its proofs.",
+    "pool": "The pool as a whole: its members, its committee, its events, its proofs, and who may"
+    " act for its keepers.",
     "agent": "This agent itself.",
     "machine": "The machine that this agent runs on: answered for its owner, never forwarded.",
 }

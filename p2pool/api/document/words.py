@@ -7,13 +7,14 @@ lower-case hex digits; other ids are hex alone.
 
 from collections.abc import Mapping
 
-from p2pool.api.resources.parameters import CopyState, TaskState
+from p2pool.api.resources.parameters import CopyState, GrantState, TaskState
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 from p2pool.model.ports.runtime import RuntimeKind
 from p2pool.model.states import Health, Intent, Membership, PoolStatus, RaftRole, Reachability
 from p2pool.model.tasks.spec import MountKind
 
 FIELDS: Mapping[str, str] = {
+    "access": "Who holds which right, by account.",
     "action": "What was asked for: submit, stop, drain, resume, ban, unban, set or revoke.",
     "addresses": "Where it can be dialled, as multiaddresses.",
     "age_ms": "How old this is.",
@@ -47,6 +48,7 @@ FIELDS: Mapping[str, str] = {
     "cpu_permille": "How busy the processors are, in thousandths.",
     "creator": "The account that made the pool; null: the chain was not read yet.",
     "cuda_version": "The newest CUDA that the driver runs; empty without one.",
+    "delegate": "The account that may act.",
     "disk_bytes": "Bytes of disk for tasks.",
     "domain_id": "The pool's domain.",
     "driver_version": "The NVIDIA driver's version; empty without one.",
@@ -68,6 +70,7 @@ FIELDS: Mapping[str, str] = {
     "gpu_support": "Whether containers can have GPUs.",
     "gpus": "GPUs.",
     "gpus_free": "How many of these no copy holds.",
+    "grantor": "The account in whose name it acts; null: nobody's but its own.",
     "hardware": "What the machine offers; null: never heard.",
     "health": "What the image's own check says.",
     "healthy": "Whether it can be used.",
@@ -95,6 +98,10 @@ FIELDS: Mapping[str, str] = {
     "logs": "The log of each agent that answered.",
     "made_at_ms": "When it was made.",
     "manager": "The account that manages the pool; null: the chain was not read yet.",
+    "max_cpu_milli": "So many processors at most, in thousandths; null: no limit.",
+    "max_gpus": "So many GPUs at most; null: no limit.",
+    "max_priority": "The highest priority that a task may have; null: no limit.",
+    "max_replicas": "So many copies with a place at most; null: no limit.",
     "members": "The members.",
     "membership": "Its standing on the chain.",
     "memory_bytes": "Bytes of memory.",
@@ -104,6 +111,7 @@ FIELDS: Mapping[str, str] = {
     "metrics": "The numbers.",
     "model": "What its maker calls it.",
     "name": "Its name.",
+    "name_prefix": "How the name of each task has to begin; null: any name.",
     "next": "The place behind which the next page begins; null: this is the last page.",
     "node": "The node.",
     "node_id": "The node; null where there is none.",
@@ -111,6 +119,8 @@ FIELDS: Mapping[str, str] = {
     "nodes_eligible": "How many of the healthy nodes the chain lets run tasks.",
     "nodes_healthy": "How many nodes the pool hears.",
     "nodes_unknown": "How many of the members nobody has heard from.",
+    "not_after_s": "In force until then, Unix seconds.",
+    "not_before_s": "In force from then on, Unix seconds.",
     "oom_killed": "Whether it used more memory than it has, and was killed.",
     "operating_system": "The machine's system.",
     "outgoing": "The voters before the change in which the log ends, if it does.",
@@ -128,6 +138,7 @@ FIELDS: Mapping[str, str] = {
     "pull_total_bytes": "The size of the image that is being fetched; 0: none is.",
     "pulled_bytes": "How much of it is here.",
     "quorum": "How many voters must agree.",
+    "quota": "What its tasks may use at once; null: nothing but its scope limits it.",
     "quota_bytes": "The size that its task declared; 0: none.",
     "reachability": "Whether the pool hears it.",
     "ready": "Whether it takes part.",
@@ -137,14 +148,17 @@ FIELDS: Mapping[str, str] = {
     "refusals": "The nodes that refused to start it, and when they are tried again.",
     "refused_lines": "Lines that were dropped: no JSON, too many, or too fast.",
     "replica": "The copy's number, from 0.",
+    "replicas": "Copies.",
     "replicated": "Whether it is on more than one disk.",
     "requirements": "What the pool asks of its members, as its creator wrote it.",
     "revision": "How many steps the agent had taken.",
+    "revoked_before_s": "What is dated before then is void, Unix seconds; null: nothing is.",
     "role": "What it does in the committee.",
     "roster": "The roster; null: the chain was not read yet.",
     "roster_age_ms": "How old the roster is; -1: there is none.",
     "roster_block": "The block of the roster; null: there is none.",
     "runtime": "What runs containers there.",
+    "scope": "What it may do: read, submit or admin.",
     "second_for": "Whom the second message is for; null where it is for nobody.",
     "second_hash": "The hash in the second message; null where there is none.",
     "setting": "The setting that it is about; null: none.",
@@ -165,6 +179,7 @@ FIELDS: Mapping[str, str] = {
     "task_id": "The task's id, hex.",
     "task_name": "The task's name.",
     "tasks": "The tasks of this page.",
+    "tasks_ended": "How many tasks by it have ended and are remembered.",
     "temperature_c": "Degrees Celsius.",
     "term": "The term of the election.",
     "text": "A sentence for people.",
@@ -172,6 +187,7 @@ FIELDS: Mapping[str, str] = {
     "times": "How often it refused.",
     "unsupported": "What tasks may ask for and this machine lacks.",
     "until_ms": "Not tried again before then.",
+    "used": "What counts against the quota now.",
     "used_at_ms": "When a container last used it.",
     "used_bytes": "How much it holds; a lower bound if that is too much to count.",
     "uuid": "The name by which a task's log and its container know it.",
@@ -192,6 +208,12 @@ OF_ONE: Mapping[str, str] = {
     "CommitteeMember.leader": "Whether it leads.",
     "Evidence.voter": "Who lied.",
     "FreeResources.gpus": "How many GPUs no copy holds.",
+    "Grant.grantor": "The account that gave it; null: none is known.",
+    "Grant.not_after_s": "In force until then, Unix seconds; null: no delegation is known.",
+    "Grant.not_before_s": "In force from then on, Unix seconds; null: no delegation is known.",
+    "Grant.scope": "What it allows: read, submit or admin; null: no delegation is known.",
+    "Grant.state": "What it is worth now.",
+    "Grant.tasks": "How many tasks by it have not ended.",
     "LeaderAnswer.leader": "Who leads.",
     "Load.gpus": "The state of each GPU, in the order of the hardware.",
     "Node.allocations": "How many copies have their place on it.",
@@ -200,6 +222,8 @@ OF_ONE: Mapping[str, str] = {
     "Pool.gpus": "How many GPUs the healthy nodes have.",
     "Pool.members": "How many nodes belong.",
     "Pool.tasks": "How many tasks are in which state.",
+    "QuotaUse.gpus": "GPUs that its copies hold.",
+    "QuotaUse.replicas": "Copies that have a place.",
     "Volume.allocation": "The copy that it belongs to; null for a volume of the pool.",
 }
 
@@ -216,6 +240,7 @@ ENUMS: Mapping[str, list[str]] = {
     "Allocation.state": [state.value for state in CopyState],
     "CommitteeMember.reachability": [*_words(Reachability), "unknown"],
     "Evidence.kind": [VOTE, CERTIFICATE, HISTORY, CHANGE, APPEND],
+    "Grant.state": [state.value for state in GrantState],
     "Health.status": ["ok"],
     "Node.intent": _words(Intent),
     "Node.membership": _words(Membership),

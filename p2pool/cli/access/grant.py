@@ -1,4 +1,4 @@
-"""`p2pool access grant`: signs a delegation, and writes it into a file for the account that gets it.
+"""`p2pool access grant`: signs a delegation, and writes it into a file for whoever gets it.
 
 Nothing is sent: a pool learns of a delegation with the first request under it, so a grant works
 without an agent too (`--offline`). With one the command looks first whether the account that signs
@@ -93,7 +93,7 @@ QUOTA_OPTIONS = (
 
 
 def quota_options(command: F) -> F:
-    """The limits."""
+    """What sets a quota."""
     for option in reversed(QUOTA_OPTIONS):
         command = option(command)
     return command
@@ -169,15 +169,15 @@ def grant(
     """Let ACCOUNT act in the pool for the pool's creator or manager, whose key signs.
 
     The delegation is a file: give it to the account's owner, who names it with --delegation or
-    P2POOL_DELEGATION. It is no secret, since only that account's key can use it. Without limits the
-    account may use the whole pool.
+    P2POOL_DELEGATION. It is no secret, since only that account's key can use it. Without a quota
+    the account may use the whole pool.
 
     \b
       p2pool access grant 0x... --scope submit --for 30d --max-gpus 4 --out alice.json
     """
     quota = _quota(given)
     if quota is not None and scope == "read":
-        raise click.UsageError("With --scope read nothing can be run, so limits limit nothing.")
+        raise click.UsageError("With --scope read nothing can be run, so a quota limits nothing.")
     if force and (out is None or is_stdin(out)):
         raise click.UsageError("--force needs --out FILE: nothing else is written over.")
     if signature is not None and (begin_s is None or dry_run or given["offline"]):
@@ -217,7 +217,7 @@ def grant(
 
 
 def _quota(given: Mapping[str, Any]) -> Quota | None:
-    """The limits, None if there is none."""
+    """The quota, None if no flag sets one."""
     quota = Quota(
         max_gpus=given["max_gpus"],
         max_cpu_milli=given["max_cpus"],
@@ -305,7 +305,7 @@ def _warn(account: Address, quota: Quota | None, told: Answer | None) -> None:
     if quota is not None and told["feature_level"] < DISTRUST_LEVEL:
         warn(
             f"the pool is at feature level {told['feature_level']}: nobody can use a delegation"
-            f" with limits before it is at {DISTRUST_LEVEL}. See who keeps it: p2pool pool show."
+            f" with a quota before it is at {DISTRUST_LEVEL}. See who keeps it: p2pool pool show."
         )
 
 
@@ -382,7 +382,7 @@ def _hand_over(file: DelegationFile, out: Path | None, *, force: bool, as_json: 
         f"in {pool_text(file.pool)}, until {moment(given.not_after_s)}.",
     ]
     if given.quota is not None:
-        said.append(f"Limits: {quota_text(quota_json(given.quota))}.")
+        said.append(f"Quota: {quota_text(quota_json(given.quota))}.")
     if out is not None and not is_stdin(out):
         said.append(f"Give it {out}, to be named with --delegation or P2POOL_DELEGATION.")
     click.echo("\n".join(said), err=True)

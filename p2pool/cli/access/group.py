@@ -1,4 +1,4 @@
-"""`p2pool access`: gives other accounts rights in a pool, shows who holds which, takes them back."""
+"""`p2pool access`: gives others rights in a pool, shows who holds which, takes them back."""
 
 import time
 from collections.abc import Iterator
@@ -82,8 +82,8 @@ _COLUMNS = (
 def _row(one: Answer, now_s: int) -> Iterator[str]:
     given = one["scope"] is not None
     yield short(one["delegate"])
-    yield one["scope"] or "-"
-    yield STATES.get(one["state"], one["state"])
+    yield str(one["scope"] or "-")
+    yield STATES.get(one["state"], str(one["state"]))
     yield _ends(one, now_s) if given else "-"
     yield str(one["tasks"]) if given else "-"
     quota, used = one["quota"] or {}, one["used"]

@@ -23,6 +23,8 @@ from p2pool.model.access.requests import Action
 from p2pool.model.errors import Conflict, NotFound
 from p2pool.model.ids import ADDRESS_BYTES
 
+_HEX = frozenset("0123456789abcdef")
+
 
 class _Holder(types.AccountType):
     """An account, or the beginning of one that `access ls` shows, as text."""
@@ -33,9 +35,8 @@ class _Holder(types.AccountType):
         """As it was typed, if it may be the beginning of an address; whole ones are checked."""
         text = str(value)
         digits = text.lower().removeprefix("0x")
-        if len(digits) < 2 * ADDRESS_BYTES and limits.API_PREFIX_MIN <= len(digits):
-            if not set(digits) - set("0123456789abcdef"):
-                return "0x" + digits
+        if limits.API_PREFIX_MIN <= len(digits) < 2 * ADDRESS_BYTES and _HEX.issuperset(digits):
+            return "0x" + digits
         return address_text(super().convert(text, param, ctx))  # type: ignore[arg-type]
 
 
@@ -46,13 +47,11 @@ class _Holder(types.AccountType):
     "--before",
     "before_s",
     type=types.Moment(),
-    help="Also those that begin later, but before TIME, such as 2026-12-01T06:00:00Z. Default: now.",
+    help="Also those that begin later, but before TIME, such as 2026-12-01. Default: now.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask; --json needs this.")
 @signer_options
-def revoke(
-    account: str, stop_tasks: bool, before_s: int | None, yes: bool, signer: Signer
-) -> None:
+def revoke(account: str, stop_tasks: bool, before_s: int | None, yes: bool, signer: Signer) -> None:
     """Void all delegations to ACCOUNT, as the pool's creator or manager.
 
     Each peer obeys as soon as it applies it: nothing starts under them any more, and no log lines
@@ -80,10 +79,12 @@ def revoke(
 
 
 def _found(client: AgentClient, text: str) -> str:
-    """The whole address of an account; `NotFound` or `Conflict` for a beginning of none, or several."""
+    """The whole address of an account; `NotFound`, `Conflict`: none, or several, begin so."""
     if unhex(text, ADDRESS_BYTES) is not None:
         return text
-    fitting = sorted({one["delegate"] for one in client.access() if one["delegate"].startswith(text)})
+    fitting = sorted(
+        {one["delegate"] for one in client.access() if one["delegate"].startswith(text)}
+    )
     if not fitting:
         raise NotFound(
             f"No account that begins with {text} holds a delegation that the pool has seen.",
@@ -123,7 +124,9 @@ def _before(given_s: int | None, held: Sequence[Answer]) -> int:
         begun = [min(one["not_before_s"] or 0, most_s) for one in held]
         return max(now_s, *begun, 0) + 1
     if given_s <= now_s:
-        raise click.UsageError(f"--before {moment(given_s)} is past: a revocation takes effect now.")
+        raise click.UsageError(
+            f"--before {moment(given_s)} is past: a revocation takes effect now."
+        )
     if given_s > now_s + limits.DELEGATION_LIFETIME_MAX_S:
         most = types.span_text(limits.DELEGATION_LIFETIME_MAX_S)
         raise click.UsageError(f"--before {moment(given_s)} is more than {most} ahead.")

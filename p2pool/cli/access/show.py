@@ -1,7 +1,7 @@
 """`p2pool access show`: what a delegation file gives, and whether it still does; asks nobody.
 
 Exit codes: 0 it is in force; 3 it is not yet or no longer, was edited, or is none; 6 it cannot be
-read. What only a pool knows (who rules it, what was revoked) the command says that it does not know.
+read. What only a pool knows (who rules it, what was revoked) is not in a file.
 """
 
 import time
@@ -53,7 +53,7 @@ def _pairs(found: DelegationFile, now_s: int) -> list[tuple[str, str]]:
         ("scope", f"{scope}: {SCOPES[scope]}"),
     ]
     if given.scope is not Scope.READ:
-        pairs.append(("limits", quota_text(quota_json(given.quota) if given.quota else None)))
+        pairs.append(("quota", quota_text(quota_json(given.quota) if given.quota else None)))
     return [
         *pairs,
         ("from", moment(given.not_before_s)),

@@ -13,7 +13,8 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
-from p2pool.core.fsm.permissions import may_start
+from p2pool.core.fsm.access.revocations import revoked
+from p2pool.core.fsm.permissions import REVOKED, may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
 from p2pool.model.access.verdicts import Validity, Verdict
@@ -75,6 +76,14 @@ class OrderCheck:
         """Why this copy must not start here, or None; judged as of its submission."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
         return may_start(self.context.config.pool, roster, state, desired, signers, at_s)
+
+    def withdrawn(self, desired: Desired) -> str | None:
+        """Why nothing may begin any more under a submission that was judged before, or None: by
+        the log as this node has applied it."""
+        state, signed = self.context.pool_log.state, desired.signed.delegation
+        if state is None or signed is None or not revoked(state, signed.delegation):
+            return None
+        return REVOKED
 
     def verdict(self, desired: Desired, now: Now) -> Verdict | None:
         """What the chain tells us of the contract accounts under this copy's submission; None: it

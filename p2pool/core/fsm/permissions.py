@@ -5,7 +5,8 @@ account with a delegation from one of them may do what its scope says; a provide
 resume its own machine. Nobody else may do anything.
 
 Invariants: each action has one line in `RULES`; a signature alone gives no right; a delegate's
-rights never exceed what its grantor has now, by the current roster. `wire.typed_data` recovers the
+rights never exceed what its grantor has now, by the current roster, nor what a submission may ask
+by the quota in its delegation. `wire.typed_data` recovers the
 signers; here `Signers` is trusted to match the signatures.
 
 The caller chooses the time: a submission in the log is judged at the time when it was applied, so a
@@ -19,19 +20,21 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.json.hex import address_text
+from p2pool.core.fsm.access.quotas import quota_flaws
+from p2pool.core.fsm.access.revocations import revoked
 from p2pool.core.fsm.requests import target_node
-from p2pool.core.fsm.state import PoolState, Task
+from p2pool.core.fsm.state import NOBODY, PoolState, Task
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope
+from p2pool.model.access.quotas import quota_refusal
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.errors import Malformed, NotAllowed
-from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef, TaskId
+from p2pool.model.features import FeatureLevel, newest
+from p2pool.model.ids import Address, NodeId, PoolRef, TaskId
 from p2pool.model.messages.work import Desired
 
 REVOKED = "The delegation was revoked."
-NOBODY = Address(bytes(ADDRESS_BYTES))
-"""The zero address: how the chain says that there is no account."""
 
 
 @attrs.frozen
@@ -89,9 +92,10 @@ def may(
         return NotAllowed(
             "The delegation is for another pool.", hint="Ask this pool's manager for one."
         )
-    return _delegation_wrong(state, delegation, at_s) or _scope_wrong(
+    wrong = _delegation_wrong(state, delegation, at_s) or _scope_wrong(
         _least_scope(state, rule, signers, request), delegation, request.action
     )
+    return wrong or _over_quota(signed, newest() if state is None else state.level)
 
 
 def never(pool: PoolRef, signed: SignedRequest, signers: Signers) -> str | None:
@@ -116,22 +120,26 @@ def never(pool: PoolRef, signed: SignedRequest, signers: Signers) -> str | None:
     before_s, after_s = request.not_before_s - skew_s, request.not_after_s + skew_s
     if delegation.not_after_s < before_s or delegation.not_before_s - skew_s > after_s:
         return "its delegation is not in force while the request is"
-    return None
+    # What only a later version reads, that one judges.
+    flaws = quota_flaws(signed, newest())
+    return f"it is over the quota of its delegation: {flaws[0]}" if flaws else None
 
 
 def refused_by_state(
     state: PoolState, signed: SignedRequest, signers: Signers
 ) -> NotAllowed | None:
     """Why the state leaves a delegate no right to a request: its delegation was revoked, or is too
-    small for a task that is not its own. All replicas judge alike, when they apply it."""
+    small for a task that is not its own, or for what it submits. All replicas judge alike, when
+    they apply it."""
     if signed.delegation is None:
         return None
     delegation, action = signed.delegation.delegation, signed.request.action
     if _revoked(state, delegation):
         return NotAllowed(REVOKED, hint="Ask the pool's manager for a new one.")
-    return _scope_wrong(
+    wrong = _scope_wrong(
         _least_scope(state, RULES[action], signers, signed.request), delegation, action
     )
+    return wrong or _over_quota(signed, state.level)
 
 
 def may_read(
@@ -243,10 +251,14 @@ def may_start(
     return denied.message if denied is not None else None
 
 
+def _over_quota(signed: SignedRequest, level: FeatureLevel) -> NotAllowed | None:
+    """Why the quota of its delegation never lets a submission be carried out, or None."""
+    flaws = quota_flaws(signed, level)
+    return quota_refusal(flaws) if flaws else None
+
+
 def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
-    """Whether a revocation voids this delegation, by its date."""
-    revocation = state.revocations.get(delegation.delegate) if state else None
-    return revocation is not None and delegation.not_before_s < revocation.before_s
+    return state is not None and revoked(state, delegation)
 
 
 def _least_scope(

@@ -18,6 +18,7 @@ from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
+from p2pool.core.fsm.access.revocations import WITHDRAWN
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
 from p2pool.model import limits
@@ -304,23 +305,24 @@ _APPLY: Mapping[Action, Callable[[Changes, RequestApplied, TaskId], None]] = {
 
 
 def note_revocation(changes: Changes, record: Revocation) -> None:
-    """Void older delegations to an account; stop its running tasks only if asked."""
+    """Void older delegations to an account; stop its running tasks only if asked. What waits under
+    them never begins."""
     state = changes.state
     old = state.revocations.get(record.delegate)
     if old is not None and old.before_s >= record.before_s and not record.stop_running:
         return
     before_s = max(record.before_s, old.before_s if old else 0)
-    state.revocations[record.delegate] = attrs.evolve(record, before_s=before_s)
+    state.revoke(attrs.evolve(record, before_s=before_s))
     account, text = record.delegate.hex(), "its delegations are void"
     changes.tell("revocation", account, text, account=f"0x{account}", before_s=before_s)
-    if not record.stop_running:
-        return
-    for task in tuple(state.tasks.values()):
-        delegation = task.record.signed.delegation
-        if delegation is None or task.record.signer != record.delegate:
+    for task_id in state.delegates.tasks_of(record.delegate):
+        given = state.tasks[task_id].delegation
+        if given is None or given.not_before_s >= before_s:
             continue
-        if delegation.delegation.not_before_s < before_s:
-            tasks.stop(changes, task.task_id, "the delegation of its submitter was revoked")
+        if record.stop_running:
+            tasks.stop(changes, task_id, WITHDRAWN)
+        else:
+            tasks.withdraw(changes, task_id)
 
 
 def target_task(request: TaskRequest) -> TaskId:

@@ -16,16 +16,20 @@ from heapq import heappop, heappush
 
 import attrs
 
-from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.cbor.structs import encode_struct, lowest_level
 from p2pool.codec.digests import digest
 from p2pool.codec.rows import RowCache
 from p2pool.core.fsm.sizes import StateSizes, task_size
 from p2pool.model import limits
+from p2pool.model.access.delegates import GRANT_ID_BYTES, Delegates, GrantPlace
+from p2pool.model.access.delegations import Delegation
+from p2pool.model.access.quotas import usage_of
 from p2pool.model.access.requests import RequestId, SignedRequest
 from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
+    ADDRESS_BYTES,
     ZERO_TOKEN,
     Address,
     AllocationId,
@@ -51,6 +55,8 @@ from p2pool.model.tasks.set_aside import SetAsideNodes
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
+NOBODY = Address(bytes(ADDRESS_BYTES))
+"""The zero address: how the chain says that there is no account."""
 
 
 def history_after(history: Digest, entry: Entry) -> Digest:
@@ -101,6 +107,17 @@ class Task:
     def finished(self) -> bool:
         """Whether all of its copies have ended for good."""
         return self.record.finished_at_ms != 0
+
+    @property
+    def grantor(self) -> Address:
+        """Who gave the right to a delegate's task; the zero address where a log says nobody."""
+        return self.record.grantor or NOBODY
+
+    @property
+    def delegation(self) -> Delegation | None:
+        """The delegation under which it was submitted, if under one."""
+        given = self.record.signed.delegation
+        return given.delegation if given is not None else None
 
 
 @attrs.frozen
@@ -212,7 +229,8 @@ class PoolState:
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
     it, "" if none did. `set_aside`: which nodes refused which task. `sizes`: what the tasks take,
-    counted as they change. `index`: finds tasks for readers. `forgotten_s`: the latest end of a
+    counted as they change, and `delegates` what those of delegates use. `index`: finds tasks for
+    readers. `forgotten_s`: the latest end of a
     request that was forgotten. `_named`: the unended tasks of each name, several only from below
     `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the state
     into bytes.
@@ -241,6 +259,7 @@ class PoolState:
     set_aside: SetAsideNodes = attrs.field(factory=SetAsideNodes)
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     index: TaskIndex = attrs.field(factory=TaskIndex, eq=False, repr=False)
+    delegates: Delegates = attrs.field(factory=Delegates, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
@@ -302,7 +321,9 @@ class PoolState:
 
     def put_task(self, task: Task) -> None:
         """Store a task."""
+        old = self.tasks.get(task.task_id)
         self.tasks[task.task_id] = task
+        self._note_delegate(old, task)
         if task.finished:
             self._forget_name(task)
         else:
@@ -315,6 +336,31 @@ class PoolState:
         same.pop(task.task_id, None)
         if not same:
             self._named.pop(task.spec.name, None)
+
+    def _note_delegate(self, old: Task | None, task: Task) -> None:
+        """Count a delegate's task. When it has ended, what it lost uses nothing any more."""
+        given = task.delegation
+        if given is None:
+            return
+        place = self.delegates.place_of(task.task_id)
+        if place is None:
+            named = digest(encode_struct(given, lowest_level(given)))[:GRANT_ID_BYTES]
+            place = GrantPlace(task.record.signer, task.grantor, named)
+        self.delegates.put_task(task.task_id, place, given, finished=task.finished)
+        if old is not None and task.finished and not old.finished:
+            for copy in self.allocations.get(task.task_id, {}).values():
+                self._count(old, copy, None)
+
+    def _count(self, task: Task, old: Allocation | None, new: Allocation | None) -> None:
+        """Count what a copy of a delegate's task uses. The copies that it left behind count for
+        nobody: that their nodes cannot be asked is the pool's matter, and what replaces them has
+        their share."""
+        if task.delegation is None or task.finished:
+            return
+        before, after = (copy is not None and copy.holds for copy in (old, new))
+        if before != after:
+            pair = task.grantor, task.record.signer
+            self.delegates.count(pair, usage_of(task.spec.resources), 1 if after else -1)
 
     def _weigh(self, task: Task) -> None:
         """Count what a task takes: all copies that it asks for, or has."""
@@ -340,6 +386,8 @@ class PoolState:
             self._on_node.setdefault(allocation.node_id, {})[name] = None
         copies[name.replica] = allocation
         task = self.tasks.get(name.task_id)
+        if task is not None:
+            self._count(task, old, allocation)
         if old is None and task is not None and task.spec.system:
             self._weigh(task)
 
@@ -350,7 +398,9 @@ class PoolState:
         self.index.drop(task_id)
         self.set_aside.drop_task(task_id)
         self.sizes.count(task_id, None)
+        self.delegates.drop_task(task_id)
         for copy in self.allocations.pop(task_id, {}).values():
+            self._count(task, copy, None)
             if copy.node_id is None:
                 continue
             self._forget_on(copy.node_id, copy.allocation)
@@ -372,6 +422,11 @@ class PoolState:
                 stray, placed_at_ms=copy.placed_at_ms, image_digest=copy.image_digest
             )
         self.strays[(copy.allocation, copy.attempt)] = stray
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Note that an account's delegations are void."""
+        self.revocations[revocation.delegate] = revocation
+        self.delegates.note_revoked(revocation.delegate)
 
     def note_applied(self, request: AppliedRequest) -> None:
         """Remember that a request was applied, until it expires."""

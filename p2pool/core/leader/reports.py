@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import attrs
 
+from p2pool.codec.cbor.structs import lowest_level
 from p2pool.core.context import Context
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
@@ -226,6 +227,8 @@ class Reports:
         roster, state = context.roster.latest, context.pool_log.state
         at_s = now.wall_ms // 1000
         pool = context.config.pool
+        if state is None or lowest_level(claim.signed) > state.level:
+            return  # The log has no words for it yet: it claims again.
         # No follower would append what can never be right: the leader would lose its office for it.
         if never(pool, claim.signed, by) or may_start(pool, roster, state, claim, by, at_s):
             return

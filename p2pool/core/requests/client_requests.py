@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from p2pool.codec.cbor.structs import lowest_level
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
 from p2pool.codec.json.hex import address_text
@@ -243,6 +244,11 @@ class ClientRequests:
             raise BadSignature("The request's signature is bad.", hint="Sign it again.")
         if roster is None:
             raise Unavailable("The leader has no roster yet.", hint="Retry in a few seconds.")
+        if lowest_level(signed) > state.level:
+            raise Conflict(
+                f"The pool is at feature level {state.level}, which knows no quotas.",
+                hint="Use a delegation without one, or see who is behind: p2pool pool show.",
+            )
         time_ms = self.context.clocks.time_ms(now)
         denied = may(roster, state, item.signers, signed, time_ms // 1000)
         if denied is not None:

@@ -16,6 +16,8 @@ from itertools import count
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.core.fsm.access.quotas import QuotaRoom, added
+from p2pool.core.fsm.access.revocations import WITHDRAWN, withdrawn
 from p2pool.core.fsm.nodes import back_of_late
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import has_room_for_copy, waits_anew, wants_copy
@@ -128,12 +130,19 @@ class _Planner:
     failed: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
+    quotas: QuotaRoom = attrs.field(init=False)
     hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
     placed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.quotas = QuotaRoom(self.state)
 
     def place(self, task: Task) -> None:
         """Place a task's waiting copies."""
         if task.finished or task.stop_requested:
+            return
+        if withdrawn(self.state, task):
+            self._wait(self._waiting(task), WITHDRAWN)
             return
         if task.spec.system:
             self._place_system(task, self._need(task))
@@ -154,9 +163,9 @@ class _Planner:
         elif need.shape in self.hopeless:
             self._give_up(waiting, need, self.hopeless[need.shape])
         elif task.spec.gang:
-            self._place_gang(waiting, need)
+            self._place_gang(task, waiting, need)
         else:
-            self._place_each(waiting, need)
+            self._place_each(task, waiting, need)
 
     def _need(self, task: Task) -> Demand:
         return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms)
@@ -175,22 +184,32 @@ class _Planner:
             return False
         return back_of_late(self.state.node(copy.node_id), self.at_ms)
 
-    def _place_each(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
+    def _place_each(self, task: Task, waiting: tuple[Allocation, ...], need: Demand) -> None:
         lineup = NodeRanking(self.rooms.values(), need)
         for number, copy in enumerate(waiting):
             if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
                 self._wait(waiting[number:], NEXT_TIME)
                 return
+            over = self.quotas.refusal(task, added(copy))
+            if over is not None:
+                self._wait((copy,), over)
+                continue
             taken = lineup.take()
             if taken is None:
                 self._give_up(waiting[number:], need, self._hopeless_because(need))
                 return
             room, gpus = taken
+            self.quotas.take(task, added(copy))
             self.entries.add(_placed(copy, room, gpus))
             self.placed += 1
 
-    def _place_gang(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
+    def _place_gang(self, task: Task, waiting: tuple[Allocation, ...], need: Demand) -> None:
         """Copies are equal and nodes independent, so greedy choice places all if anything does."""
+        copies = sum(map(added, waiting))
+        over = self.quotas.refusal(task, copies)
+        if over is not None:
+            self._wait(waiting, over)
+            return
         lineup = NodeRanking(self.rooms.values(), need)
         taken: list[tuple[NodeCapacity, tuple[str, ...]]] = []
         for _ in waiting:
@@ -203,6 +222,7 @@ class _Planner:
         )
         large = PLACED_BYTES + sum(map(_size, gang)) > limits.ENTRY_MAX_BYTES
         if len(gang) == len(waiting) and not large:
+            self.quotas.take(task, copies)
             self.entries.add_whole(gang)
             self.placed += len(gang)
             return
@@ -229,13 +249,17 @@ class _Planner:
             old = before.get(node_id)
             if old is None and not has_room_for_copy(self.state, task):
                 continue
+            if self.quotas.refusal(task, added(old)) is not None:
+                break
+            self.quotas.take(task, added(old))
             copy = old or Allocation(AllocationId(task.task_id, next(free)))
             again[copy.allocation] = None
             self.entries.add(_placed(copy, room, room.take(need)))
             self.placed += 1
         for copy in copies:
             if copy.allocation not in again and self._wants(task, copy):
-                self.reasons.append((copy.allocation, self._at_home(copy, need)))
+                over = self.quotas.refusal(task, added(copy))
+                self.reasons.append((copy.allocation, over or self._at_home(copy, need)))
 
     def _wants(self, task: Task, copy: Allocation) -> bool:
         return wants_copy(self.state, task, copy.allocation.replica)

@@ -14,6 +14,7 @@ from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
 from p2pool.model.access.verdicts import Validity, Verdict
 from p2pool.model.errors import ChainUnavailable, NotFound
+from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import AllocationState, Health, StartRefusal
 from p2pool.model.tasks.faults import REFUSALS, Fault
@@ -21,6 +22,8 @@ from p2pool.model.timing import Now
 
 S = AllocationState
 Mark = Callable[[Attempt], None]
+Withdrawn = Callable[[Desired], str | None]
+"""Why nothing may be started any more for what was ordered, or None."""
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -290,10 +293,17 @@ def drive(
     items: Mapping[Key, Attempt],
     is_member: bool,
     scope: RuntimeScope,
+    withdrawn: Withdrawn,
     mark: Mark,
     now: Now,
 ) -> ev.WorkerEffect | None:
-    """The next effect for an item, if one is due."""
+    """The next effect for an item, if one is due. Its right is judged again before each start: an
+    image may take an hour to come, and a restart may come a year after the order."""
+    if item.busy and item.fetching and not item.stop_wanted and item.desired is not None:
+        why = withdrawn(item.desired)
+        if why is not None:
+            item.stop_wanted, item.stop_reason = True, f"not allowed: {why}"
+            mark(item)
     if item.busy and item.stop_wanted and item.fetching:
         item.fetching = False
         return ev.CancelPull(item.allocation, item.attempt)
@@ -311,6 +321,9 @@ def drive(
         return None
     if item.previous_epoch and item.container is None:
         return None  # An earlier log wanted it started; only this log's orders may do so now.
+    if (why := withdrawn(item.desired)) is not None:
+        end(item, S.FAILED, f"not allowed: {why}", mark)
+        return None
     if item.unjudged:
         return None  # Who submitted it, only the chain can say.
     item.busy = True

@@ -5,10 +5,10 @@ effect for each item, and waits for its outcome. Only an explicit stop ends a co
 neither wanted nor to be stopped runs on, and the worker reports it until the leader decides.
 
 Invariants: one high-water token, durable before an order is answered, and no older order is obeyed;
-an item is on disk before its container starts; this node judges the rights before it starts
-anything; a GPU gets a new holder only once the old one is gone; an older attempt ends before a
-newer one starts; the worker repeats an outcome until it is settled. While the engine is away,
-nothing counts as ended.
+an item is on disk before its container starts; this node judges the rights when an order names a
+copy, and before each start and restart whether they were revoked since; a GPU gets a new holder
+only once the old one is gone; an older attempt ends before a newer one starts; the worker repeats
+an outcome until it is settled. While the engine is away, nothing counts as ended.
 Source: docs/design/tasks.md, "The worker"; Nomad's client, kubelet's reconciliation.
 """
 
@@ -58,6 +58,7 @@ class Worker:
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
     judged: Judged = lambda desired, now: None
+    withdrawn: reconcile.Withdrawn = attrs.field(default=lambda _: None, repr=False)
     items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
     obeyed_before: Token = ZERO_TOKEN
@@ -364,7 +365,9 @@ class Worker:
                 assert item.desired is not None
                 found, refuses = self.judged(item.desired, now), self.level >= DISTRUST_LEVEL
                 reconcile.judge(item, found, self.mark, now, refuses=refuses)
-            effect = reconcile.drive(item, self.items, self.is_member, self.scope, self.mark, now)
+            effect = reconcile.drive(
+                item, self.items, self.is_member, self.scope, self.withdrawn, self.mark, now
+            )
             if effect is not None:
                 self.effects.append(effect)
         for item in reconcile.to_drop(self.items, self.keep_ms, now):

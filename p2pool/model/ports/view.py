@@ -29,6 +29,7 @@ from p2pool.model.ids import (
 from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.ports.access import AccessTable
 from p2pool.model.states import (
     AllocationState,
     Health,
@@ -123,7 +124,8 @@ class RefusalView:
 @attrs.frozen
 class TaskView:
     """A task with its allocations. `state`: pending, running, stopping or how it ended;
-    `refusals`: the nodes that refused to start it."""
+    `refusals`: the nodes that refused to start it; `grantor`: in whose name its signer acted, if in
+    another's."""
 
     task_id: TaskId
     spec: TaskSpec
@@ -134,6 +136,7 @@ class TaskView:
     stop_requested: bool = False
     refusals: tuple[RefusalView, ...] = ()
     index: int = 0
+    grantor: Address | None = None
 
     @property
     def place(self) -> TaskPlace:
@@ -296,6 +299,7 @@ class View:
     roster_age_ms: int
     nodes: NodeTable = attrs.field(factory=NodeTable, converter=_nodes)
     tasks: TaskTable = attrs.field(factory=TaskTable, converter=_tasks)
+    access: AccessTable = attrs.field(factory=AccessTable)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()

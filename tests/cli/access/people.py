@@ -11,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from p2pool.cli.access.delegation_file import write_delegation
 from p2pool.model.access.delegations import Delegation, DelegationFile, Quota, Scope
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Address, PoolRef
 from p2pool.wire.typed_data import sign_delegation
 from tests.api.conftest import Served
@@ -59,8 +60,10 @@ def delegation_file(
 
 
 def ruled_by(served: Served, creator: Address | None, manager: Address | None = None) -> None:
-    """Let the agent know who rules its pool; None: it has not read the chain."""
+    """Let the agent know who rules its pool, which takes limits; None: it has not read it."""
     view = served.port.seen
     assert view.roster is not None
-    roster = attrs.evolve(view.roster, creator=creator, manager=manager or creator)
-    served.port.seen = attrs.evolve(view, roster=roster if creator else None)
+    roster = None
+    if creator is not None:
+        roster = attrs.evolve(view.roster, creator=creator, manager=manager or creator)
+    served.port.seen = attrs.evolve(view, roster=roster, feature_level=DISTRUST_LEVEL)

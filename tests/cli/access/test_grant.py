@@ -25,6 +25,7 @@ from p2pool.model.errors import (
     NotAllowed,
     Unavailable,
 )
+from p2pool.model.features import BASE_LEVEL
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.ports.agent import SubmitCommand
 from p2pool.wire.account import checksummed
@@ -135,8 +136,8 @@ async def test_a_file_is_written_over_only_where_that_is_asked_for(
         assert "--force" in error.hint
     assert path.read_text() == "mine"
     assert not (tmp_path / "nowhere").exists()
-    words = ("grant", DELEGATE_TEXT, *LEAST, "--out", str(path), "--force")
-    assert (await manager(access, *words)).exit_code == 0
+    again = ("grant", DELEGATE_TEXT, *LEAST, "--out", str(path), "--force")
+    assert (await manager(access, *again)).exit_code == 0
     assert read(path).grantor == MANAGER
 
 
@@ -167,7 +168,7 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "oneself": (("0x" + MANAGER.hex(), *LEAST), "ACCOUNT is the one that signs"),
     "limits of nothing": (
         (DELEGATE_TEXT, "--scope", "read", "--for", "1h", "--max-gpus", "1"),
-        "limits limit nothing",
+        "a quota limits nothing",
     ),
     "no copy": ((DELEGATE_TEXT, *LEAST, "--max-replicas", "0"), "below 1, the least"),
     "less than no GPU": ((DELEGATE_TEXT, *LEAST, "--max-gpus", "-1"), "below 0, the least"),
@@ -252,6 +253,16 @@ async def test_rights_that_are_there_already_are_noted(served: Served, manager: 
     assert "warning: " + DELEGATE_TEXT in result.stderr
 
 
+async def test_limits_that_the_pool_does_not_know_yet_are_noted(
+    served: Served, manager: Commands
+) -> None:
+    """While an agent of the pool is older: what is signed under them would be refused."""
+    served.port.seen = attrs.evolve(served.port.seen, feature_level=BASE_LEVEL)
+    for words, noted in (((), False), (("--max-gpus", "1"), True)):
+        result = await manager(access, "grant", DELEGATE_TEXT, *LEAST, *words)
+        assert (result.exit_code, "feature level 1" in result.stderr) == (0, noted)
+
+
 @pytest.mark.parametrize("limited", [False, True])
 async def test_a_dry_run_shows_what_a_wallet_would(manager: Commands, limited: bool) -> None:
     """Typed data, without a key and without a file."""
@@ -277,9 +288,7 @@ async def test_a_wallet_s_signature_makes_the_same_file(
     typed = json.loads((await manager(access, *words, "--dry-run", signs=False)).stdout)
     signature = "0x" + ACCOUNT.sign_typed_data(full_message=typed).signature.hex()
     path = tmp_path / "a.json"
-    made = await manager(
-        access, *words, "--signature", signature, "--out", str(path), signs=False
-    )
+    made = await manager(access, *words, "--signature", signature, "--out", str(path), signs=False)
     assert made.exit_code == 0, made
     assert read(path).grantor == MANAGER
     other = ("grant", DELEGATE_TEXT, *LEAST, "--max-gpus", "3", "--from", begin)
@@ -326,5 +335,5 @@ def test_the_bounds_are_as_the_help_says() -> None:
     context = click.Context(access)
     command = access.get_command(context, "grant")
     assert command is not None
-    help_text = command.get_help(context)
+    help_text = " ".join(command.get_help(context).split())
     assert f"{limits.DELEGATION_LIFETIME_MAX_S // 86400}d at most" in help_text

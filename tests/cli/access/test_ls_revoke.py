@@ -38,7 +38,7 @@ def grant(
     quota: Quota | None = None,
     used: Usage = NO_USAGE,
     begin_s: int = -60,
-    end_s: int = 86400,
+    end_s: int = 90_000,
     revoked: bool = False,
     scope: Scope = Scope.SUBMIT,
     tasks: int = 1,
@@ -87,10 +87,10 @@ async def test_who_holds_what_is_a_line_each(served: Served, manager: Commands) 
     assert head.split()[:4] == ["ACCOUNT", "SCOPE", "STATE", "ENDS"]
     by_account = {row.split()[0]: " ".join(row.split()[1:]) for row in rows}
     assert by_account[DELEGATE_TEXT[:12]].startswith(
-        "submit in force in 23h 3 1/4 1.5/8 2/2 to 60 acme-... 0x"
+        "submit in force in 1d 3 1/4 1.5/8 2/2 to 60 acme-... 0x"
     )
     assert by_account["0x2222222222"].startswith("admin expired 1h ago 1 0 0 0 - - 0x")
-    assert by_account["0x3333333333"].startswith("submit revoked in 23h")
+    assert by_account["0x3333333333"].startswith("submit revoked in 1d")
     assert by_account["0x4444444444"] == "- revoked - - - - - - - -"
     told = held((await manager(access, "ls", "--json")).stdout)
     assert {one["delegate"]: one["state"] for one in told}[DELEGATE_TEXT] == "in-force"

@@ -25,8 +25,10 @@ def _nobody_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_that_is_in_it_is_said_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Account, pool, who gave it, scope, limits, times."""
-    path = delegation_file(tmp_path / "a.json", quota=Quota(max_gpus=4, name_prefix="acme-"))
+    """Account, pool, who gave it, scope, quota, times."""
+    path = delegation_file(
+        tmp_path / "a.json", end_s=3900, quota=Quota(max_gpus=4, name_prefix="acme-")
+    )
     assert main.run(["access", "show", str(path)]) == errors.OK
     out = capsys.readouterr().out
     for said in (
@@ -35,7 +37,7 @@ def test_all_that_is_in_it_is_said_in_words(
         f"0x{MANAGER.hex()}, whose signature is good",
         "submit: run tasks, stop its own",
         "4 GPUs at once; names that begin with acme-",
-        "in force, for 59m more",
+        "in force, for 1h more",
     ):
         assert said in out, out
 
@@ -43,9 +45,9 @@ def test_all_that_is_in_it_is_said_in_words(
 @pytest.mark.parametrize(
     ("begin_s", "end_s", "state", "said"),
     [
-        (-60, 3600, "in-force", "in force, for 59m more"),
-        (-7200, -3590, "expired", "expired 59m ago"),
-        (7230, 9000, "not-yet", "not yet in force: begins in 2h"),
+        (-60, 3900, "in-force", "in force, for 1h more"),
+        (-7200, -3700, "expired", "expired 1h ago"),
+        (7900, 9000, "not-yet", "not yet in force: begins in 2h"),
     ],
 )
 def test_the_exit_code_says_whether_it_is_in_force(
@@ -62,7 +64,7 @@ def test_the_exit_code_says_whether_it_is_in_force(
     assert main.run(["access", "show", str(path)]) == code
     out = capsys.readouterr().out
     assert said in out
-    assert "limits" not in out  # A scope that runs nothing has none.
+    assert "quota" not in out  # A scope that runs nothing has none.
     assert main.run(["access", "show", str(path), "--json"]) == code
     told = held(capsys.readouterr().out)
     assert told["state"] == state

@@ -192,12 +192,12 @@ BAD: dict[str, tuple[Callable[[Path], object], type[P2poolError], str]] = {
     ),
     "of another contract": (_of_another_contract, NotForUs, "the agent is in pool 1 of"),
     "expired": (
-        lambda path: delegation_file(path, begin_s=-7200, end_s=-3600),
+        lambda path: delegation_file(path, begin_s=-7200, end_s=-3700),
         Stale,
         "expired 1h ago",
     ),
     "not yet in force": (
-        lambda path: delegation_file(path, begin_s=7300, end_s=9000),
+        lambda path: delegation_file(path, begin_s=7900, end_s=9000),
         Stale,
         "takes effect in 2h",
     ),
@@ -269,17 +269,21 @@ async def test_a_link_and_standard_input_are_read(
 async def test_a_task_that_nobody_named_begins_as_the_quota_says(
     served: Served, delegate: Commands, tmp_path: Path
 ) -> None:
-    """The default name is the image's, behind the prefix; a name that was given stays."""
+    """The default name is the image's, behind the prefix; a name that was given stays,
+    and is refused."""
     delegation_file(tmp_path / "given.json", quota=Quota(name_prefix="acme-"))
-    for words, name in ((("--image", "busybox"), "acme-busybox"), (("--image", "acme-x"), "acme-x")):
+    for words, name in (
+        (("--image", "busybox"), "acme-busybox"),
+        (("--image", "acme-x"), "acme-x"),
+    ):
         assert (await delegate(task, "run", *words)).exit_code == 0
         asked = served.port.asked.pop()
         assert isinstance(asked, SubmitCommand)
         assert json.loads(asked.signed.request.spec_json)["name"] == name
-    assert (await delegate(task, "run", "--image", "a", "--name", "mine")).exit_code == 0
-    asked = served.port.asked.pop()
-    assert isinstance(asked, SubmitCommand)
-    assert json.loads(asked.signed.request.spec_json)["name"] == "mine"
+    error = (await delegate(task, "run", "--image", "a", "--name", "mine")).exception
+    assert isinstance(error, NotAllowed)
+    assert "'mine' does not begin with 'acme-'" in error.message
+    assert served.port.asked == []
 
 
 async def test_a_dry_run_shows_what_the_delegate_would_sign(delegate: Commands) -> None:

@@ -24,7 +24,7 @@ from p2pool.model.access.delegations import (
 )
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Address, PoolRef
-from tests.codec.json.test_requests import ADDRESS, BIG, NUMBER, QUOTAS, SIGNATURE
+from tests.codec.json.signed_things import ADDRESS, BIG, NUMBER, QUOTAS, SIGNATURE
 
 POOL = PoolRef(31337, Address(b"c" * 20), 7)
 FILE = DelegationFile(

@@ -50,6 +50,7 @@ class Bench:
         self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
         self.refused: str | None = None
         self.verdict: Verdict | None = None
+        self.withdrawn: str | None = None
         self.interrupted: tuple[tuple[AllocationId, int], ...] = ()
         self.at_ms, self.index = 1_000, 0
         self.done: list[ev.WorkerEffect] = []
@@ -62,6 +63,7 @@ class Bench:
             allowed=lambda d, s, t: self.refused,
             restored=self.rows,
             judged=lambda d, now: self.verdict,
+            withdrawn=lambda d: self.withdrawn,
         )
         self.worker.member(True)
         self.worker.runtime(True)

@@ -50,7 +50,10 @@ class Holder:
 
     def does(self, at: DevAgent, *words: str) -> "CompletedProcess[str]":
         """A command under the delegation."""
-        environment = {**self.acting.environment(at, self.name), "P2POOL_DELEGATION": str(self.file)}
+        environment = {
+            **self.acting.environment(at, self.name),
+            "P2POOL_DELEGATION": str(self.file),
+        }
         return p2pool(*words, **environment)
 
     def submit(self, at: DevAgent, name: str) -> "CompletedProcess[str]":

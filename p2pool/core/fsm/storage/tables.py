@@ -188,10 +188,6 @@ def _take_setting(state: PoolState, setting: Setting) -> None:
     state.settings[setting.name] = setting.value
 
 
-def _take_revocation(state: PoolState, revocation: Revocation) -> None:
-    state.revocations[revocation.delegate] = revocation
-
-
 def _take_link(state: PoolState, link: Link) -> None:
     state.chain = attrs.evolve(state.chain, links=(*state.chain.links, link))
 
@@ -241,7 +237,7 @@ TABLES: tuple[Table, ...] = (
         record=Revocation,
         key=lambda revocation: bytes(revocation.delegate),
         records=lambda s: s.revocations.values(),
-        take=_take_revocation,
+        take=PoolState.revoke,
     ),
     Table(
         name="applied",
