@@ -6,9 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 
+from p2pool.cli.access.group import access
 from p2pool.cli.pool.group import pool
 from p2pool.cli.task.group import task
 from p2pool.cli.wallet import wallet
+from p2pool.codec.json.delegations import read_delegation_file
 from p2pool.drivers.chain.consent import invite_digest, personal_hash
 from p2pool.model import limits
 from p2pool.model.access.requests import Action
@@ -185,3 +187,23 @@ async def test_lines_are_read_under_a_signature_of_now(commands: Commands) -> No
     result = await commands(task, "logs", TASK_ID.hex(), "--unsigned", "nowhere.json")
     assert result.exit_code == 2
     assert "--unsigned is for requests" in result.stderr
+
+
+async def test_a_contract_gives_rights_by_its_owners_key(
+    served: Served, commands: Commands, tmp_path: Path
+) -> None:
+    """Or by what its owners signed elsewhere; the file names the contract as who gave them."""
+    manage(served)
+    out, to = tmp_path / "a.json", "0x" + OTHER_NODE.hex()
+    words = ("grant", to, "--scope", "read", "--for", "1h", "--contract", TEXT, "--out", str(out))
+    result = await commands(access, *words)
+    assert result.exit_code == 0, result
+    file = read_delegation_file(out.read_bytes())
+    assert (file.grantor, file.signed.contract) == (CONTRACT, CONTRACT)
+    (one,) = contract_signatures(POOL, file.signed)
+    assert one.signature == sign_hash(ACCOUNT, one.digest)
+    begin = ("--from", str(file.signed.delegation.not_before_s), "--force")
+    elsewhere = ("--signature", "0x" + "ab" * 130)
+    result = await commands(access, *words, *begin, *elsewhere, signs=False)
+    assert result.exit_code == 0, result
+    assert read_delegation_file(out.read_bytes()).signed.signature == b"\xab" * 130

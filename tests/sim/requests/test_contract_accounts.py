@@ -6,6 +6,7 @@ taken.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -245,7 +246,7 @@ class Lie:
     leader: Machine
     victim: Machine
 
-    def write(self, by: LocalAccount = THIEF, **fields: object) -> None:
+    def write(self, by: LocalAccount = THIEF, **fields: Any) -> None:
         """Its own core takes it into its log, and sends it to all."""
         assert self.leader.node is not None
         request = self.made.request(Action.BAN, self.victim.node_id.hex())

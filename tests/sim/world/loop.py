@@ -205,8 +205,8 @@ class Loops:
                     world.network.reset(m, refused)
             case fx.JudgeContractSignatures():
                 verdict = judged(world, m, effect)
-                told = inputs.ContractSignaturesJudged(effect.signed, effect.at, verdict)
-                self.give(m, told, 1 + self.rng.randrange(CALL_MS))
+                answer = inputs.ContractSignaturesJudged(effect.signed, effect.at, verdict)
+                self.give(m, answer, 1 + self.rng.randrange(CALL_MS))
             case fx.BeginAnew():
                 life = m.life
                 world.later(1, lambda: self._begin_anew(m, life))
