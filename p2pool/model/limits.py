@@ -111,6 +111,13 @@ APPEND_SIGNATURES_PER_S = 1_024
 APPEND_SIGNATURES_BURST = 1_024
 # So many of an append's requests are looked at for proof that its leader lies.
 BAD_APPEND_SIGNATURES_MAX = 16
+# What one peer, or one agent's own clients, may have the chain asked of contract accounts.
+CONTRACT_ASKS_PER_S = 1
+CONTRACT_ASKS_BURST = 64
+CONTRACT_ASKS_QUEUED_MAX = 64
+CONTRACT_ASKS_IN_FLIGHT_MAX = 4
+CONTRACT_VERDICTS_KEPT_MAX = 256
+CONTRACT_GAS_MAX = 5_000_000
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
@@ -507,6 +514,14 @@ JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
+# What a contract account is asked: for how long, how often again where nobody knows, and how far
+# the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
+# spans).
+CONTRACT_CALL_TIMEOUT_MS = 3_000
+CONTRACT_ASK_AGAIN_MS = 5_000
+CONTRACT_ASKED_MAX_MS = 15_000
+CONTRACT_BLOCK_KEPT_MS = 60_000
+CONTRACT_BLOCK_AGE_MAX_MS = 1_200_000
 TRANSACTION_DEADLINE_MS = 120_000
 DIAL_TIMEOUT_MS = 5_000
 DIAL_BACKS_PER_HOST_PER_S = 1
@@ -540,6 +555,10 @@ STREAM_END_PATIENCE_MS = 1_000
 JOIN_STEP_POLL_MS = 1_000
 RECEIPT_POLL_MS = 100
 INVITE_LIFETIME_MAX_S = 24 * 3600
+# What commands sign; who wants a longer one forgets that it is there, and a shorter one no request
+# would reach the pool under.
+DELEGATION_LIFETIME_MIN_S = 60
+DELEGATION_LIFETIME_MAX_S = 366 * 24 * 3600
 CLOCK_WARN_MS = 5_000
 # The chain's head moves if its block times go on about as fast as our clock, over this much time.
 CHAIN_HEAD_LOOK_MS = 10_000
@@ -897,6 +916,9 @@ assert CLOCK_SKEW_MAX_MS >= BINDING_FUTURE_MAX_S * 1000
 assert CHAIN_POLL_INTERVAL_MS < CHAIN_CALL_TIMEOUT_MS
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
 assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
+assert 2 * CONTRACT_CALL_TIMEOUT_MS < FORWARD_DEADLINE_MS
+assert CONTRACT_CALL_TIMEOUT_MS < CONTRACT_ASK_AGAIN_MS < CONTRACT_ASKED_MAX_MS
+assert CONTRACT_ASKED_MAX_MS < CONTRACT_BLOCK_KEPT_MS < CONTRACT_BLOCK_AGE_MAX_MS
 assert DIAL_BACKOFF_MIN_MS < DIAL_BACKOFF_MAX_MS
 assert STREAM_REOPEN_MIN_MS < STREAM_REOPEN_MAX_MS < STREAM_CHECK_MS
 assert INTRODUCTIONS_PER_PROVIDER_MAX < INTRODUCTIONS_MAX < MEMBERS_MAX

@@ -21,7 +21,7 @@ import click
 
 from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.signer import Signer, plain, write_signature
+from p2pool.cli.shared.signer import Signer
 from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.types import Number, Span
 from p2pool.cli.task.follow import Follower
@@ -70,13 +70,15 @@ def logs(
     With -f it goes on until the task has ended, wherever its copies are restarted or moved, and
     says on standard error what it waits for.
     """
+    if signer.unsigned is not None:
+        raise click.UsageError(
+            "--unsigned is for requests: lines are read under a signature of now."
+        )
     one, copies = _copies(signer.client, name, follow=follow)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
     if signer.dry_run:
-        from p2pool.wire import typed_data
-
-        write_signature(plain(typed_data.grant_typed_data(pool, grant)), signer.as_json)
+        signer.show_grant(pool, grant)
         return
 
     def sign() -> "SignedGrant":
