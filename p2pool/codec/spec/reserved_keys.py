@@ -34,7 +34,7 @@ def unheeded_keys(specification: Mapping[str, Any]) -> list[str]:
     # Names alone are what the first feature level took.
     if isinstance(specification.get("secrets"), list | tuple):
         problems.append(
-            "secrets has names and no values: give them with p2pool task run --secret NAME=file:PATH"
+            "secrets has names and no values: give them with `p2pool task run --secret`"
         )
     return problems
 

@@ -28,7 +28,7 @@ from p2pool.model.tasks.spec import TaskSpec
 DIRECTORY = "/run/secrets"
 """Where a copy finds its secrets as files."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,%d}" % (limits.SECRET_NAME_MAX_BYTES - 1))
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{limits.SECRET_NAME_MAX_BYTES - 1}}}")
 _HEX = re.compile(r"[0-9a-f]*")
 
 
@@ -67,7 +67,7 @@ def _recipients(r: Reader) -> RecipientPolicy:
 
 
 def secrets_plain(secrets: TaskSecrets) -> list[Any] | None:
-    """The list of names that stands for secrets without values; None if they have the other form."""
+    """The names alone, if there are no values; None if they have the other form."""
     return None if secrets.sealed else [use.name for use in secrets.uses]
 
 

@@ -5,7 +5,8 @@ file, a variable, or both), who may ever get them, and the digest of a blob with
 values. The blob lies beside the log (`wire.sealed_box` makes and opens it). Credentials for the
 image's registry ride in the same blob.
 
-Invariants: nothing in here that holds a value has a form on the wire, on a disk or in a text.
+Invariants: a value stands nowhere outside memory but encrypted, in a blob; no class that holds one
+shows it in its text.
 Source: docs/design/secrets.md.
 """
 
@@ -16,6 +17,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.features import since
 from p2pool.model.field_bounds import Name, bounded
+from p2pool.model.ids import DIGEST_BYTES, Address, Digest, NodeId, PeerKey, PoolRef
 
 
 @attrs.frozen
@@ -38,6 +40,12 @@ class RecipientPolicy:
     providers: Annotated[tuple[Name, ...], bounded(items=limits.SECRET_RECIPIENTS_MAX)] = since(
         2, default=()
     )
+
+    def permits(self, node_id: NodeId, provider: Address) -> bool:
+        """Whether a node of that provider may have the secrets."""
+        if not (self.nodes or self.providers):
+            return True
+        return node_id.hex() in self.nodes or provider.hex() in self.providers
 
 
 ANYONE = RecipientPolicy()
@@ -89,3 +97,81 @@ class OpenedSecrets:
 
     values: tuple[SecretValue, ...] = ()
     registry_auth: RegistryAuth | None = None
+
+
+# --- what is encrypted, and what of it lies beside the log ----------------------------------------
+
+
+@attrs.frozen
+class SecretOwner:
+    """The one request that a blob belongs to: whoever opens it does so for no other. `account`: who
+    signed that request."""
+
+    pool: PoolRef
+    account: Address
+    request_id: Annotated[bytes, bounded(exact_bytes=DIGEST_BYTES)]
+
+
+@attrs.frozen
+class NamedValue:
+    """A secret's name and value, inside the encrypted part of a blob."""
+
+    name: Name
+    value: Annotated[bytes, bounded(bytes=limits.SECRET_MAX_BYTES)] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SecretContents:
+    """What is encrypted under the data key; `username` and `password`: for the image's registry."""
+
+    values: Annotated[tuple[NamedValue, ...], bounded(items=limits.SECRETS_MAX)]
+    username: Annotated[str, bounded(text=limits.REGISTRY_AUTH_MAX_BYTES)] = attrs.field(
+        default="", repr=False
+    )
+    password: Annotated[str, bounded(text=limits.REGISTRY_AUTH_MAX_BYTES)] = attrs.field(
+        default="", repr=False
+    )
+
+
+DataKey = Annotated[bytes, bounded(exact_bytes=limits.DATA_KEY_BYTES)]
+"""The random key of one blob."""
+
+SealedText = Annotated[bytes, bounded(bytes=limits.SEALED_KEY_MAX_BYTES)]
+"""A data key, sealed to a peer key."""
+
+
+@attrs.frozen
+class KeyStatement:
+    """What is sealed to a node: the data key, and the one ciphertext and request it is for."""
+
+    purpose: Name
+    owner: SecretOwner
+    ciphertext_digest: Digest
+    data_key: DataKey = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SealedKey:
+    """A data key for one node, sealed to its peer key. Nobody but that node can tell a good one."""
+
+    node_id: NodeId
+    peer_key: PeerKey
+    sealed: SealedText = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SecretBlob:
+    """The encrypted contents, and the data key for the nodes that the submitter sealed to."""
+
+    nonce: Annotated[bytes, bounded(exact_bytes=limits.SECRET_NONCE_BYTES)]
+    ciphertext: Annotated[bytes, bounded(bytes=limits.SECRET_CIPHERTEXT_MAX_BYTES)] = attrs.field(
+        repr=False
+    )
+    keys: Annotated[tuple[SealedKey, ...], bounded(items=limits.SECRET_RECIPIENTS_MAX)] = ()
+
+    def key_for(self, node_id: NodeId, peer_key: PeerKey) -> SealedKey | None:
+        """The key that was sealed to a node, by the peer key that it has."""
+        for key in self.keys:
+            if (key.node_id, key.peer_key) == (node_id, peer_key):
+                return key
+        return None
