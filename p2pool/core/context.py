@@ -46,7 +46,7 @@ class NodeConfig:
     messages that a leader writes into the log; without it they are appended as they come.
     `recovers`: recovers who signed a request; without it nothing that this node orders itself to
     run has a good signature, and a leader's word counts for those in its entries. `trusted`: hashes
-    of committees that its operator vouches for. `secret_keys`: opens what was sealed to its peer key.
+    of committees that its operator vouches for. `secret_keys`: opens what was sealed to us.
     """
 
     pool: PoolRef

@@ -391,6 +391,7 @@ class Node:
         worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
+        self.parts.secret_resealing.keep(worker.lacks_secrets)
         if leader is None:
             worker.wait(now)
         report = worker.report(now) if leader is not None else None

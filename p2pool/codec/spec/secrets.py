@@ -8,6 +8,7 @@ Invariants: a table has a digest, so below the level that brought it every table
 Source: docs/design/secrets.md, "The specification".
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import attrs
 import rfc8785
 
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
 from p2pool.model import limits
@@ -151,8 +153,18 @@ class SecretsRenewal:
     restart: bool = True
 
 
-def read_renewal(value: Any) -> SecretsRenewal:
-    """The renewal in a JSON value; `BadSpec` with all problems."""
+def parse_renewal(text: str) -> SecretsRenewal:
+    """The renewal in a request's text; `BadSpec` with all problems."""
+    if too_deep(text):
+        raise BadSpec("What the request says of secrets is nested too deeply.")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSpec("What the request says of secrets is not JSON.") from error
+    return _renewal(value)
+
+
+def _renewal(value: Any) -> SecretsRenewal:
     problems: list[str] = []
     reader = Reader(value, "", problems)
     found = SecretsRenewal(read_secrets(reader), reader.flag("restart", True))

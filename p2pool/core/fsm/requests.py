@@ -6,7 +6,7 @@ own time, so ids need not be kept for ever.
 
 For `set`, `spec_json` is `{"value": "..."}`; for `revoke`, `{"beforeS": n, "stopRunning": bool}`,
 both keys optional (the request's `not_before_s`, false); for `set-secret`, what
-`codec.spec.secrets.read_renewal` reads.
+`codec.spec.secrets.parse_renewal` reads.
 """
 
 import json
@@ -17,7 +17,7 @@ import attrs
 from p2pool.codec import digests
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.spec.secrets import SecretsRenewal, read_renewal, secret_contradictions
+from p2pool.codec.spec.secrets import SecretsRenewal, parse_renewal, secret_contradictions
 from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
 from p2pool.core.fsm.changes import Changes
@@ -182,7 +182,7 @@ def _check_set_secret(state: PoolState, request: TaskRequest) -> None:
         )
     if len(request.spec_json) > limits.SECRETS_JSON_MAX_BYTES:
         raise BadSpec(f"What is said of secrets has {limits.SECRETS_JSON_MAX_BYTES} bytes at most.")
-    renewal = renewal_of(request, state.level)
+    renewal = renewal_of(request)
     problems = tuple(secret_contradictions(attrs.evolve(task.spec, secrets=renewal.secrets)))
     if problems:
         told = "; ".join(problems)
@@ -324,7 +324,7 @@ def _revoke(changes: Changes, record: RequestApplied, name: TaskId) -> None:
 def _set_secret(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     state, signed = changes.state, record.signed
     task = state.tasks[target_task(signed.request)]
-    renewal = renewal_of(signed.request, state.level)
+    renewal = renewal_of(signed.request)
     kept = SecretsRenewed(
         signed=signed,
         signer=record.signer,
@@ -376,9 +376,9 @@ def note_revocation(changes: Changes, record: Revocation) -> None:
             tasks.stop(changes, task.task_id, "the delegation of its submitter was revoked")
 
 
-def renewal_of(request: TaskRequest, level: FeatureLevel) -> SecretsRenewal:
-    """The secrets in a `set-secret` request; `Malformed` or `BadSpec` if there are none."""
-    return read_renewal(_object(request, level))
+def renewal_of(request: TaskRequest) -> SecretsRenewal:
+    """The secrets in a `set-secret` request; `BadSpec` if there are none."""
+    return parse_renewal(request.spec_json)
 
 
 def task_of(record: TaskRecord, level: FeatureLevel) -> Task:
@@ -387,7 +387,7 @@ def task_of(record: TaskRecord, level: FeatureLevel) -> Task:
     return Task(
         record,
         parse_spec(record.signed.request.spec_json, level),
-        renewal_of(renewed.signed.request, level).secrets if renewed is not None else None,
+        renewal_of(renewed.signed.request).secrets if renewed is not None else None,
     )
 
 
@@ -397,7 +397,7 @@ def secrets_in(request: TaskRequest, level: FeatureLevel) -> TaskSecrets:
     if request.action is Action.SUBMIT:
         return parse_spec(request.spec_json, level).secrets
     if request.action is Action.SET_SECRET:
-        return renewal_of(request, level).secrets
+        return renewal_of(request).secrets
     return NO_SECRETS
 
 
