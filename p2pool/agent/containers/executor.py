@@ -14,16 +14,16 @@ import psutil
 import trio
 
 from p2pool.agent.clock import read_clock
-from p2pool.agent.containers.secret_opener import NOTHING_OPENS, SecretOpener
 from p2pool.agent.containers.engine_restarts import EngineRestarts
+from p2pool.agent.containers.secret_opener import NOTHING_OPENS, SecretOpener
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
-from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.access.secrets import RegistryAuth
+from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import (
     ContainerPlan,
@@ -62,7 +62,7 @@ class ContainerExecutor:
         metrics: Metrics,
         opener: SecretOpener = NOTHING_OPENS,
     ) -> None:
-        """`loop` receives the outcomes, `metrics` how long each call took; `opener` opens secrets."""
+        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets."""
         self._opener = opener
         self.runtime = runtime
         self._said: RuntimeObserved | None = None

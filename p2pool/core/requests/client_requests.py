@@ -289,7 +289,7 @@ class ClientRequests:
     def _spread_secrets(
         self, item: PendingRequest, signed: SignedRequest, state: PoolState, now: Now
     ) -> bool:
-        """Whether a majority of the voters hold the secrets of a request; it waits until they do."""
+        """Whether most voters hold the secrets of a request; it waits until they do."""
         secrets = secrets_in(signed.request, state.level)
         if not secrets.sealed:
             return True
