@@ -2,9 +2,9 @@
 
     python helper/init.py [--check]
 
-It compiles `init.c`, which uses no library, with Debian's compilers (`gcc`, `aarch64-linux-gnu-gcc`
-and for the other way round `x86_64-linux-gnu-gcc`) into `p2pool/images`. One version of a compiler
-makes the same bytes again everywhere, so `--check` compiles anew and compares.
+It compiles `init.c`, which uses no library, with Debian's compilers (packages gcc-x86-64-linux-gnu
+and gcc-aarch64-linux-gnu) into `p2pool/images`. One version of a compiler makes the same bytes
+again everywhere, so `--check` compiles anew and compares.
 
 Invariant: nothing is compared, or written, that another compiler than the one below made.
 """
@@ -24,7 +24,8 @@ TRIPLES = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
 FLAGS = (
     *("-std=c11", "-Wall", "-Wextra", "-Werror", "-Os", "-ffreestanding", "-fno-builtin"),
     *("-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie"),
-    *("-static", "-nostdlib", "-s", "-Wl,--build-id=none,-z,noexecstack,-z,norelro,-z,noseparate-code"),
+    *("-static", "-nostdlib", "-s", "-Wl,--build-id=none"),
+    "-Wl,-z,noexecstack,-z,norelro,-z,noseparate-code",
 )
 
 

@@ -1,6 +1,7 @@
-"""Registry logins from the Docker configuration of the agent's user (`docker login`).
+"""Registry logins: a task's own, or from the Docker configuration of the agent's user.
 
-The file is read before each pull, so a new login takes effect at once. The credentials go to the
+A task's own win, and are used for that task alone. The file that `docker login` writes is read
+before each pull, so a new login takes effect at once. The credentials go to the
 engine in a header and nowhere else: not into a specification, an error, a log line or the disk.
 Source: docker's `config.json`: `auths`, `credsStore`, `credHelpers`.
 """
@@ -14,6 +15,8 @@ from docker import auth
 from docker.errors import DockerException
 
 from p2pool.drivers.containers.docker.images.reference import reference_of
+from p2pool.drivers.redaction import register_secret
+from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import RegistryDenied
 
 CONFIG = "config.json"
@@ -40,6 +43,21 @@ def auth_header(image: str, directory: Path | None) -> bytes | None:
             hint=f"Log in again as the agent's user: docker login {registry}.",
         ) from None
     return bytes(auth.encode_header(found)) if found else None
+
+
+def task_header(image: str, given: RegistryAuth) -> bytes:
+    """The header for pulling an image with its task's own credentials. They go to no registry but
+    the one in its name."""
+    register_secret(given.password)
+    return bytes(
+        auth.encode_header(
+            {
+                "username": given.username,
+                "password": given.password,
+                "serveraddress": reference_of(image).registry,
+            }
+        )
+    )
 
 
 def _default_directory() -> Path:
