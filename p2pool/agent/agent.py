@@ -22,6 +22,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
@@ -84,6 +85,7 @@ class Agent:
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
         self.key = SigningKey(seed)
+        self.opener = SecretOpener(self.key)
         me = Voter(options.node_id, peer_key_of(seed), restored.store_id)
         # A request comes in an append, in an order and in reports: each signature is checked once.
         signers = SignerCache(self.pool)
@@ -96,6 +98,7 @@ class Agent:
             opens=partial(open_one, self.pool),
             recovers=signers.signers,
             trusted=options.trusted,
+            secret_keys=self.opener,
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
@@ -135,7 +138,9 @@ class Agent:
         self.metrics.tasks = self.task_metrics.all
         self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
         self.metrics.add("api_connections", lambda: self.api.connections)
-        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.executor = ContainerExecutor(
+            self.runtime, self.loop, self.task_metrics, self.metrics, self.opener
+        )
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(
             Drivers(

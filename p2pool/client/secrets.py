@@ -10,7 +10,7 @@ names is what keeps strangers out.
 Source: docs/design/secrets.md, "Who a submitter seals to".
 """
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -30,7 +30,16 @@ from p2pool.model.access.secrets import (
     TaskSecrets,
 )
 from p2pool.model.errors import BadSpec, Refusal
-from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
+from p2pool.model.ids import (
+    ADDRESS_BYTES,
+    ETH_SIGNATURE_BYTES,
+    PEER_KEY_BYTES,
+    SIGNATURE_BYTES,
+    Address,
+    NodeId,
+    PeerKey,
+    PoolRef,
+)
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.wire import sealed_box
 from p2pool.wire.binding import check_binding
@@ -53,6 +62,42 @@ class Candidate:
     node_id: NodeId
     provider: Address
     binding: PeerBinding
+
+
+def candidates_of(rows: Iterable[Mapping[str, Any]], pool: PoolRef) -> tuple[Candidate, ...]:
+    """The candidates in an agent's answer (`AgentClient.bindings`): eligible nodes, whose bindings
+    nobody has checked yet. What cannot be read is left out."""
+    found: list[Candidate] = []
+    for row in rows:
+        try:
+            if row["eligible"] is True:
+                found.append(_candidate(row, pool))
+        except (KeyError, ValueError, AttributeError, TypeError):
+            continue
+    return tuple(found)
+
+
+def _candidate(row: Mapping[str, Any], pool: PoolRef) -> Candidate:
+    node_id = NodeId(_bytes(row["node_id"], ADDRESS_BYTES))
+    binding = PeerBinding(
+        chain_id=pool.chain_id,
+        contract=pool.contract,
+        pool_id=pool.pool_id,
+        node_id=node_id,
+        peer_key=PeerKey(_bytes(row["peer_key"], PEER_KEY_BYTES)),
+        not_before_s=int(row["not_before_s"]),
+        not_after_s=int(row["not_after_s"]),
+        node_signature=_bytes(row["node_signature"], ETH_SIGNATURE_BYTES),
+        peer_signature=_bytes(row["peer_signature"], SIGNATURE_BYTES),
+    )
+    return Candidate(node_id, Address(_bytes(row["provider"], ADDRESS_BYTES)), binding)
+
+
+def _bytes(text: str, length: int) -> bytes:
+    found = bytes.fromhex(text.removeprefix("0x"))
+    if len(found) != length:
+        raise ValueError(f"{len(found)} bytes instead of {length}")
+    return found
 
 
 def check_values(values: Sequence[SecretValue], auth: RegistryAuth | None) -> None:
@@ -152,12 +197,16 @@ def _described(
 
 def with_secrets(specification: dict[str, Any], sealed: SealedSecrets) -> dict[str, Any]:
     """A specification in the user's form, with its secrets in it."""
-    secrets = sealed.secrets
+    return {**specification, "secrets": secrets_table(sealed.secrets)}
+
+
+def secrets_table(secrets: TaskSecrets) -> dict[str, Any]:
+    """Secrets as a specification, or a request to set them, names them."""
     uses = []
     for use in secrets.uses:
         variable = {"variable": use.variable} if use.variable else {}
         uses.append({"name": use.name, "file": use.file, **variable})
-    table: dict[str, Any] = {
+    return {
         "digest": secrets.digest,
         "size_bytes": secrets.size_bytes,
         "uses": uses,
@@ -167,4 +216,3 @@ def with_secrets(specification: dict[str, Any], sealed: SealedSecrets) -> dict[s
             "providers": list(secrets.recipients.providers),
         },
     }
-    return {**specification, "secrets": table}

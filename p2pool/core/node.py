@@ -42,6 +42,7 @@ from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
+from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
@@ -58,6 +59,8 @@ from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.secrets.distribution import SecretDistribution
+from p2pool.core.secrets.resealing import SecretResealing
 from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -69,7 +72,7 @@ from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
@@ -122,6 +125,7 @@ class Node:
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
+        context.secrets.restore(restored.tables, now.mono_ms)
         self.parts.worker.begin(context.pool_log.epoch)
         context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
@@ -144,13 +148,14 @@ class Node:
             parts.invites,
             parts.exchange,
             parts.requests,
+            parts.secret_distribution,
             parts.log_survey,
             parts.equivocation,
             parts.bad_appends,
             parts.certificate_exchange,
             parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
-            Between(self._work, parts.worker.wakeup_ms),
+            Between(self._work, self._work_due_ms),
         )
 
     def _table(self) -> Mapping[type, Callable[[Any, Now], None]]:
@@ -386,6 +391,7 @@ class Node:
         worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
+        self.parts.secret_resealing.keep(worker.lacks_secrets)
         if leader is None:
             worker.wait(now)
         report = worker.report(now) if leader is not None else None
@@ -395,6 +401,10 @@ class Node:
             context.send(leader, report)
         elif (leading := self.parts.leading) is not None:
             leading.reports.take(context.me, report, worker.signers_of(report), now)
+
+    def _work_due_ms(self) -> int | None:
+        dues = self.parts.worker.wakeup_ms(), self.parts.secret_resealing.wakeup_ms()
+        return min(due for due in dues if due is not None)
 
     # --- the end of a step ------------------------------------------------------------------------
 
@@ -576,6 +586,10 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         clocks=clocks,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
+
+    def needed(digest: Digest) -> bool:
+        return pool_log.state is not None and pool_log.state.needs_secrets(digest)
+
     beats = Heartbeats(Random(rng.randrange(2**32)))
     certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
@@ -586,6 +600,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
+        secrets=SecretBlobs(needed),
         leader_certificates=certificates,
     )
 
@@ -598,7 +613,10 @@ def _parts(context: Context, restored: Restored) -> Parts:
     certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
+    distribution = SecretDistribution(context)
+    resealing = SecretResealing(context, distribution)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
+    worker.open_secrets, worker.secrets_allowed = resealing.opening, order_check.judge_secrets
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)
@@ -616,7 +634,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         answer_budget=AnswerBudget(context),
         invites=invites,
         exchange=exchange,
-        requests=ClientRequests(context, replica),
+        requests=ClientRequests(context, replica, distribution),
         log_survey=LogSurvey(context),
         eligibility=LeaderEligibility(context, standings),
         chain_agreement=ChainAgreement(context, standings),
@@ -628,4 +646,6 @@ def _parts(context: Context, restored: Restored) -> Parts:
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context, replica),
+        secret_distribution=distribution,
+        secret_resealing=resealing,
     )

@@ -14,7 +14,8 @@ from p2pool.model.states import Health, Intent, Membership, PoolStatus, RaftRole
 from p2pool.model.tasks.spec import MountKind
 
 FIELDS: Mapping[str, str] = {
-    "action": "What was asked for: submit, stop, drain, resume, ban, unban, set or revoke.",
+    "action": "What was asked for: submit, stop, drain, resume, ban, unban, set, revoke or"
+    " set-secret.",
     "addresses": "Where it can be dialled, as multiaddresses.",
     "age_ms": "How old this is.",
     "agent": "The agent.",
@@ -27,6 +28,7 @@ FIELDS: Mapping[str, str] = {
     "as_of_ms": "When the view was taken.",
     "at_ms": "When.",
     "attempt": "Which try this is, from 1; 0: not placed yet.",
+    "bindings": "The bindings of this page.",
     "base_index": "The index before its first entry: older ones are in a snapshot.",
     "block_hash": "Hash of the block, hex.",
     "block_number": "The block that was read.",
@@ -104,6 +106,11 @@ FIELDS: Mapping[str, str] = {
     "metrics": "The numbers.",
     "model": "What its maker calls it.",
     "name": "Its name.",
+    "node_signature": "The node key's signature over the binding's typed data, in hex.",
+    "not_after_s": "In force until then, Unix seconds.",
+    "not_before_s": "In force from then on, Unix seconds.",
+    "peer_key": "The Ed25519 key of its libp2p host, in hex.",
+    "peer_signature": "The peer key's signature over the digest of the typed data, in hex.",
     "next": "The place behind which the next page begins; null: this is the last page.",
     "node": "The node.",
     "node_id": "The node; null where there is none.",

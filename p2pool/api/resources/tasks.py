@@ -436,14 +436,18 @@ async def task_metrics(state: State, task_id: TaskText) -> MetricsAnswer:
 )
 async def requests(state: State, request: AnyRequest) -> Accepted:
     """Carry out a signed request; answers once it is committed."""
-    signed = jsonform.read_request(await json_body(request))
+    body = await json_body(request)
+    secrets = jsonform.take_secrets(body)
+    signed = jsonform.read_request(body)
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
     if (why := unheeded(signed.request)) is not None:
         raise why
     if signed.request.action is Action.SUBMIT:
         _check_spec(port_of(state).view(), signed.request.spec_json)
-    return _carried_out(await ask_agent(state, SubmitCommand(signed, signer)), signed.request)
+    return _carried_out(
+        await ask_agent(state, SubmitCommand(signed, signer, secrets)), signed.request
+    )
 
 
 def _check_spec(view: View, spec_json: str) -> None:

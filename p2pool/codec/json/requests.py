@@ -2,12 +2,14 @@
 
     {"request": {"action": "submit", "pool_id": 1, "target": "", "spec_json": "{...}",
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
-     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
+     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."},
+     "secrets": "<base64>"}
 
 Bytes are hex, with or without `0x`. Reading is strict and finds every problem at once; what is
 signed is the typed data (`wire.typed_data`), never this form, so it may be laid out in any way.
 """
 
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -84,8 +86,8 @@ def _none(text: str) -> float:
 # --- requests -----------------------------------------------------------------------------------
 
 
-def request_json(signed: SignedRequest) -> dict[str, Any]:
-    """A signed request as plain JSON values."""
+def request_json(signed: SignedRequest, secrets: bytes | None = None) -> dict[str, Any]:
+    """A signed request as plain JSON values, with the blob of its secrets, if it has any."""
     request = signed.request
     plain: dict[str, Any] = {
         "request": {
@@ -99,6 +101,8 @@ def request_json(signed: SignedRequest) -> dict[str, Any]:
         },
         "signature": "0x" + signed.signature.hex(),
     }
+    if secrets is not None:
+        plain["secrets"] = base64.b64encode(secrets).decode()
     return _with_delegation(plain, signed.delegation)
 
 
@@ -114,6 +118,21 @@ def read_request(value: Any) -> SignedRequest:
     _raise(problems, "The request is not good")
     assert request is not None
     return SignedRequest(request, signature, delegation)
+
+
+def take_secrets(value: Any) -> bytes | None:
+    """Take the blob of encrypted secrets out of the JSON value of a request, if it has one;
+    `Malformed` if it is none."""
+    if not isinstance(value, dict) or "secrets" not in value:
+        return None
+    text = value.pop("secrets")
+    most = 4 * -(-limits.SECRET_BLOB_MAX_BYTES // 3)
+    if not isinstance(text, str) or len(text) > most:
+        raise Malformed(f"The body's secrets are not text of at most {most} characters.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Malformed("The body's secrets are not in Base64.") from error
 
 
 def _request(r: Reader) -> TaskRequest:

@@ -24,6 +24,7 @@ RESERVED: Mapping[str, str] = {
 _KEYS: Mapping[Action, tuple[str, ...]] = {
     Action.SET: ("value",),
     Action.REVOKE: ("beforeS", "stopRunning"),
+    Action.SET_SECRET: ("restart", "secrets"),
 }
 """What the text of a request that submits nothing may hold; of the others: nothing."""
 

@@ -8,10 +8,15 @@ Invariants: a table has a digest, so below the level that brought it every table
 Source: docs/design/secrets.md, "The specification".
 """
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
+import rfc8785
+
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
 from p2pool.model import limits
@@ -22,6 +27,7 @@ from p2pool.model.access.secrets import (
     SecretUse,
     TaskSecrets,
 )
+from p2pool.model.errors import BadSpec
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES
 from p2pool.model.tasks.spec import TaskSpec
 
@@ -130,3 +136,49 @@ def contradictions_in(secrets: TaskSecrets) -> Iterator[str]:
     for number, use in enumerate(secrets.uses):
         if not use.file and not use.variable:
             yield f"secrets.uses[{number}] is neither a file nor a variable: nobody would see it"
+
+
+# --- set since the submission ---------------------------------------------------------------------
+
+
+@attrs.frozen
+class SecretsRenewal:
+    """What a request to set a task's secrets says: `{"restart": true, "secrets": {...}}`.
+
+    `restart`: its copies are replaced one after the other, so that all of them get the new ones;
+    without it those that run keep what they have.
+    """
+
+    secrets: TaskSecrets
+    restart: bool = True
+
+
+def parse_renewal(text: str) -> SecretsRenewal:
+    """The renewal in a request's text; `BadSpec` with all problems."""
+    if too_deep(text):
+        raise BadSpec("What the request says of secrets is nested too deeply.")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadSpec("What the request says of secrets is not JSON.") from error
+    return _renewal(value)
+
+
+def _renewal(value: Any) -> SecretsRenewal:
+    problems: list[str] = []
+    reader = Reader(value, "", problems)
+    found = SecretsRenewal(read_secrets(reader), reader.flag("restart", True))
+    reader.finish()
+    if not problems and not found.secrets.sealed:
+        problems.append("secrets has no digest: there are no values to give")
+    if not problems:
+        problems += contradictions_in(found.secrets)
+    if problems:
+        told = "; ".join(problems)
+        raise BadSpec(f"The secrets are not good: {told}.", problems=tuple(problems))
+    return found
+
+
+def renewal_json(secrets: dict[str, Any], *, restart: bool) -> str:
+    """The text of a request that sets a task's secrets; `secrets` as in a specification."""
+    return str(rfc8785.dumps({"restart": restart, "secrets": secrets}), "utf-8")

@@ -11,7 +11,7 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
-from p2pool.core.fsm.permissions import may_start
+from p2pool.core.fsm.permissions import may_set_secrets, may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
 from p2pool.model.errors import Refusal
@@ -72,3 +72,8 @@ class OrderCheck:
         """Why this copy must not start here, or None; judged as of its submission."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
         return may_start(self.context.config.pool, roster, state, desired, signers, at_s)
+
+    def judge_secrets(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
+        """Why this copy must not get the secrets that were set since its submission, or None."""
+        roster, state = self.context.roster.latest, self.context.pool_log.state
+        return may_set_secrets(self.context.config.pool, roster, state, desired, signers, at_s)

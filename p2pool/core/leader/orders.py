@@ -23,7 +23,7 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes
+from p2pool.core.fsm.order_room import OrderRoom, task_order_bytes
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.fsm.tasks import may_take_back, should_run
 from p2pool.core.inputs import Sender
@@ -209,11 +209,13 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
     """Those copies for which an order has room, the oldest first; in order of their names."""
     room, found = OrderRoom(), []
     for copy in sorted(copies, key=lambda copy: (copy.token, copy.allocation)):
-        signed = state.tasks[copy.allocation.task_id].record.signed
-        size_bytes = order_bytes(signed)
+        record = state.tasks[copy.allocation.task_id].record
+        size_bytes = task_order_bytes(record)
         if room.refusal(size_bytes, len(copy.gpus)) is None:
             room.add(size_bytes, len(copy.gpus))
-            found.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
+            renewed = record.secrets.signed if record.secrets is not None else None
+            desired = Desired(copy.allocation, copy.attempt, record.signed, copy.gpus)
+            found.append(attrs.evolve(desired, secrets=renewed))
     return tuple(sorted(found, key=lambda desired: desired.allocation))
 
 

@@ -14,12 +14,15 @@ from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.states import AllocationState, Health, StartRefusal
 from p2pool.model.tasks.faults import REFUSALS, Fault
 from p2pool.model.timing import Now
 
 S = AllocationState
 Mark = Callable[[Attempt], None]
+Opened = Callable[[Attempt], SealedSecret | str]
+"""What opens an item's secrets, or why it has to wait for them."""
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -260,6 +263,7 @@ def drive(
     scope: RuntimeScope,
     mark: Mark,
     now: Now,
+    open_secrets: Opened,
 ) -> ev.WorkerEffect | None:
     """The next effect for an item, if one is due."""
     if item.busy and item.stop_wanted and item.fetching:
@@ -279,11 +283,23 @@ def drive(
         return None
     if item.previous_epoch and item.container is None:
         return None  # An earlier log wanted it started; only this log's orders may do so now.
+    sealed = open_secrets(item) if item.secrets.sealed else None
+    if isinstance(sealed, str):
+        _lacks_secrets(item, sealed, mark, now)
+        return None
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
-        return ev.RestartContainer(item.allocation, item.attempt)
+        return ev.RestartContainer(item.allocation, item.attempt, sealed)
     item.fetching = True
-    return ev.StartContainer(item.plan(scope.pool, scope.node_id))
+    return ev.StartContainer(item.plan(scope.pool, scope.node_id), sealed)
+
+
+def _lacks_secrets(item: Attempt, why: str, mark: Mark, now: Now) -> None:
+    """Its secrets are not here yet: wait for them, and leave it to another node after a while."""
+    if item.trouble_since_ms is None:
+        item.trouble_since_ms = now.mono_ms
+    if now.mono_ms - item.trouble_since_ms >= limits.SECRETS_WAIT_MAX_MS:
+        give_up(item, StartRefusal.PASSING, f"its secrets did not come: {why}", mark)
 
 
 def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:
