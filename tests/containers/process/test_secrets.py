@@ -45,7 +45,7 @@ async def test_they_are_there_while_it_runs_and_nowhere_else(
     script = (
         'od -An -tx1 "$P2POOL_SECRETS/password"; stat -c %a "$P2POOL_SECRETS/password";'
         " env | grep -a API; grep core /proc/self/limits; read x < /dev/null;"
-        ' while [ ! -e go ]; do sleep 0.02; done'
+        " while [ ! -e go ]; do sleep 0.02; done"
     )
     wanted = secret_plan(script, FILE, VARIABLE)
     await runtime.start(wanted)

@@ -46,7 +46,9 @@ async def test_a_copy_gets_them_again_after_its_engine_ended(
 ) -> None:
     """Ended in order or killed: nothing is left in memory or on the disk, no start goes without,
     and the same attempt runs again with all of them."""
-    wanted = secret_plan(f'stat -c %s /run/secrets/*; echo "${{#API_KEY}}"; {FOREVER}', FILE, VARIABLE)
+    wanted = secret_plan(
+        f'stat -c %s /run/secrets/*; echo "${{#API_KEY}}"; {FOREVER}', FILE, VARIABLE
+    )
     await runtime.start(wanted)
     await trio.to_thread.run_sync(engine.crash if crash else engine.halt)
     await trio.to_thread.run_sync(engine.go_on)

@@ -21,7 +21,7 @@ from p2pool.model.access.secrets import SecretUse, SecretValue, TaskSecrets
 from p2pool.model.errors import CannotStart, NodeCannotStart, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState
 from p2pool.model.tasks.spec import PublishedPort
-from tests.containers.harness.plans import FOREVER, SCOPE, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, SCOPE, first_lines, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
 
@@ -148,8 +148,7 @@ async def test_the_images_user_owns_it(
     wanted = secret_plan(script, SecretValue("a", b"mine\n"), image=USED)
     await runtime.start(wanted)
     with trio.fail_after(DEADLINE_S):
-        while len(said := await lines(runtime, wanted)) < 2:
-            await trio.sleep(0.05)
+        said = await first_lines(runtime, wanted, 2)
     assert said == [owner, "mine"]
     assert inside(client, wanted, "cat", "/run/secrets/a", user="31:31")[0]
 
@@ -159,7 +158,7 @@ async def test_a_user_that_the_image_does_not_have_ends_the_start(
 ) -> None:
     """It is the task's fault, and nothing is left of it."""
     build(client, "USER ghost")
-    with pytest.raises(CannotStart, match="ghost|passwd"):
+    with pytest.raises(CannotStart, match="passwd"):
         await runtime.start(secret_plan("true", FILE, image=USED))
     assert await runtime.list() == ()
     assert client.volumes()["Volumes"] in (None, [])
@@ -189,9 +188,7 @@ async def test_a_secret_is_a_variable_beside_the_others(
     )
     taken = SecretValue("t", b"secret", variable="TAKEN")
     environment = (("OWN", "1"),)
-    wanted = secret_plan(
-        script, VARIABLE, taken, image=USED, init=init, environment=environment
-    )
+    wanted = secret_plan(script, VARIABLE, taken, image=USED, init=init, environment=environment)
     said = "\n".join(await read_out(runtime, wanted))
     assert TEXT.decode() + "|" in said
     assert "cluster.name=odd" in said
@@ -286,8 +283,7 @@ async def test_signals_go_to_the_command(runtime: DockerRuntime) -> None:
         wanted = secret_plan(script, VARIABLE, init=init, replica=number)
         await runtime.start(wanted)
         with trio.fail_after(DEADLINE_S):
-            while not await lines(runtime, wanted):
-                await trio.sleep(0.05)
+            await first_lines(runtime, wanted, 1)
         await runtime.stop(wanted.allocation, wanted.attempt, DEADLINE_S * 1000)
         assert (await lines(runtime, wanted))[-1] == "ended"
 
@@ -343,7 +339,7 @@ async def test_nothing_is_written_where_the_engine_has_a_disk(
 
 async def test_a_restart_gives_them_anew(runtime: DockerRuntime, engine: Engine) -> None:
     """The new values, in place of the old ones, and none of what is no more; never without."""
-    script = "cat /run/secrets/*; echo \"$API_KEY\""
+    script = 'cat /run/secrets/*; echo "$API_KEY"'
     first = (SecretValue("a", b"1\n"), SecretValue("b", b"2\n"), VARIABLE)
     wanted = secret_plan(script, *first)
     await read_out(runtime, wanted)
@@ -432,8 +428,7 @@ async def test_where_isolation_is_off(engine: Engine, client: Any, tmp_path: Pat
     try:
         await made.start(wanted)
         with trio.fail_after(DEADLINE_S):
-            while not (said := await lines(made, wanted)):
-                await trio.sleep(0.05)
+            said = await first_lines(made, wanted, 1)
         assert said == ["here"]
         (box,) = client.containers(filters={"label": ["p2pool.sandbox"]})
         assert list(box["NetworkSettings"]["Networks"]) == ["bridge"]

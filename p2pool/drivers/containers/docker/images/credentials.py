@@ -8,6 +8,7 @@ Source: docker's `config.json`: `auths`, `credsStore`, `credHelpers`.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ def auth_header(image: str, directory: Path | None) -> bytes | None:
     Runs a credential helper if the file names one, so call it in a thread. RegistryDenied: the
     file is damaged or its helper failed.
     """
-    path = (directory or _default_directory()) / CONFIG
+    found = login_in(image, directory or _default_directory())
+    return bytes(auth.encode_header(dict(found))) if found else None
+
+
+def login_in(image: str, directory: Path) -> Mapping[str, Any] | None:
+    """The login for an image's registry in a Docker configuration, or None. As `auth_header`."""
+    path = directory / CONFIG
     if not path.exists():
         return None
     registry = reference_of(image).registry
@@ -42,7 +49,7 @@ def auth_header(image: str, directory: Path | None) -> bytes | None:
             f"The login for the registry {registry} could not be read from {path}.",
             hint=f"Log in again as the agent's user: docker login {registry}.",
         ) from None
-    return bytes(auth.encode_header(found)) if found else None
+    return found
 
 
 def task_header(image: str, given: RegistryAuth) -> bytes:
