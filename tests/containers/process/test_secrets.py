@@ -1,7 +1,6 @@
 """Secrets of plain processes: in memory only, for as long as the command runs."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -14,7 +13,7 @@ from p2pool.drivers.containers.process.secret_files import secrets_of
 from p2pool.model.access.secrets import SecretUse, SecretValue, TaskSecrets
 from p2pool.model.errors import CannotStart, NotOffered, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerPlan
-from tests.containers.harness.plans import FOREVER, SCOPE, lines, plan, run_to_end
+from tests.containers.harness.plans import FOREVER, SCOPE, first_lines, plan, run_to_end
 
 FILE = SecretValue("password", b"canary-of-h5\n\0\xff")
 VARIABLE = SecretValue("key", b"canary-in-a-variable", file=False, variable="API.KEY")
@@ -32,12 +31,6 @@ def place_of(runtime: ProcessRuntime, of: ContainerPlan) -> Path:
     return secrets_of(runtime._runs.path(of.allocation, of.attempt))
 
 
-@pytest.fixture
-def memory(tmp_path: Path) -> Iterator[Path]:
-    """What this machine has in memory for them."""
-    yield Path("/dev/shm")
-
-
 async def test_they_are_there_while_it_runs_and_nowhere_else(
     runtime: ProcessRuntime, tmp_path: Path
 ) -> None:
@@ -50,8 +43,7 @@ async def test_they_are_there_while_it_runs_and_nowhere_else(
     wanted = secret_plan(script, FILE, VARIABLE)
     await runtime.start(wanted)
     with trio.fail_after(30):
-        while len(said := await lines(runtime, wanted)) < 4:
-            await trio.sleep(0.02)
+        said = await first_lines(runtime, wanted, 4)
     assert said[0].split() == [f"{one:02x}" for one in FILE.value]
     assert said[1:3] == ["400", "API.KEY=canary-in-a-variable"]
     assert said[3].split()[4:6] == ["1", "1"]
@@ -71,9 +63,7 @@ async def test_a_restart_needs_them_again(runtime: ProcessRuntime) -> None:
         await runtime.restart(wanted.allocation, wanted.attempt)
     await runtime.restart(wanted.allocation, wanted.attempt, (SecretValue("a", b"2\n"),))
     with trio.fail_after(30):
-        while (said := await lines(runtime, wanted)) != ["1", "2"]:
-            assert said in ([], ["1"], ["1", "2"])
-            await trio.sleep(0.02)
+        assert await first_lines(runtime, wanted, 2) == ["1", "2"]
 
 
 async def test_what_was_not_opened_is_not_started(runtime: ProcessRuntime) -> None:

@@ -18,7 +18,7 @@ from tests.containers.docker.secrets.test_files import (
     on_disk,
     secret_plan,
 )
-from tests.containers.harness.plans import FOREVER, SCOPE, lines
+from tests.containers.harness.plans import FOREVER, SCOPE, first_lines
 from tests.containers.harness.private_engine import private_engine
 
 pytestmark = pytest.mark.docker
@@ -46,9 +46,8 @@ async def test_a_copy_gets_them_again_after_its_engine_ended(
 ) -> None:
     """Ended in order or killed: nothing is left in memory or on the disk, no start goes without,
     and the same attempt runs again with all of them."""
-    wanted = secret_plan(
-        f'stat -c %s /run/secrets/*; echo "${{#API_KEY}}"; {FOREVER}', FILE, VARIABLE
-    )
+    script = f'stat -c %s /run/secrets/*; echo "${{#API_KEY}}"; {FOREVER}'
+    wanted = secret_plan(script, FILE, VARIABLE)
     await runtime.start(wanted)
     await trio.to_thread.run_sync(engine.crash if crash else engine.halt)
     await trio.to_thread.run_sync(engine.go_on)
@@ -61,6 +60,5 @@ async def test_a_copy_gets_them_again_after_its_engine_ended(
     await runtime.restart(wanted.allocation, wanted.attempt, wanted.secrets)
     sizes = [str(len(FILE.value)), str(len(VARIABLE.value))]
     with trio.fail_after(DEADLINE_S):
-        while len(said := await lines(runtime, wanted)) < 4:
-            await trio.sleep(0.1)
+        said = await first_lines(runtime, wanted, 4)
     assert said == sizes * 2

@@ -17,7 +17,13 @@ from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.access.secrets import RegistryAuth
-from p2pool.model.errors import ImageNotHere, NodeExhausted, RegistryDenied, RuntimeUnavailable
+from p2pool.model.errors import (
+    ImageNotHere,
+    NodeExhausted,
+    RegistryDenied,
+    RegistryUnavailable,
+    RuntimeUnavailable,
+)
 from p2pool.model.tasks.spec import PullPolicy
 from tests.containers.harness.plans import SCOPE, plan, run_to_end
 from tests.containers.harness.registry import (
@@ -35,10 +41,10 @@ A = "registry.example/team/tool:1"
 X, Y = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
-@pytest.fixture(scope="module")
-def registry(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+@pytest.fixture
+def registry(engine: Engine, tmp_path: Path) -> Iterator[Registry]:
     """A registry that asks for a login, with an image."""
-    with running_registry(tmp_path_factory.mktemp("private"), engine, login=True) as found:
+    with running_registry(tmp_path / "registry", engine, login=True) as found:
         found.push("team/tool:1", mib=1)
         yield found
 
@@ -57,7 +63,7 @@ async def test_a_tasks_own_credentials_fetch_its_image(
 ) -> None:
     """And none, or others, do not; the error says whose they were and shows none."""
     runtime, image = made(engine, tmp_path), f"{registry.host}/team/tool:1"
-    with pytest.raises(RegistryDenied, match="docker login|read the image"):
+    with pytest.raises(RegistryDenied, match="read the image"):
         await runtime.pull(image)
     with pytest.raises(RegistryDenied) as caught:
         await runtime.pull(image, auth=BAD)
@@ -85,13 +91,10 @@ async def test_no_other_task_may_use_it(
                 await of.pull(name, policy=PullPolicy.NEVER)
             assert await of.pull(name, auth=GOOD) == digest
     registry.stop()
-    try:
-        assert await runtime.pull(image, auth=GOOD) == digest
-        assert await runtime.pull(image, auth=GOOD, policy=PullPolicy.NEVER) == digest
-        with pytest.raises(RuntimeUnavailable if False else Exception, match="not answer|refused"):
-            await runtime.pull(image)
-    finally:
-        pass
+    assert await runtime.pull(image, auth=GOOD) == digest
+    assert await runtime.pull(image, auth=GOOD, policy=PullPolicy.NEVER) == digest
+    with pytest.raises(RegistryUnavailable):
+        await runtime.pull(image)
 
 
 @docker_test
