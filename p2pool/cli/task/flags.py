@@ -14,7 +14,7 @@ from p2pool.cli.shared.output import size
 from p2pool.cli.task import flag_values, spec_file
 from p2pool.cli.task.flag_names import in_flags
 from p2pool.cli.task.secrets import flags as secret_flags
-from p2pool.cli.task.secrets.flags import GivenSecrets, given_secrets
+from p2pool.cli.task.secrets.flags import GivenSecrets
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.tasks.spec import MountKind, PullPolicy, RestartMode, TaskSpec
@@ -226,13 +226,14 @@ def specification(
             },
         },
     }
-    secrets = given_secrets(given, base, str(image))
+    secrets = secret_flags.wanted_secrets(given, base)
     try:
         text = spec_json(spec_file.merged(base, flags))
         if not secrets:
             return text
         # A task that is not good in itself has nobody's password typed for it.
-        return spec_json(spec_file.merged(base, flags | {"secrets": seal(secrets)}))
+        flags["secrets"] = seal(secrets.read(str(image)))
+        return spec_json(spec_file.merged(base, flags))
     except BadSpec as error:
         wrong = in_flags(error.problems, flags)
         if wrong is None:

@@ -22,8 +22,6 @@ import attrs
 import click
 
 from p2pool.cli.task.secrets import registry
-from p2pool.codec.spec import rules
-from p2pool.codec.spec.secrets import secret_name_rule
 from p2pool.drivers.input_files import STDIN, input_path, read_input
 from p2pool.model import limits
 from p2pool.model.access.secrets import (
@@ -75,13 +73,9 @@ class GivenSecrets:
     auth: RegistryAuth | None
     policy: RecipientPolicy
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to seal."""
-        return bool(self.values) or self.auth is not None
-
 
 @attrs.define
-class _Wanted:
+class Wanted:
     """One secret before its value is read. `at`: what names it in an error."""
 
     at: str
@@ -91,21 +85,39 @@ class _Wanted:
     variable: str | None = None
 
 
-def given_secrets(given: Mapping[str, Any], base: dict[str, Any], image: str) -> GivenSecrets:
+@attrs.frozen
+class WantedSecrets:
+    """The secrets of a task before their values are read."""
+
+    named: Mapping[str, Wanted]
+    login: Any
+    policy: RecipientPolicy
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.named or self.login)
+
+    def read(self, image: str) -> GivenSecrets:
+        """Read the values, and credentials for an image's registry. `UsageError`: there is none."""
+        values = tuple(_value(name, one) for name, one in self.named.items())
+        auth = registry.login_of(self.login, image, read_source) if self.login else None
+        return GivenSecrets(values, auth, self.policy)
+
+
+def wanted_secrets(given: Mapping[str, Any], base: dict[str, Any]) -> WantedSecrets:
     """The secrets in flags and in a file's keys, which are taken out of `base`; flags win over the
-    file. `UsageError`, `BadSpec`: one is not said as it should be, or has no value."""
+    file. `UsageError`, `BadSpec`: one is not said as it should be."""
     path = given["path"]
     directory = path.parent if path is not None and str(path) != "-" else None
     kept = {key: base.pop(key) for key in FILE_KEYS if key in base}
     wanted = dict(_in_file(kept.get("secrets", ()), directory))
     flagged = _in_flags(given["secrets"], given["secret_variables"])
-    values = tuple(_value(name, one) for name, one in (wanted | flagged).items())
     login = given["registry_auth"] or kept.get("registry_auth", "")
-    auth = registry.login_of(login, image, read_source) if login else None
     policy = _policy(given["recipients"], kept.get("secret_recipients", {}))
-    if policy != ANYONE and not values and auth is None:
+    found = WantedSecrets(wanted | flagged, login, policy)
+    if policy != ANYONE and not found:
         raise click.UsageError("--secret-to says who may get secrets, and there are none.")
-    return GivenSecrets(values, auth, policy)
+    return found
 
 
 def new_values(
@@ -138,13 +150,15 @@ def new_values(
 # --- flags --------------------------------------------------------------------------------------
 
 
-def _in_flags(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, _Wanted]:
-    found: dict[str, _Wanted] = {}
+def _in_flags(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, Wanted]:
+    from p2pool.codec.spec import rules
+
+    found: dict[str, Wanted] = {}
     for text in files:
         name, source = _split("--secret", text)
         if name in found:
             raise click.UsageError(f"--secret {name} is given twice.")
-        found[name] = _Wanted(f"--secret {name}", source, None, file=True)
+        found[name] = Wanted(f"--secret {name}", source, None, file=True)
     named: dict[str, None] = {}
     for text in variables:
         name, source = _split("--secret-env", text, here=True)
@@ -153,7 +167,7 @@ def _in_flags(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, _
         named[name] = None
         if wrong := rules.env_name_rule(name):
             raise click.UsageError(f"--secret-env {name[:64]} {wrong}.")
-        one = found.setdefault(name, _Wanted(f"--secret-env {name}", source, None))
+        one = found.setdefault(name, Wanted(f"--secret-env {name}", source, None))
         if one.source != source:
             raise click.UsageError(
                 f"--secret and --secret-env name {name} with two values: give one another name."
@@ -164,6 +178,8 @@ def _in_flags(files: tuple[str, ...], variables: tuple[str, ...]) -> dict[str, _
 
 def _split(option: str, text: str, *, here: bool = False) -> tuple[str, str]:
     """Name and source. Nothing of a text that may be a value is repeated."""
+    from p2pool.codec.spec.secrets import secret_name_rule
+
     name, equals, source = text.partition("=")
     if not equals and here:
         source = f"env:{name}"
@@ -188,8 +204,10 @@ def _is_source(text: str) -> bool:
 # --- a file -------------------------------------------------------------------------------------
 
 
-def _in_file(said: Any, directory: Path | None) -> Iterator[tuple[str, _Wanted]]:
+def _in_file(said: Any, directory: Path | None) -> Iterator[tuple[str, Wanted]]:
     """The secrets that a task's file names."""
+    from p2pool.codec.spec.secrets import secret_name_rule
+
     if not isinstance(said, list | tuple):
         raise _bad("secrets", 'is no list of {name = "NAME", from = "file:PATH"}')
     for number, row in enumerate(said):
@@ -211,7 +229,7 @@ def _in_file(said: Any, directory: Path | None) -> Iterator[tuple[str, _Wanted]]
         is_file = row.get("file", variable is None)
         if not isinstance(is_file, bool):
             raise _bad(f"{at}.file", "is not true or false")
-        yield name, _Wanted(at, source, directory, file=is_file, variable=variable)
+        yield name, Wanted(at, source, directory, file=is_file, variable=variable)
 
 
 def _policy(flags: tuple[str, ...], said: Any) -> RecipientPolicy:
@@ -251,7 +269,7 @@ def _bad(path: str, why: str) -> BadSpec:
 # --- values -------------------------------------------------------------------------------------
 
 
-def _value(name: str, wanted: _Wanted) -> SecretValue:
+def _value(name: str, wanted: Wanted) -> SecretValue:
     value = read_source(wanted.source, name, directory=wanted.directory, at=wanted.at)
     return SecretValue(name, value, wanted.file, wanted.variable)
 

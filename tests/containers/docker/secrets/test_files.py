@@ -182,7 +182,7 @@ async def test_a_secret_is_a_variable_beside_the_others(
     stay."""
     build(client, "ENV cluster.name=odd", "ENV TAKEN=image")
     script = (
-        'printf "%s|" "$API_KEY"; echo; tr "\\0" "\\n" < /proc/self/environ'
+        'printf "%s|" "$API_KEY"; echo; tr "\\0" "\\n" < /proc/$$/environ'
         ' | grep -E "^(cluster|TAKEN|OWN)"; ls -A /run/secrets; tr "\\0" " " < /proc/$$/cmdline;'
         ' echo; echo "pid $$"'
     )
