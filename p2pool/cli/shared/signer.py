@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     from p2pool.drivers.keys.key_client import UnlockedKey
     from p2pool.model.access.grants import LogGrant, SignedGrant
-    from p2pool.model.ids import PoolRef
+    from p2pool.model.ids import Address, PoolRef
     from p2pool.wire.account import Account
 
 
 _TARGETS = {
-    Action.STOP: "task_id",
+    **dict.fromkeys((Action.STOP, Action.SET_SECRET), "task_id"),
     **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
     Action.SET: "setting",
 }
@@ -77,10 +77,28 @@ class Signer:
 
         return typed_data.sign_grant(pool, self.account, grant)
 
-    def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
-        """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
+    @property
+    def address(self) -> "Address":
+        """Who signs; a key file that says so is not opened."""
+        from p2pool.drivers.keys.keystore import address_said
+        from p2pool.model.ids import Address
+
+        said = address_said(_absolute(self.key)) if self.key else None
+        return said or Address(bytes.fromhex(self.account.address[2:]))
+
+    def send(
+        self,
+        action: Action,
+        target: str = "",
+        spec_json: str = "",
+        *,
+        request_id: bytes | None = None,
+        secrets: bytes | None = None,
+    ) -> Answer | None:
+        """Sign a request and have it carried out, saying what it waits for. None: a dry run.
+        `secrets`: the blob that it names, and that is for this `request_id`."""
         pool = self.client.pool_ref()
-        request = request_for(pool, action, target, spec_json)
+        request = request_for(pool, action, target, spec_json, request_id)
         if self.dry_run:
             from p2pool.wire.typed_data import request_typed_data
 
@@ -94,7 +112,7 @@ class Signer:
                 told.add(error.message)
                 click.echo(f"waiting: {visible(error.message)}", err=True)
 
-        return _said(action, target, self.client.send(signed, waiting=waiting))
+        return _said(action, target, self.client.send(signed, secrets=secrets, waiting=waiting))
 
 
 def needless(action: Action, target: str) -> Answer:

@@ -32,11 +32,16 @@ from p2pool.model.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
+    from p2pool.cli.task.secrets.flags import GivenSecrets
 
 _WAIT_DEFAULT = "5m"
 
 
 LAZY = {
+    "set-secret": (
+        "p2pool.cli.task.secrets.set_secret:set_secret",
+        "Give a task other values of its secrets.",
+    ),
     "logs": ("p2pool.cli.task.logs:logs", "Write the log of a task, or of one copy: TASK.0."),
     "metrics": (
         "p2pool.cli.task.metrics:metrics",
@@ -86,12 +91,21 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.cli.task import flags
+    from p2pool.cli.task.secrets import sealing
+    from p2pool.client.secrets import secrets_table
     from p2pool.model.access.requests import Action
 
-    text = flags.specification(given, partial(free_name, signer.client))
+    beside: dict[str, bytes] = {}
+
+    def seal(secrets: "GivenSecrets") -> dict[str, Any]:
+        made = sealing.seal_for(signer, secrets)
+        beside.update(request_id=made.request_id, secrets=made.sealed.blob)
+        return secrets_table(made.sealed.secrets)
+
+    text = flags.specification(given, partial(free_name, signer.client), seal)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
-    accepted = signer.send(Action.SUBMIT, spec_json=text)
+    accepted = signer.send(Action.SUBMIT, spec_json=text, **beside)
     if accepted is None:
         return
     if not signer.as_json:

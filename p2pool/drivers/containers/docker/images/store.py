@@ -33,7 +33,8 @@ from p2pool.drivers.containers.docker.engine.answers import (
 )
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
-from p2pool.drivers.containers.docker.images.credentials import auth_header
+from p2pool.drivers.containers.docker.images.credentials import auth_header, task_header
+from p2pool.drivers.containers.docker.images.private import PrivateImages
 from p2pool.drivers.containers.docker.images.pull import Pull
 from p2pool.drivers.containers.docker.images.reference import (
     Reference,
@@ -42,11 +43,19 @@ from p2pool.drivers.containers.docker.images.reference import (
 )
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.errors import DiskFull, ImageNotHere, ImageRefused, RuntimeUnavailable
+from p2pool.model.access.secrets import RegistryAuth
+from p2pool.model.errors import (
+    DiskFull,
+    ImageNotHere,
+    ImageRefused,
+    RegistryDenied,
+    RuntimeUnavailable,
+)
 from p2pool.model.ports.runtime import OnProgress
 from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"
+DENIED_HINT = "The task's own credentials were used: give others with --registry-auth."
 MIB = 1024 * 1024
 
 
@@ -54,13 +63,15 @@ MIB = 1024 * 1024
 class Local:
     """An image on the engine. `pinned` is the reference to create a container from: by digest if
     there is one, so that a name that moves meanwhile changes nothing. `variables`: the names of
-    its environment's."""
+    its environment's. `entrypoint` and `command`: what runs unless a task says otherwise."""
 
     id: str
     digest: str
     pinned: str
     size_bytes: int
     variables: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -79,6 +90,7 @@ class Images:
         """Makes no call to the engine yet."""
         self._engine, self._settings = engine, settings
         self._path = directory / RECORD
+        self._private = PrivateImages(directory)
         self._lock = trio.Lock()
         self._fetching: dict[str, trio.Lock] = {}
 
@@ -91,13 +103,16 @@ class Images:
         digest = _digest_of(wanted, [text(one) for one in items(record.get("RepoDigests"))])
         if wanted.digest and not digest:
             return None  # The engine takes a digest for the id of any image that it has.
-        given = items(part(record, "Config").get("Env"))
+        config = part(record, "Config")
+        given = items(config.get("Env"))
         return Local(
             id=str(record["Id"]),
             digest=digest or str(record["Id"]),
             pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
             size_bytes=number(record.get("Size")),
             variables=tuple(str(one).partition("=")[0] for one in given),
+            entrypoint=tuple(map(str, items(config.get("Entrypoint")))),
+            command=tuple(map(str, items(config.get("Cmd")))),
         )
 
     async def _record(self, name: str) -> Mapping[str, Any] | None:
@@ -109,18 +124,32 @@ class Images:
         except APIError as error:
             raise other_error(error) from error
 
-    async def pull(self, image: str, on_progress: OnProgress | None, policy: PullPolicy) -> str:
+    async def pull(
+        self,
+        image: str,
+        on_progress: OnProgress | None,
+        policy: PullPolicy,
+        auth: RegistryAuth | None = None,
+    ) -> str:
         """Make an image local as the policy says; returns its digest. See the port."""
         if self._settings.registries and not is_within(image, self._settings.registries):
             raise ImageRefused(
                 f"This node takes no images from the registry of {image}.",
                 hint=f"It takes them from {', '.join(self._settings.registries)}.",
             )
+        wanted = reference_of(image)
+        await self._settle_private()
         local = await self.find(image)
         # A digest means the same image for ever: there is nothing newer to look for.
         keeps = policy is not PullPolicy.ALWAYS or "@" in image
-        if local is not None and keeps:
+        if local is not None and keeps and self._private.may_use(wanted, local.id, auth):
             return local.digest
+        if policy is PullPolicy.NEVER and local is not None:
+            raise ImageNotHere(
+                f"The image {image} was brought to this node by a task's own credentials, and only"
+                " its registry can say who else may have it; this task forbids pulling it.",
+                hint="Leave out --pull never.",
+            )
         if policy is PullPolicy.NEVER:
             raise ImageNotHere(
                 f"The image {image} is not on this node, and its task forbids pulling it.",
@@ -128,12 +157,9 @@ class Images:
             )
         async with self._one_of(image):
             local = await self.find(image)
-            if local is not None and keeps:
+            if local is not None and keeps and self._private.may_use(wanted, local.id, auth):
                 return local.digest  # Another copy waited for the same image.
-            await self._fetch(image, on_progress)
-            fetched = await self.find(image)
-            if fetched is None:
-                raise RuntimeUnavailable(f"The image {image} is missing after its pull.")
+            fetched = await self._fetched(image, local, on_progress, auth)
             async with self._lock:
                 self._remember(image, local, fetched)
         await self.collect()
@@ -151,11 +177,62 @@ class Images:
             if not lock.locked() and not lock.statistics().tasks_waiting:
                 self._fetching.pop(image, None)
 
-    async def _fetch(self, image: str, on_progress: OnProgress | None) -> None:
+    async def _fetched(
+        self,
+        image: str,
+        before: Local | None,
+        on_progress: OnProgress | None,
+        auth: RegistryAuth | None,
+    ) -> Local:
+        """The image as its registry gives it now, by a task's own credentials or without."""
+        wanted = reference_of(image)
+        if auth is None:
+            await self._fetch(image, on_progress, await self._nodes_login(image))
+            fetched = await self._found(image)
+        else:
+            with self._private.fetching(wanted, before.id if before is not None else ""):
+                try:
+                    await self._fetch(image, on_progress, task_header(image, auth))
+                except RegistryDenied as error:
+                    raise RegistryDenied(error.message, hint=DENIED_HINT) from None
+                fetched = await self._found(image)
+            self._private.settle(wanted, fetched.id)
+        self._private.show(wanted, fetched.id, auth)
+        return fetched
+
+    async def _found(self, image: str) -> Local:
+        fetched = await self.find(image)
+        if fetched is None:
+            raise RuntimeUnavailable(f"The image {image} is missing after its pull.")
+        return fetched
+
+    async def _settle_private(self) -> None:
+        """See what came of pulls with credentials that nobody saw the end of."""
+        for name in self._private.unsettled():
+            local = await self.find(name)
+            self._private.settle(reference_of(name), local.id if local is not None else "")
+
+    async def forget_private(self) -> None:
+        """Forget the private images that are gone."""
+        if noted := self._private.ids():
+            try:
+                rows = await self._engine.ask(lambda c: rows_of(c.images(all=True)))
+            except APIError as error:
+                raise other_error(error) from error
+            here = {str(row["Id"]) for row in rows}
+            for id in noted:
+                if id not in here:
+                    self._private.forget(id)
+
+    async def _nodes_login(self, image: str) -> bytes | None:
         config = self._settings.docker_config
-        header = await trio.to_thread.run_sync(
+        return await trio.to_thread.run_sync(
             auth_header, image, config, abandon_on_cancel=True, limiter=self._engine.pulls
         )
+
+    async def _fetch(
+        self, image: str, on_progress: OnProgress | None, header: bytes | None
+    ) -> None:
         root = await self._make_room(image)
         guard = _Guard(root, self._settings.disk_reserve_bytes, image)
         stall_ms = self._settings.pull_stall_ms

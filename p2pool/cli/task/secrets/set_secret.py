@@ -1,0 +1,93 @@
+"""`p2pool task set-secret`: gives a running task other values of its secrets."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pool.cli.shared.lookup import LIVING, find_task
+from p2pool.cli.shared.output import write_json, write_line
+from p2pool.cli.shared.signing import signer_options
+from p2pool.cli.task.secrets import registry
+from p2pool.cli.task.secrets.flags import SOURCES, GivenSecrets, new_values, read_source
+from p2pool.client.agent_client import Answer
+from p2pool.codec.spec.secrets import renewal_json
+from p2pool.model.access.requests import Action
+from p2pool.model.access.secrets import RecipientPolicy, SecretUse
+from p2pool.model.errors import Conflict
+
+if TYPE_CHECKING:
+    from p2pool.cli.shared.signer import Signer
+
+
+@click.command("set-secret")
+@click.argument("name", metavar="TASK")
+@click.argument("given", nargs=-1, required=True, metavar=f"NAME={SOURCES}...")
+@registry.OPTIONS[0]
+@click.option(
+    "--restart/--no-restart",
+    default=True,
+    show_default=True,
+    help="Replace the copies one after the other, so that all get the new values; without it a copy"
+    " gets them at its next start.",
+)
+@signer_options
+def set_secret(
+    name: str,
+    given: tuple[str, ...],
+    registry_auth: str | None,
+    restart: bool,
+    signer: "Signer",
+) -> None:
+    """Give a task other values of its secrets. TASK is its id, the beginning of it, or its name.
+
+    \b
+      p2pool task set-secret web db.password=file:./new api_key=env:API_KEY
+
+    All secrets of the task are named: they are encrypted together, and nobody but you has them.
+    """
+    from p2pool.cli.task.secrets.sealing import seal_for
+    from p2pool.client.secrets import secrets_table
+
+    one = find_task(signer.client, name)
+    if one["state"] not in LIVING:
+        raise Conflict(f"{one['name']} has ended already ({one['state']}): nothing gets secrets.")
+    wanted = _given(one, given, registry_auth)
+    made = seal_for(signer, wanted)
+    text = renewal_json(secrets_table(made.sealed.secrets), restart=restart)
+    answer = signer.send(
+        Action.SET_SECRET,
+        one["task_id"],
+        text,
+        request_id=made.request_id,
+        secrets=made.sealed.blob,
+    )
+    if answer is None:
+        return
+    if signer.as_json:
+        write_json("request", {**answer, "task": None})
+    else:
+        how = "its copies are replaced one after the other" if restart else "at its next starts"
+        write_line(f"{one['name']} gets the new secrets: {how}.")
+
+
+def _given(one: Answer, given: tuple[str, ...], registry_auth: str | None) -> GivenSecrets:
+    """The new values for the secrets that a task has."""
+    said: Any = one["spec"].get("secrets")
+    if not isinstance(said, dict):
+        raise Conflict(
+            f"{one['name']} was submitted without secrets.", hint="Submit it anew: p2pool task run."
+        )
+    uses = tuple(
+        SecretUse(str(use["name"]), bool(use.get("file", True)), str(use.get("variable", "")))
+        for use in said.get("uses", ())
+    )
+    if said.get("registry_auth") and not registry_auth:
+        raise click.UsageError(
+            "The task has credentials for its image's registry, which are encrypted together with"
+            " its secrets: give them too, with --registry-auth."
+        )
+    allowed = said.get("recipients", {})
+    policy = RecipientPolicy(tuple(allowed.get("nodes", ())), tuple(allowed.get("providers", ())))
+    values = new_values(given, uses, read_source)
+    auth = registry.login_of(registry_auth, one["image"], read_source) if registry_auth else None
+    return GivenSecrets(values, auth, policy)
