@@ -104,7 +104,12 @@ def any_record(state: PoolState, rng: Random) -> Record:
 
 def _request(rng: Random, task: TaskId, node: NodeId) -> Record:
     action = rng.choice((*Action, *[Action.RESUME] * 4, *[Action.UNBAN] * 4))
-    target = {Action.STOP: task.hex(), Action.SET_SECRET: task.hex(), Action.SET: "timing", Action.REVOKE: MANAGER.hex()}
+    target = {
+        Action.STOP: task.hex(),
+        Action.SET_SECRET: task.hex(),
+        Action.SET: "timing",
+        Action.REVOKE: MANAGER.hex(),
+    }
     asked = signed(rng.randrange(8, 250), action, target.get(action, node.hex()))
     return entries.RequestApplied(asked, NODE, MANAGER)
 
