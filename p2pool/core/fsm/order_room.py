@@ -17,7 +17,6 @@ from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import NodeId
 
-
 REQUEST_BYTES = 256
 """More than a request takes beside its texts and its signature."""
 
