@@ -145,10 +145,10 @@ class ContainerExecutor:
             opened = self._opener.open(sealed)
             plan = attrs.evolve(plan, secrets=opened.values)
             with self._metrics.timed("pull"):
-                await self._pull(plan, opened.registry_auth)
+                digest = await self._pull(plan, opened.registry_auth)
             with self._begun(allocation, attempt), self._metrics.timed("start"):
                 directory = self._task_metrics.open(allocation, attempt)
-                plan = attrs.evolve(plan, metrics_directory=directory)
+                plan = attrs.evolve(plan, metrics_directory=directory, image_digest=digest)
                 status = await self.runtime.start(plan)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
@@ -165,8 +165,8 @@ class ContainerExecutor:
         finally:
             del self._starting[key]
 
-    async def _pull(self, plan: ContainerPlan, auth: RegistryAuth | None) -> None:
-        """Pull the image, reporting progress at most once a second."""
+    async def _pull(self, plan: ContainerPlan, auth: RegistryAuth | None) -> str:
+        """Pull the image, reporting progress at most once a second; returns its digest."""
         said_s = 0.0
 
         def progressed(progress: PullProgress) -> None:
@@ -180,13 +180,12 @@ class ContainerExecutor:
         with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
             self._pulls[key] = scope
             try:
-                await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull, auth)
+                return await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull, auth)
             finally:
                 del self._pulls[key]
-        if scope.cancelled_caught:
-            late = trio.current_time() >= scope.deadline
-            why = "could not be fetched in an hour" if late else "is no longer waited for"
-            raise Unavailable(f"The image {plan.spec.image} {why}.")
+        late = trio.current_time() >= scope.deadline
+        why = "could not be fetched in an hour" if late else "is no longer waited for"
+        raise Unavailable(f"The image {plan.spec.image} {why}.")
 
     async def _restart(
         self, allocation: AllocationId, attempt: int, sealed: SealedSecret | None

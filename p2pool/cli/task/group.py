@@ -38,6 +38,10 @@ _WAIT_DEFAULT = "5m"
 
 
 LAZY = {
+    "provide-secrets": (
+        "p2pool.cli.task.secrets.set_secret:provide_secrets",
+        "Give a task its secrets again, where no node has them any longer.",
+    ),
     "set-secret": (
         "p2pool.cli.task.secrets.set_secret:set_secret",
         "Give a task other values of its secrets.",

@@ -83,7 +83,8 @@ class ContainerPlan:
     `environment` are the reserved `P2POOL_*` names, added after hashing; they win over the spec's.
     `gpus` are the UUIDs leased to this allocation; exactly these are visible inside.
     `metrics_directory`: on this machine, with a socket for the task's own metrics. `secrets`: the
-    opened values, which are no part of any hash and are written nowhere.
+    opened values, which are no part of any hash and are written nowhere. `image_digest`: what
+    `pull` said the image's name stands for, so that no other image starts; "": whatever is there.
     """
 
     allocation: AllocationId
@@ -95,6 +96,7 @@ class ContainerPlan:
     environment: tuple[tuple[str, str], ...] = ()
     metrics_directory: str = ""
     secrets: tuple[SecretValue, ...] = attrs.field(default=(), repr=False)
+    image_digest: str = ""
 
 
 @attrs.frozen

@@ -37,7 +37,7 @@ async def test_they_are_there_while_it_runs_and_nowhere_else(
     """A file and a variable with every byte; on no disk; gone with its end."""
     script = (
         'od -An -tx1 "$P2POOL_SECRETS/password"; stat -c %a "$P2POOL_SECRETS/password";'
-        ' tr "\\0" "\\n" < /proc/$$/environ | grep -a API; grep core /proc/self/limits; read x < /dev/null;'
+        ' tr "\\0" "\\n" < /proc/$$/environ | grep -a API; grep core /proc/self/limits;'
         " while [ ! -e go ]; do sleep 0.02; done"
     )
     wanted = secret_plan(script, FILE, VARIABLE)

@@ -54,8 +54,8 @@ OPTIONS = (
         help="Secret, as a variable; NAME alone: with its value here. Repeatable.",
     ),
     click.option(
-        "--secret-to",
-        "recipients",
+        "--secret-recipient",
+        "secret_recipients",
         multiple=True,
         metavar="node=ADDRESS|provider=ADDRESS",
         help="Nodes that may ever get the secrets, and run the task. Default: any member."
@@ -113,10 +113,10 @@ def wanted_secrets(given: Mapping[str, Any], base: dict[str, Any]) -> WantedSecr
     wanted = dict(_in_file(kept.get("secrets", ()), directory))
     flagged = _in_flags(given["secrets"], given["secret_variables"])
     login = given["registry_auth"] or kept.get("registry_auth", "")
-    policy = _policy(given["recipients"], kept.get("secret_recipients", {}))
+    policy = _policy(given["secret_recipients"], kept.get("secret_recipients", {}))
     found = WantedSecrets(wanted | flagged, login, policy)
     if policy != ANYONE and not found:
-        raise click.UsageError("--secret-to says who may get secrets, and there are none.")
+        raise click.UsageError("--secret-recipient says who may get secrets, and there are none.")
     return found
 
 
@@ -244,8 +244,10 @@ def _policy(flags: tuple[str, ...], said: Any) -> RecipientPolicy:
     for text in flags:
         kind, _, address = text.partition("=")
         if kind not in named:
-            raise click.UsageError(f"--secret-to {text}: write node=ADDRESS or provider=ADDRESS.")
-        named[kind].append(_address(address, "--secret-to"))
+            raise click.UsageError(
+                f"--secret-recipient {text[:64]}: write node=ADDRESS or provider=ADDRESS."
+            )
+        named[kind].append(_address(address, "--secret-recipient"))
     return RecipientPolicy(
         tuple(dict.fromkeys(named["node"])), tuple(dict.fromkeys(named["provider"]))
     )

@@ -1,4 +1,8 @@
-"""`p2pool task set-secret`: gives a running task other values of its secrets."""
+"""`p2pool task set-secret` and `provide-secrets`: give a task values of its secrets anew.
+
+Both are one request: the values are encrypted anew, for the nodes that there are now. The first
+replaces the copies that run, the second lets them be.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +14,6 @@ from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.task.secrets import registry
 from p2pool.cli.task.secrets.flags import SOURCES, GivenSecrets, new_values, read_source
 from p2pool.client.agent_client import Answer
-from p2pool.codec.spec.secrets import renewal_json
 from p2pool.model.access.requests import Action
 from p2pool.model.access.secrets import RecipientPolicy, SecretUse
 from p2pool.model.errors import Conflict
@@ -19,9 +22,12 @@ if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
 
 
+_NAMED = f"NAME={SOURCES}..."
+
+
 @click.command("set-secret")
 @click.argument("name", metavar="TASK")
-@click.argument("given", nargs=-1, required=True, metavar=f"NAME={SOURCES}...")
+@click.argument("given", nargs=-1, metavar=_NAMED)
 @registry.OPTIONS[0]
 @click.option(
     "--restart/--no-restart",
@@ -45,14 +51,49 @@ def set_secret(
 
     All secrets of the task are named: they are encrypted together, and nobody but you has them.
     """
+    how = (
+        "its copies are replaced one after the other" if restart else "each copy at its next start"
+    )
+    _send(signer, name, given, registry_auth, restart=restart, said=f"gets the new secrets: {how}.")
+
+
+@click.command("provide-secrets")
+@click.argument("name", metavar="TASK")
+@click.argument("given", nargs=-1, metavar=_NAMED)
+@registry.OPTIONS[0]
+@signer_options
+def provide_secrets(
+    name: str, given: tuple[str, ...], registry_auth: str | None, signer: "Signer"
+) -> None:
+    """Give a task its secrets again, where no node that could pass them on is left.
+
+    `task show` says so of a copy: "needs its submitter". TASK is its id, the beginning of it, or
+    its name. Copies that run keep what they have.
+
+    \b
+      p2pool task provide-secrets web db.password=file:./password api_key=env:API_KEY
+    """
+    _send(signer, name, given, registry_auth, restart=False, said="can have its secrets again.")
+
+
+def _send(
+    signer: "Signer",
+    name: str,
+    given: tuple[str, ...],
+    registry_auth: str | None,
+    *,
+    restart: bool,
+    said: str,
+) -> None:
+    """Encrypt the values for the nodes that there are now, and have them set."""
     from p2pool.cli.task.secrets.sealing import seal_for
     from p2pool.client.secrets import secrets_table
+    from p2pool.codec.spec.secrets import renewal_json
 
     one = find_task(signer.client, name)
     if one["state"] not in LIVING:
         raise Conflict(f"{one['name']} has ended already ({one['state']}): nothing gets secrets.")
-    wanted = _given(one, given, registry_auth)
-    made = seal_for(signer, wanted)
+    made = seal_for(signer, _given(one, given, registry_auth))
     text = renewal_json(secrets_table(made.sealed.secrets), restart=restart)
     answer = signer.send(
         Action.SET_SECRET,
@@ -66,8 +107,7 @@ def set_secret(
     if signer.as_json:
         write_json("request", {**answer, "task": None})
     else:
-        how = "its copies are replaced one after the other" if restart else "at its next starts"
-        write_line(f"{one['name']} gets the new secrets: {how}.")
+        write_line(f"{one['name']} {said}")
 
 
 def _given(one: Answer, given: tuple[str, ...], registry_auth: str | None) -> GivenSecrets:

@@ -264,7 +264,8 @@ class DockerRuntime:
         """Find the image, and make the directories that are mounted."""
         check_given(plan.spec.secrets, plan.secrets)
         local = await self.images.find(plan.spec.image)
-        if local is None:
+        # Another task's pull may have given the name to an image that only that task may use.
+        if local is None or plan.image_digest not in ("", local.digest):
             raise RuntimeUnavailable(
                 f"The image {plan.spec.image} is not on this node any longer.",
                 hint="The agent pulls it again.",
