@@ -41,7 +41,6 @@ class Fetch:
     due_ms: int
     first: PeerKey | None = None
     turn: int = 0
-    numbers: dict[int, None] = attrs.field(factory=dict)
 
 
 @attrs.define
