@@ -11,8 +11,6 @@ import docker
 import pytest
 import trio
 
-from p2pool.client.agent_client import AgentClient
-from p2pool.client.discovery import agent_in
 from p2pool.client.requests import new_request_id, request_for
 from p2pool.client.secrets import candidates_of, recipients_of, seal, with_secrets
 from p2pool.codec.spec.spec import spec_json
@@ -22,7 +20,7 @@ from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.access.requests import Action
 from p2pool.model.access.secrets import ANYONE, SecretOwner, SecretValue
 from p2pool.model.errors import P2poolError
-from p2pool.model.ids import Address
+from p2pool.model.ids import Address, NodeId
 from p2pool.wire.typed_data import sign_request
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
@@ -46,14 +44,13 @@ class Submitter:
 
     def run(self, to: list[DevAgent], **keys: object) -> str:
         """A task that prints its secret's digest; the id."""
-        found = agent_in(self.acting.agents[0].directory)
-        client = AgentClient(found.url, found.token)
+        client = self.acting.agents[0].client()
         pool, keyring = client.pool_ref(), self.acting.pool.directory / "keys"
         passphrase = (keyring / "passphrase").read_text().strip()
         account = load_account(keyring / "manager.json", passphrase)
         signer = Address(bytes.fromhex(account.address[2:]))
         owner = SecretOwner(pool, signer, new_request_id())
-        named = {one.node_id for one in to}
+        named = {NodeId(bytes.fromhex(one.node_id[2:])) for one in to}
         candidates = candidates_of(client.bindings(), pool)
         now_s = request_for(pool, Action.SUBMIT).not_before_s
         recipients = recipients_of(candidates, ANYONE, pool, now_s, members=named)
@@ -74,11 +71,6 @@ class Submitter:
         request = request_for(pool, Action.SUBMIT, "", text, owner.request_id)
         signed = sign_request(pool, account, request)
         return str(client.send(signed, secrets=sealed.blob)["task_id"])
-
-
-def id_of(agent: DevAgent) -> str:
-    """As answers of the API name it."""
-    return f"0x{agent.node_id.hex()}"
 
 
 async def searched(acting: Acting, task: str) -> None:
@@ -105,8 +97,7 @@ async def _answers(agent: DevAgent) -> bool:
 
 
 async def _told(agent: DevAgent, path: str) -> bytes:
-    found = agent_in(agent.directory)
-    client = AgentClient(found.url, found.token)
+    client = agent.client()
     return await trio.to_thread.run_sync(lambda: client._exchange("GET", path, None)[1])
 
 
@@ -145,7 +136,7 @@ async def test_a_copy_elsewhere_is_sealed_to_by_one_that_runs_the_task(
     )
     copies = await acting.wait_states(at, task, "running", "running")
     assert len({copy["node_id"] for copy in copies}) == 2
-    assert id_of(first) in {copy["node_id"] for copy in copies}
+    assert first.node_id in {copy["node_id"] for copy in copies}
     assert reads(engine, task) == [SECRET] * 2
     await searched(acting, task)
     await acting.kill(first)
@@ -153,9 +144,9 @@ async def test_a_copy_elsewhere_is_sealed_to_by_one_that_runs_the_task(
         next(one for one in acting.agents if one is not first),
         task,
         "both elsewhere",
-        lambda found: all(c["state"] == "running" and c["node_id"] != id_of(first) for c in found),
+        lambda found: all(c["state"] == "running" and c["node_id"] != first.node_id for c in found),
     )
-    assert {copy["node_id"] for copy in copies} == {id_of(acting.agents[n]) for n in (0, 2)}
+    assert {copy["node_id"] for copy in copies} == {acting.agents[n].node_id for n in (0, 2)}
     await acting.start(first)
     await acting.stop_task(at, task)
     await searched(acting, task)
@@ -176,7 +167,7 @@ async def test_where_no_node_has_them_the_submitter_provides_them(
     only, at = acting.agents[1], acting.agents[0]
     task = Submitter(acting).run([only], name="orphaned")
     (copy,) = await acting.wait_states(at, task, "running")
-    assert copy["node_id"] == id_of(only)
+    assert copy["node_id"] == only.node_id
     assert reads(engine, task) == [SECRET]
     await acting.kill(only)
     await acting.wait_copies(
@@ -192,7 +183,7 @@ async def test_where_no_node_has_them_the_submitter_provides_them(
         at,
         task,
         "running elsewhere",
-        lambda found: found[0]["state"] == "running" and found[0]["node_id"] != id_of(only),
+        lambda found: found[0]["state"] == "running" and found[0]["node_id"] != only.node_id,
     )
     assert SECRET in reads(engine, task)
     (tmp_path / "db").unlink()
