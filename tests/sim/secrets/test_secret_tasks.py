@@ -5,8 +5,9 @@ import pytest
 
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.scheduler.capacity import NEEDS_SUBMITTER
+from p2pool.model import limits
 from p2pool.model.access.secrets import RecipientPolicy
-from p2pool.model.errors import BadSpec, Overloaded, Unavailable
+from p2pool.model.errors import BadSpec, Unavailable
 from p2pool.model.ids import Digest
 from p2pool.model.ports.agent import Accepted
 from tests.sim.harness.pool import Pool, formed
@@ -39,22 +40,19 @@ def _state(pool: Pool) -> PoolState:
 
 
 def test_the_log_names_no_blob_that_a_majority_lacks() -> None:
-    """While two of three voters keep none, nothing is proposed, and the client is told."""
+    """While two of three voters have no room, nothing is proposed, and the client is told."""
     pool, secrets = with_level_two()
     leader = pool.leader()
     voters = [m for m in pool.world.machines if m is not leader]
     for m in voters:
-        m.node.context.secrets.keep = _refuses  # type: ignore[union-attr, method-assign]
+        pool.node(m.number).context.secrets.size_bytes = limits.SECRET_BLOBS_MAX_BYTES
     number = secrets.submit(leader.number, range(3))
     answer = pool.reply(number)
     assert isinstance(answer, Unavailable)
     assert "voters" in answer.message
+    assert "MiB" in answer.message
     text = pool.signed[number].request.spec_json.encode()
     assert not any(text in disk_bytes(m) for m in pool.world.machines)
-
-
-def _refuses(*given: object) -> None:
-    raise Overloaded("no room here")
 
 
 def test_a_request_without_its_blob_or_with_another_is_refused() -> None:
