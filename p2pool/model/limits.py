@@ -672,6 +672,7 @@ TASK_SUBNET_MIN_ADDRESSES = 8
 SANDBOX_MEMORY_BYTES = 32 * 1024 * 1024
 SANDBOX_PIDS_MAX = 16
 NETWORK_STEP_DEADLINE_MS = 20_000
+REGISTRY_ANSWER_MS = 30_000
 # Images that tasks' own credentials brought to a node.
 PRIVATE_IMAGES_MAX = 1000
 # An image's list of users, as far as it is read.

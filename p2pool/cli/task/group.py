@@ -233,6 +233,19 @@ def _labels(one: Answer) -> list[str]:
     return [f"{name}={value}" for name, value in one["spec"].get("labels", {}).items()]
 
 
+def _secrets(one: Answer) -> list[str]:
+    """The names of a task's secrets, with how a copy sees each."""
+    given = one["spec"]["secrets"]
+    if not isinstance(given, dict):  # An old task's names, to which nothing is given.
+        return [str(name) for name in given]
+    found = []
+    for use in given.get("uses", ()):
+        variable = use.get("variable")
+        seen = ["file"] if use.get("file", True) else []
+        found.append(f"{use['name']} ({' and '.join([*seen, *([variable] if variable else [])])})")
+    return found + (["registry credentials"] if given.get("registry_auth") else [])
+
+
 @task.command("show")
 @click.argument("name", metavar="TASK")
 @agent_option
@@ -255,6 +268,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
             ("labels", ", ".join(_labels(one)) or "-"),
+            *((("secrets", ", ".join(_secrets(one))),) if one["spec"].get("secrets") else ()),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
         ]

@@ -80,7 +80,7 @@ def _docker_login(image: str, registry: str, directory: Path | None) -> Registry
     if directory is not None and directory.is_file():
         directory = directory.parent
     place = directory or Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-    found = login_in(image, place) or {}
+    found = {key.lower(): value for key, value in (login_in(image, place) or {}).items()}
     user, password = found.get("username"), found.get("password")
     if found.get("identitytoken"):
         raise click.UsageError(

@@ -100,6 +100,11 @@ class PrivateImages:
                 del held[id]
             self._write()
 
+    @property
+    def noted(self) -> bool:
+        """Whether any image is private here, or may be."""
+        return bool(self._read() or self._begun)
+
     def ids(self) -> list[str]:
         """The private images."""
         return list(self._read())

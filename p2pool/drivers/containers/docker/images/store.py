@@ -10,10 +10,9 @@ another name stays under that. The list of pulled images is on disk (`images.jso
 """
 
 import json
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,12 @@ from p2pool.drivers.containers.docker.images.reference import (
     is_within,
     reference_of,
 )
+from p2pool.drivers.containers.docker.images.registry_check import check_readable
+from p2pool.drivers.containers.docker.images.room import Room, free_bytes
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import (
-    DiskFull,
     ImageNotHere,
     ImageRefused,
     RegistryDenied,
@@ -56,7 +56,6 @@ from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"
 DENIED_HINT = "The task's own credentials were used: give others with --registry-auth."
-MIB = 1024 * 1024
 
 
 @attrs.frozen
@@ -137,19 +136,13 @@ class Images:
                 f"This node takes no images from the registry of {image}.",
                 hint=f"It takes them from {', '.join(self._settings.registries)}.",
             )
-        wanted = reference_of(image)
         await self._settle_private()
         local = await self.find(image)
         # A digest means the same image for ever: there is nothing newer to look for.
         keeps = policy is not PullPolicy.ALWAYS or "@" in image
-        if local is not None and keeps and self._private.may_use(wanted, local.id, auth):
+        if local is not None and keeps:
+            await self._check_private(image, local, policy, auth)
             return local.digest
-        if policy is PullPolicy.NEVER and local is not None:
-            raise ImageNotHere(
-                f"The image {image} was brought to this node by a task's own credentials, and only"
-                " its registry can say who else may have it; this task forbids pulling it.",
-                hint="Leave out --pull never.",
-            )
         if policy is PullPolicy.NEVER:
             raise ImageNotHere(
                 f"The image {image} is not on this node, and its task forbids pulling it.",
@@ -157,8 +150,9 @@ class Images:
             )
         async with self._one_of(image):
             local = await self.find(image)
-            if local is not None and keeps and self._private.may_use(wanted, local.id, auth):
-                return local.digest  # Another copy waited for the same image.
+            if local is not None and keeps:  # Another copy waited for the same image.
+                await self._check_private(image, local, policy, auth)
+                return local.digest
             fetched = await self._fetched(image, local, on_progress, auth)
             async with self._lock:
                 self._remember(image, local, fetched)
@@ -177,6 +171,28 @@ class Images:
             if not lock.locked() and not lock.statistics().tasks_waiting:
                 self._fetching.pop(image, None)
 
+    async def _check_private(
+        self, image: str, local: Local, policy: PullPolicy, auth: RegistryAuth | None
+    ) -> None:
+        """An image that is here, and that another task's credentials brought: whether its registry
+        gives it to this one, too."""
+        wanted = reference_of(image)
+        if self._private.may_use(wanted, local.id, auth):
+            return
+        if policy is PullPolicy.NEVER:
+            raise ImageNotHere(
+                f"The image {image} was brought to this node by a task's own credentials, and only"
+                " its registry can say who else may have it; this task forbids pulling it.",
+                hint="Leave out --pull never.",
+            )
+        await self._check_readable(image, local.pinned, auth)
+        self._private.show(wanted, local.id, auth)
+
+    async def _check_readable(self, image: str, what: str, auth: RegistryAuth | None) -> None:
+        header = await self._nodes_login(image) if auth is None else task_header(image, auth)
+        with _whose(auth):
+            await check_readable(self._engine, what, header)
+
     async def _fetched(
         self,
         image: str,
@@ -186,15 +202,16 @@ class Images:
     ) -> Local:
         """The image as its registry gives it now, by a task's own credentials or without."""
         wanted = reference_of(image)
+        if wanted.digest and self._private.noted:
+            # The engine may have all of it under another name, and would ask nobody.
+            await self._check_readable(image, wanted.full, auth)
         if auth is None:
             await self._fetch(image, on_progress, await self._nodes_login(image))
             fetched = await self._found(image)
         else:
             with self._private.fetching(wanted, before.id if before is not None else ""):
-                try:
+                with _whose(auth):
                     await self._fetch(image, on_progress, task_header(image, auth))
-                except RegistryDenied as error:
-                    raise RegistryDenied(error.message, hint=DENIED_HINT) from None
                 fetched = await self._found(image)
             self._private.settle(wanted, fetched.id)
         self._private.show(wanted, fetched.id, auth)
@@ -234,7 +251,7 @@ class Images:
         self, image: str, on_progress: OnProgress | None, header: bytes | None
     ) -> None:
         root = await self._make_room(image)
-        guard = _Guard(root, self._settings.disk_reserve_bytes, image)
+        guard = Room(root, self._settings.disk_reserve_bytes, image)
         stall_ms = self._settings.pull_stall_ms
         pull = Pull(self._engine.client, image, header, on_progress, guard.check, stall_ms)
         await pull.run(self._engine.pulls)
@@ -247,7 +264,7 @@ class Images:
             return None
         if free_bytes(root) < reserve:
             await self.collect(lambda: free_bytes(root) >= reserve)
-        _Guard(root, reserve, image).look()
+        Room(root, reserve, image).look()
         return root
 
     # --- what we brought --------------------------------------------------------------------------
@@ -336,33 +353,15 @@ class Images:
         write_whole(self._path, {name: attrs.astuple(one) for name, one in known.items()})
 
 
-class _Guard:
-    """Checks the free space of the engine's disk, at most once a second."""
-
-    def __init__(self, root: Path | None, reserve_bytes: int, image: str) -> None:
-        self._root, self._reserve, self._image = root, reserve_bytes, image
-        self._looked_s = time.monotonic()
-
-    def check(self) -> None:
-        """DiskFull: the pull eats into the reserve."""
-        if time.monotonic() - self._looked_s >= 1:
-            self.look()
-
-    def look(self) -> None:
-        """Check now."""
-        self._looked_s = time.monotonic()
-        if self._root is not None and (free := free_bytes(self._root)) < self._reserve:
-            raise DiskFull(
-                f"There is no room for the image {self._image}: {free // MIB} MiB are free where"
-                f" the engine keeps images, and {self._reserve // MIB} MiB must stay free.",
-                hint="Make room (docker system prune), or set [runtime] disk_reserve_bytes.",
-            )
-
-
-def free_bytes(path: Path) -> int:
-    """Free bytes on the path's file system."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+@contextmanager
+def _whose(auth: RegistryAuth | None) -> Iterator[None]:
+    """A refusal of a task's own credentials says so."""
+    try:
+        yield
+    except RegistryDenied as error:
+        if auth is None:
+            raise
+        raise RegistryDenied(error.message, hint=DENIED_HINT) from None
 
 
 def _engines_name(image: str, fetched: Fetched) -> str:

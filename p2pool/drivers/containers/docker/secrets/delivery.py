@@ -10,6 +10,7 @@ whole is an error, and the copy does not start.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import trio
 from docker.errors import APIError
 
 from p2pool.codec.spec.secrets import DIRECTORY
@@ -19,6 +20,7 @@ from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation
 from p2pool.drivers.containers.docker.secrets.contents import archive_of
 from p2pool.drivers.containers.docker.secrets.owner import owner_of
+from p2pool.model import limits
 from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import NodeCannotStart, RuntimeUnavailable
 
@@ -47,19 +49,11 @@ async def deliver(
     owner = await owner_of(engine, text(copy.get("Id")), text(part(copy, "Config").get("User")))
     archive = archive_of(secrets, owner, (await engine.support()).platform)
     command = ["/bin/busybox", "sh", "-c", SCRIPT, str(len(archive)), f"{owner.uid}:{owner.gid}"]
-    try:
-        made = await engine.ask(
-            lambda c: c.exec_create(box, command, stdin=True, user="0:0", environment=["LC_ALL=C"])
-        )
-        await feed_command(engine, str(made["Id"]), archive)
-        ended = await engine.ask(lambda c: c.exec_inspect(made["Id"]))
-    except APIError as error:
-        raise RuntimeUnavailable(
-            f"The secrets of a copy cannot be written: {explanation(error)}."
-        ) from error
-    if ended.get("Running"):
+    code: int | None = None
+    with trio.move_on_after(limits.NETWORK_STEP_DEADLINE_MS / 1000):
+        code = await _ended(engine, box, command, archive)
+    if code is None:
         raise RuntimeUnavailable("The secrets of a copy are not written in time.")
-    code = ended.get("ExitCode")
     if code == ON_DISK:
         raise NodeCannotStart(
             "This node's engine keeps a volume in memory on its disk: no secret is written there."
@@ -71,3 +65,23 @@ async def deliver(
         )
     if code:
         raise RuntimeUnavailable(f"The secrets of a copy cannot be written: tar ended with {code}.")
+
+
+async def _ended(engine: DockerClient, box: str, command: list[str], data: bytes) -> int:
+    """The exit code of a command in a sandbox that reads this from its input."""
+    wait_ms = limits.NETWORK_POLL_MIN_MS
+    try:
+        made = await engine.ask(
+            lambda c: c.exec_create(box, command, stdin=True, user="0:0", environment=["LC_ALL=C"])
+        )
+        await feed_command(engine, str(made["Id"]), data)
+        # Its output may end a moment before the engine has its exit code.
+        while (ended := await engine.ask(lambda c: c.exec_inspect(made["Id"]))).get("Running"):
+            await trio.sleep(wait_ms / 1000)
+            wait_ms = min(2 * wait_ms, limits.STOP_POLL_MAX_MS)
+    except APIError as error:
+        raise RuntimeUnavailable(
+            f"The secrets of a copy cannot be written: {explanation(error)}."
+        ) from error
+    code = ended.get("ExitCode")
+    return code if isinstance(code, int) else -1
