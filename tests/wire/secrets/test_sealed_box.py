@@ -23,7 +23,7 @@ from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
 from p2pool.wire import sealed_box
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "secrets.json"
+GOLDEN = Path(__file__).parents[2] / "golden" / "secrets.json"
 KEY, OTHER = SigningKey(b"\1" * 32), SigningKey(b"\2" * 32)
 NODE = NodeId(b"\x22" * 20)
 OWNER = SecretOwner(
