@@ -22,6 +22,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
@@ -97,6 +98,7 @@ class Agent:
             opens=partial(open_one, self.pool),
             recovers=signers.signers,
             trusted=options.trusted,
+            secret_keys=SecretOpener(self.key),
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
@@ -152,7 +154,7 @@ class Agent:
             contract_judge=self.contract_judge,
         )
         self.metrics.add("api_connections", lambda: self.api.connections)
-        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.executor = self._executor()
         self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
         self.effects = EffectRunner(
             Drivers(
@@ -164,6 +166,10 @@ class Agent:
                 loop=self.loop,
             )
         )
+
+    def _executor(self) -> ContainerExecutor:
+        opener = SecretOpener(self.key)
+        return ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics, opener)
 
     # --- identity ---------------------------------------------------------------------------------
 

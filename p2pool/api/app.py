@@ -38,7 +38,7 @@ _HTTP_CODES = {
 
 # In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
-    *(nodes.nodes, nodes.node),
+    *(nodes.nodes, nodes.node, nodes.bindings),
     *(tasks.tasks, tasks.task, tasks.task_metrics, reasons.task_reasons, tasks.requests),
     nodes.invites,
     *(tasks.allocations, tasks.allocation, tasks.logs),

@@ -82,6 +82,10 @@ class AgentClient:
         """All nodes, by id."""
         return list(self.pages("/v1/nodes", "nodes", _query(consistent)))
 
+    def bindings(self) -> list[Answer]:
+        """What proves the members' peer keys, for `client.secrets.candidates_of`."""
+        return list(self.pages("/v1/bindings", "bindings", []))
+
     def node(self, text: str) -> Answer:
         """One node and its allocations: `{"node": ..., "allocations": [...]}`; by its id or the
         beginning of it."""
@@ -150,17 +154,21 @@ class AgentClient:
         self,
         signed: "SignedRequest",
         *,
+        secrets: bytes | None = None,
         patience_ms: int = limits.CLIENT_RETRY_MS,
         waiting: Callable[[P2poolError], None] = lambda _: None,
     ) -> Answer:
-        """Have a signed request carried out; returns once it is committed.
+        """Have a signed request carried out; returns once it is committed. `secrets`: the blob that
+        it names, if it names one.
 
         While there is no leader it sends the request again, for `patience_ms` in all, and tells
         `waiting` why.
         """
         from p2pool.codec.json import requests
 
-        return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
+        return self._insist(
+            "/v1/requests", requests.request_json(signed, secrets), patience_ms, waiting
+        )
 
     def invite(self, invite: "Invite") -> Answer:
         """Hand an invite to the agent, which keeps it for the invited node."""

@@ -43,6 +43,7 @@ from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
+from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
@@ -59,6 +60,8 @@ from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.secrets.distribution import SecretDistribution
+from p2pool.core.secrets.key_exchange import SecretKeyExchange
 from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -70,7 +73,7 @@ from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
@@ -124,6 +127,7 @@ class Node:
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
+        context.secrets.restore(restored.tables, now.mono_ms)
         self.parts.worker.begin(context.pool_log.epoch)
         context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
@@ -146,13 +150,14 @@ class Node:
             parts.invites,
             parts.exchange,
             parts.requests,
+            parts.secret_distribution,
             parts.log_survey,
             parts.equivocation,
             parts.bad_appends,
             parts.certificate_exchange,
             parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
-            Between(self._work, parts.worker.wakeup_ms),
+            Between(self._work, self._work_due_ms),
         )
 
     def _table(self) -> Mapping[type, Callable[[Any, Now], None]]:
@@ -389,6 +394,7 @@ class Node:
         worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
+        self.parts.secret_key_exchange.keep(worker.lacks_secrets)
         if leader is None:
             worker.wait(now)
         report = worker.report(now) if leader is not None else None
@@ -398,6 +404,10 @@ class Node:
             context.send(leader, report)
         elif (leading := self.parts.leading) is not None:
             leading.reports.take(context.me, report, worker.signers_of(report), now)
+
+    def _work_due_ms(self) -> int | None:
+        dues = self.parts.worker.wakeup_ms(), self.parts.secret_key_exchange.wakeup_ms()
+        return min(due for due in dues if due is not None)
 
     # --- the end of a step ------------------------------------------------------------------------
 
@@ -589,6 +599,10 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         verdicts=verdicts,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
+
+    def needed(digest: Digest) -> bool:
+        return pool_log.state is not None and pool_log.state.needs_secrets(digest)
+
     beats = Heartbeats(Random(rng.randrange(2**32)))
     certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
@@ -600,6 +614,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         heartbeats=beats,
         clocks=clocks,
         verdicts=verdicts,
+        secrets=SecretBlobs(needed),
         leader_certificates=certificates,
     )
 
@@ -612,6 +627,8 @@ def _parts(context: Context, restored: Restored) -> Parts:
     certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
+    distribution = SecretDistribution(context)
+    key_exchange = SecretKeyExchange(context, distribution)
     worker = Worker(
         scope=scope,
         allowed=order_check.judge,
@@ -620,6 +637,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         judged=order_check.verdict,
         withdrawn=order_check.withdrawn,
     )
+    worker.open_secrets, worker.secrets_allowed = key_exchange.opening, order_check.judge_secrets
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)
@@ -637,7 +655,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         answer_budget=AnswerBudget(context),
         invites=invites,
         exchange=exchange,
-        requests=ClientRequests(context, replica),
+        requests=ClientRequests(context, replica, distribution),
         log_survey=LogSurvey(context),
         eligibility=LeaderEligibility(context, standings),
         chain_agreement=ChainAgreement(context, standings),
@@ -649,4 +667,6 @@ def _parts(context: Context, restored: Restored) -> Parts:
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context, replica),
+        secret_distribution=distribution,
+        secret_key_exchange=key_exchange,
     )

@@ -23,7 +23,7 @@ from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
-from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat, PeerBinding
 from p2pool.model.ports.access import AccessTable, GrantView
 from p2pool.model.ports.view import (
     AllocationView,
@@ -75,6 +75,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         load=said.load if said is not None else Load(),
         allocations=_running(state, node_id),
         known=_is_known(context, node_id, judged, now),
+        binding=_binding(context, node_id),
     )
 
 
@@ -121,6 +122,11 @@ def _reachability(context: Context, node_id: NodeId, judged: NodeRecord | None) 
 
 def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
     return context.config.me.peer_key if node_id == context.me else context.bindings.key_of(node_id)
+
+
+def _binding(context: Context, node_id: NodeId) -> PeerBinding | None:
+    found = context.bindings.known.get(node_id)
+    return found.binding if found is not None else None
 
 
 def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:

@@ -71,7 +71,7 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
         "SignedRequest": _object(
             "A request to the pool, signed by an account that may make it.",
             {"request": _ref("TaskRequest", "What is asked."), **signature},
-            delegated,
+            {**delegated, **_secrets()},
         ),
         "TaskRequest": _task_request(own, span),
         "SignedDelegation": _object(
@@ -127,6 +127,12 @@ def _quota() -> Schema:
             ),
         },
     ) | {"minProperties": 1}
+
+
+def _secrets() -> dict[str, Schema]:
+    words = "The blob of encrypted secrets whose digest the request names, in Base64."
+    most = 4 * -(-limits.SECRET_BLOB_MAX_BYTES // 3)
+    return {"secrets": _text(words, contentEncoding="base64", maxLength=most)}
 
 
 def _task_request(own: dict[str, Schema], span: dict[str, Schema]) -> Schema:

@@ -23,6 +23,7 @@ _WRITES = (403, 404, 409, 413, 415)
 ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/nodes", "get"): Route("listNodes", "nodes"),
     ("/v1/nodes/{node_id}", "get"): Route("getNode", "nodes", (404, 409)),
+    ("/v1/bindings", "get"): Route("listBindings", "nodes"),
     ("/v1/invites", "post"): Route("offerInvite", "nodes", (*_WRITES, 422, 429), "Invite"),
     ("/v1/tasks", "get"): Route("listTasks", "tasks"),
     ("/v1/tasks/{task_id}", "get"): Route("getTask", "tasks", (404, 409)),

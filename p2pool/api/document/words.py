@@ -15,7 +15,8 @@ from p2pool.model.tasks.spec import MountKind
 
 FIELDS: Mapping[str, str] = {
     "access": "Who holds which right, by account.",
-    "action": "What was asked for: submit, stop, drain, resume, ban, unban, set or revoke.",
+    "action": "What was asked for: submit, stop, drain, resume, ban, unban, set, revoke or"
+    " set-secret.",
     "addresses": "Where it can be dialled, as multiaddresses.",
     "age_ms": "How old this is.",
     "agent": "The agent.",
@@ -29,6 +30,7 @@ FIELDS: Mapping[str, str] = {
     "at_ms": "When.",
     "attempt": "Which try this is, from 1; 0: not placed yet.",
     "base_index": "The index before its first entry: older ones are in a snapshot.",
+    "bindings": "The bindings of this page.",
     "block_hash": "Hash of the block, hex.",
     "block_number": "The block that was read.",
     "block_time_ms": "Time of that block.",
@@ -115,6 +117,7 @@ FIELDS: Mapping[str, str] = {
     "next": "The place behind which the next page begins; null: this is the last page.",
     "node": "The node.",
     "node_id": "The node; null where there is none.",
+    "node_signature": "The node key's signature over the binding's typed data, in hex.",
     "nodes": "The nodes of this page.",
     "nodes_eligible": "How many of the healthy nodes the chain lets run tasks.",
     "nodes_healthy": "How many nodes the pool hears.",
@@ -127,6 +130,8 @@ FIELDS: Mapping[str, str] = {
     "outgoing_quorum": "How many of the outgoing voters must agree; null: no change is under way.",
     "parent": "The card that it is an instance of; empty: it is a card.",
     "peer_id": "Its libp2p peer id; empty: unknown.",
+    "peer_key": "The Ed25519 key of its libp2p host, in hex.",
+    "peer_signature": "The peer key's signature over the digest of the typed data, in hex.",
     "peers_connected": "How many agents it is connected to.",
     "pool": "The pool.",
     "pool_id": "The pool's number at its contract.",

@@ -333,7 +333,7 @@ def _carried_out(answer: ports.Accepted, request: TaskRequest) -> Accepted:
     match request.action:
         case Action.SUBMIT:
             named = {"task_id": answer.task_id.hex()}
-        case Action.STOP:
+        case Action.STOP | Action.SET_SECRET:
             named = {"task_id": target}
         case Action.SET:
             named = {"setting": request.target}
@@ -441,7 +441,9 @@ async def task_metrics(state: State, task_id: TaskText) -> MetricsAnswer:
 )
 async def requests(state: State, request: AnyRequest) -> Accepted:
     """Carry out a signed request; answers once it is committed."""
-    signed = jsonform.read_request(await json_body(request))
+    body = await json_body(request)
+    secrets = jsonform.take_secrets(body)
+    signed = jsonform.read_request(body)
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
     if (why := unheeded(signed.request)) is not None:
@@ -450,7 +452,9 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
         _check_level(port_of(state).view(), signed)
     if signed.request.action is Action.SUBMIT:
         _check_spec(port_of(state).view(), signed)
-    return _carried_out(await ask_agent(state, SubmitCommand(signed, signer)), signed.request)
+    return _carried_out(
+        await ask_agent(state, SubmitCommand(signed, signer, secrets)), signed.request
+    )
 
 
 def _check_level(view: View, signed: SignedRequest) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", SignedRequest, "SignedGrant")
 _TARGETS = {
-    Action.STOP: "task_id",
+    **dict.fromkeys((Action.STOP, Action.SET_SECRET), "task_id"),
     **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
     Action.SET: "setting",
     Action.REVOKE: "account",
@@ -148,11 +148,35 @@ class Signer:
         document = unsigned_file.write_request(self.unsigned, pool, signed, plain)
         say_unsigned(self.unsigned, document["digest"], self.as_json)
 
-    def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
+    @property
+    def address(self) -> "Address":
+        """In whose name it signs: the contract account, or the key's; a key file that says whose
+        it is is not opened."""
+        from p2pool.drivers.keys.keystore import address_said
+        from p2pool.model.ids import Address
+
+        said = self.contract or (address_said(_absolute(self.key)) if self.key else None)
+        return said or Address(bytes.fromhex(self.account.address[2:]))
+
+    def send(
+        self,
+        action: Action,
+        target: str = "",
+        spec_json: str = "",
+        *,
+        request_id: bytes | None = None,
+        secrets: bytes | None = None,
+    ) -> Answer | None:
         """Sign a request and have it carried out, saying what it waits for. None: a dry run, or it
-        is for others to sign."""
+        is for others to sign. `secrets`: the blob that it names, for this `request_id`."""
+        if secrets is not None and self.unsigned is not None:
+            raise Misconfigured(
+                "A request for others to sign cannot bring secrets: --unsigned has no place for"
+                " them.",
+                hint="Sign it here: --key FILE --contract ADDRESS, or leave the secrets out.",
+            )
         pool = self.client.pool_ref()
-        request = request_for(pool, action, target, spec_json)
+        request = request_for(pool, action, target, spec_json, request_id)
         if self.dry_run:
             from p2pool.wire.typed_data import request_typed_data
 
@@ -163,10 +187,10 @@ class Signer:
             self._write_unsigned(pool, request)
             return None
         signed = self._for_contract(self._signed(pool, request))
-        return _said(action, target, carried_out(self.client, signed))
+        return _said(action, target, carried_out(self.client, signed, secrets))
 
 
-def carried_out(client: AgentClient, signed: SignedRequest) -> Answer:
+def carried_out(client: AgentClient, signed: SignedRequest, secrets: bytes | None = None) -> Answer:
     """Have a signed request carried out, and say what it waits for."""
     told: set[str] = set()
 
@@ -175,7 +199,7 @@ def carried_out(client: AgentClient, signed: SignedRequest) -> Answer:
             told.add(error.message)
             click.echo(f"waiting: {visible(error.message)}", err=True)
 
-    return client.send(signed, waiting=waiting)
+    return client.send(signed, secrets=secrets, waiting=waiting)
 
 
 def sent(client: AgentClient, signed: SignedRequest) -> Answer:

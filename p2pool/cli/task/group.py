@@ -32,11 +32,20 @@ from p2pool.model.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
+    from p2pool.cli.task.secrets.flags import GivenSecrets
 
 _WAIT_DEFAULT = "5m"
 
 
 LAZY = {
+    "provide-secrets": (
+        "p2pool.cli.task.secrets.set_secret:provide_secrets",
+        "Give a task its secrets again, where no node has them any longer.",
+    ),
+    "set-secret": (
+        "p2pool.cli.task.secrets.set_secret:set_secret",
+        "Give a task other values of its secrets.",
+    ),
     "logs": ("p2pool.cli.task.logs:logs", "Write the log of a task, or of one copy: TASK.0."),
     "metrics": (
         "p2pool.cli.task.metrics:metrics",
@@ -86,12 +95,27 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.cli.task import flags
+    from p2pool.cli.task.secrets import sealing
+    from p2pool.client.secrets import secrets_table
     from p2pool.model.access.requests import Action
 
-    text = flags.specification(given, partial(free_name, signer.client, prefix=_prefix(signer)))
+    beside: dict[str, bytes] = {}
+
+    def seal(secrets: "GivenSecrets") -> dict[str, Any]:
+        made = sealing.seal_for(signer, secrets)
+        beside.update(request_id=made.request_id, secrets=made.sealed.blob)
+        return secrets_table(made.sealed.secrets)
+
+    named = partial(free_name, signer.client, prefix=_prefix(signer))
+    text = flags.specification(given, named, seal)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
-    accepted = signer.send(Action.SUBMIT, spec_json=text)
+    accepted = signer.send(
+        Action.SUBMIT,
+        spec_json=text,
+        request_id=beside.get("request_id"),
+        secrets=beside.get("secrets"),
+    )
     if accepted is None:
         return
     if not signer.as_json:
@@ -222,6 +246,19 @@ def _labels(one: Answer) -> list[str]:
     return [f"{name}={value}" for name, value in one["spec"].get("labels", {}).items()]
 
 
+def _secrets(one: Answer) -> list[str]:
+    """The names of a task's secrets, with how a copy sees each."""
+    given = one["spec"]["secrets"]
+    if not isinstance(given, dict):  # An old task's names, to which nothing is given.
+        return [str(name) for name in given]
+    found = []
+    for use in given.get("uses", ()):
+        variable = use.get("variable")
+        seen = ["file"] if use.get("file", True) else []
+        found.append(f"{use['name']} ({' and '.join([*seen, *([variable] if variable else [])])})")
+    return found + (["registry credentials"] if given.get("registry_auth") else [])
+
+
 @task.command("show")
 @click.argument("name", metavar="TASK")
 @agent_option
@@ -244,6 +281,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
             ("labels", ", ".join(_labels(one)) or "-"),
+            *((("secrets", ", ".join(_secrets(one))),) if one["spec"].get("secrets") else ()),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
         ]

@@ -2,7 +2,8 @@
 
     {"request": {"action": "submit", "pool_id": 1, "target": "", "spec_json": "{...}",
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
-     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
+     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."},
+     "secrets": "<base64>"}
 
 Where a contract account signed, `contract` beside the signature names it. What is inside a
 delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading is strict and
@@ -10,6 +11,7 @@ finds every problem at once; what is signed is the typed data (`wire.typed_data`
 so it may be laid out in any way.
 """
 
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -92,8 +94,8 @@ def _none(text: str) -> float:
 # --- requests -----------------------------------------------------------------------------------
 
 
-def request_json(signed: SignedRequest) -> dict[str, Any]:
-    """A signed request as plain JSON values."""
+def request_json(signed: SignedRequest, secrets: bytes | None = None) -> dict[str, Any]:
+    """A signed request as plain JSON values, with the blob of its secrets, if it has any."""
     request = signed.request
     plain: dict[str, Any] = {
         "request": {
@@ -108,6 +110,8 @@ def request_json(signed: SignedRequest) -> dict[str, Any]:
         "signature": "0x" + signed.signature.hex(),
         **contract_json(signed.contract),
     }
+    if secrets is not None:
+        plain["secrets"] = base64.b64encode(secrets).decode()
     return _with_delegation(plain, signed.delegation)
 
 
@@ -123,6 +127,21 @@ def read_request(value: Any) -> SignedRequest:
     _raise(problems, "The request is not good")
     assert request is not None
     return SignedRequest(request, signature, delegation, contract)
+
+
+def take_secrets(value: Any) -> bytes | None:
+    """Take the blob of encrypted secrets out of the JSON value of a request, if it has one;
+    `Malformed` if it is none."""
+    if not isinstance(value, dict) or "secrets" not in value:
+        return None
+    text = value.pop("secrets")
+    most = 4 * -(-limits.SECRET_BLOB_MAX_BYTES // 3)
+    if not isinstance(text, str) or len(text) > most:
+        raise Malformed(f"The body's secrets are not text of at most {most} characters.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Malformed("The body's secrets are not in Base64.") from error
 
 
 def _request(r: Reader) -> TaskRequest:

@@ -17,7 +17,6 @@ from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec, Malformed, P2poolError
 
 RESERVED: Mapping[str, str] = {
-    "secrets": "cannot be given yet: a copy would start without them",
     "run_until_s": "has no effect yet: use deadline_s, which ends a task after a time",
 }
 """Keys of a specification that are read and do nothing, and what to tell who uses them."""
@@ -25,13 +24,20 @@ RESERVED: Mapping[str, str] = {
 _KEYS: Mapping[Action, tuple[str, ...]] = {
     Action.SET: ("value",),
     Action.REVOKE: ("beforeS", "stopRunning"),
+    Action.SET_SECRET: ("restart", "secrets"),
 }
 """What the text of a request that submits nothing may hold; of the others: nothing."""
 
 
 def unheeded_keys(specification: Mapping[str, Any]) -> list[str]:
-    """A sentence for each key of a specification that would do nothing, whatever its value."""
-    return [f"{key} {why}" for key, why in RESERVED.items() if key in specification]
+    """A sentence for each key of a specification that would do nothing as it is given."""
+    problems = [f"{key} {why}" for key, why in RESERVED.items() if key in specification]
+    # Names alone are what the first feature level took.
+    if isinstance(specification.get("secrets"), list | tuple):
+        problems.append(
+            "secrets has names and no values: give them with `p2pool task run --secret`"
+        )
+    return problems
 
 
 def nested(request: TaskRequest) -> Malformed | None:

@@ -14,7 +14,7 @@ import attrs
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm.access.revocations import revoked
-from p2pool.core.fsm.permissions import REVOKED, may_start
+from p2pool.core.fsm.permissions import REVOKED, may_set_secrets, may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
 from p2pool.model.access.verdicts import Validity, Verdict
@@ -95,3 +95,8 @@ class OrderCheck:
         if block is None or task.record.judged_at != block:
             return Verdict(Validity.INVALID, "its order names another block than the log does")
         return self.context.verdicts.at(desired.signed, block, self.context.me, now)
+
+    def judge_secrets(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
+        """Why this copy must not get the secrets that were set since its submission, or None."""
+        roster, state = self.context.roster.latest, self.context.pool_log.state
+        return may_set_secrets(self.context.config.pool, roster, state, desired, signers, at_s)

@@ -23,7 +23,7 @@ from p2pool.core.fsm.access.quotas import QuotaRoom, added
 from p2pool.core.fsm.access.revocations import withdrawn
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes, room_on
+from p2pool.core.fsm.order_room import OrderRoom, room_on, task_order_bytes
 from p2pool.core.fsm.permissions import refused_by_state
 from p2pool.core.fsm.requests import apply_request, note_revocation
 from p2pool.core.fsm.state import PoolState, history_after
@@ -170,8 +170,8 @@ def _finds_room(state: PoolState, orders: dict[NodeId, OrderRoom], placed: entri
         return True
     if placed.node_id not in orders:
         orders[placed.node_id] = room_on(state, placed.node_id)
-    room, signed = orders[placed.node_id], state.tasks[placed.allocation.task_id].record.signed
-    size_bytes = order_bytes(signed)
+    room, task = orders[placed.node_id], state.tasks[placed.allocation.task_id]
+    size_bytes = task_order_bytes(task.record)
     found = room.refusal(size_bytes, len(placed.gpus)) is None
     room.add(size_bytes, len(placed.gpus))
     return found

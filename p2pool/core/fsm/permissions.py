@@ -67,6 +67,7 @@ RULES: Mapping[Action, Rule] = {
     Action.UNBAN: Rule(None),
     Action.SET: Rule(None),
     Action.REVOKE: Rule(None),
+    Action.SET_SECRET: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
 }
 
 
@@ -257,6 +258,32 @@ def _over_quota(signed: SignedRequest, level: FeatureLevel) -> NotAllowed | None
     return quota_refusal(flaws) if flaws else None
 
 
+def may_set_secrets(
+    pool: PoolRef,
+    roster: ChainRoster | None,
+    state: PoolState | None,
+    desired: Desired,
+    signers: Signers | None,
+    at_s: int,
+) -> str | None:
+    """Why the secrets that were set since a copy's submission do not count, or None."""
+    signed = desired.secrets
+    if signed is None:
+        return None
+    request = signed.request
+    if signers is None:
+        return "the signature of who set its secrets is bad"
+    if roster is None:
+        return "this node does not know the pool's roster"
+    if request.action is not Action.SET_SECRET or request.pool_id != pool.pool_id:
+        return "the request in its order sets no secrets here"
+    if _task_of(request.target) != desired.allocation.task_id:
+        return "its secrets were set for another task"
+    within_s = min(max(at_s, request.not_before_s), request.not_after_s)
+    denied = may(roster, state, signers, signed, within_s)
+    return denied.message if denied is not None else None
+
+
 def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
     return state is not None and revoked(state, delegation)
 
@@ -278,7 +305,8 @@ def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) ->
             f"No delegate may {_doing(action)}.", hint="Sign as the pool's creator or manager."
         )
     if delegation.scope < least:
-        theirs = " of a task that another account submitted" if action is Action.STOP else ""
+        of_others = action in (Action.STOP, Action.SET_SECRET)
+        theirs = " of a task that another account submitted" if of_others else ""
         return NotAllowed(
             f"The delegation's scope is {delegation.scope.name.lower()}, and {action.value!r}"
             f"{theirs} needs {least.name.lower()}.",

@@ -25,6 +25,7 @@ from p2pool.model.access.delegates import GRANT_ID_BYTES, Delegates, GrantPlace
 from p2pool.model.access.delegations import Delegation
 from p2pool.model.access.quotas import usage_of
 from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.access.secrets import TaskSecrets
 from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
@@ -66,9 +67,21 @@ def history_after(history: Digest, entry: Entry) -> Digest:
 
 
 @attrs.frozen
+class SecretsRenewed:
+    """The latest request that set a task's secrets. `index`: of its entry. `restart`: copies that
+    began with earlier ones are replaced, one after the other."""
+
+    signed: SignedRequest
+    signer: Address
+    grantor: Address | None
+    index: int
+    restart: bool
+
+
+@attrs.frozen
 class TaskRecord:
     """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended. `judged_at`: as in
-    `model.log.entries.RequestApplied`."""
+    `model.log.entries.RequestApplied`. `secrets`: who set its secrets since it was submitted."""
 
     task_id: TaskId
     signed: SignedRequest
@@ -79,14 +92,34 @@ class TaskRecord:
     stop_requested: bool = False
     finished_at_ms: int = 0
     judged_at: FinalBlock | None = since(2, default=None)
+    secrets: SecretsRenewed | None = since(2, default=None)
 
 
 @attrs.frozen
 class Task:
-    """A task with its parsed specification."""
+    """A task with its parsed specification. `renewed`: its secrets, if they were set since."""
 
     record: TaskRecord
     spec: TaskSpec
+    renewed: TaskSecrets | None = None
+
+    @property
+    def secrets(self) -> TaskSecrets:
+        """The secrets that its copies get from now on."""
+        return self.spec.secrets if self.renewed is None else self.renewed
+
+    @property
+    def secrets_index(self) -> int:
+        """Index of the entry that set them; 0: its submission did."""
+        return 0 if self.record.secrets is None else self.record.secrets.index
+
+    @property
+    def secrets_from(self) -> tuple[SignedRequest, Address]:
+        """The request that set them, and who signed it."""
+        renewed = self.record.secrets
+        if renewed is None:
+            return self.record.signed, self.record.signer
+        return renewed.signed, renewed.signer
 
     @property
     def task_id(self) -> TaskId:
@@ -126,7 +159,8 @@ class Allocation:
 
     `token` is (epoch, term, index) of the entry that placed it. `failing`: it has to stop because
     of a deadline or its gang, so its end counts as a failure. `given_up`: the latest attempt that
-    was begun to replace this one and was taken back; no later one has its number.
+    was begun to replace this one and was taken back; no later one has its number. `secrets_index`:
+    of the entry whose secrets it was placed with (`Task.secrets_index`).
     """
 
     allocation: AllocationId
@@ -143,6 +177,7 @@ class Allocation:
     changed_at_ms: int = 0
     failing: bool = False
     given_up: int = since(DISTRUST_LEVEL, default=0)
+    secrets_index: int = since(DISTRUST_LEVEL, default=0)
 
     @property
     def next_attempt(self) -> int:
@@ -232,8 +267,10 @@ class PoolState:
     counted as they change, and `delegates` what those of delegates use. `index`: finds tasks for
     readers. `forgotten_s`: the latest end of a
     request that was forgotten. `_named`: the unended tasks of each name, several only from below
-    `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the state
-    into bytes.
+    `DISTRUST_LEVEL`. `_secret`: by the digest of a blob, the unended tasks that need it; `renewed`:
+    those whose copies may have to be replaced for it; `released`: blobs that no task needs now,
+    until `core.secrets.distribution` has dropped them. `row_cache` and `known_digest` serve
+    `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef
@@ -262,6 +299,9 @@ class PoolState:
     delegates: Delegates = attrs.field(factory=Delegates, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
+    _secret: dict[Digest, dict[TaskId, None]] = attrs.field(factory=dict, eq=False)
+    renewed: dict[TaskId, None] = attrs.field(factory=dict, eq=False)
+    released: dict[Digest, None] = attrs.field(factory=dict, eq=False)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -276,6 +316,14 @@ class PoolState:
     def living(self, name: str) -> TaskId | None:
         """The oldest task of that name that has not ended, or None."""
         return next(iter(self._named.get(name, ())), None)
+
+    def needs_secrets(self, digest: Digest) -> bool:
+        """Whether a task that has not ended needs the blob of that digest."""
+        return digest in self._secret
+
+    def secret_digests(self) -> tuple[Digest, ...]:
+        """The digests of all blobs that tasks need."""
+        return tuple(self._secret)
 
     def allocation(self, allocation: AllocationId) -> Allocation | None:
         """A task's copy of that name, or None."""
@@ -322,14 +370,42 @@ class PoolState:
     def put_task(self, task: Task) -> None:
         """Store a task."""
         old = self.tasks.get(task.task_id)
+        before = self._forget_secrets(task.task_id)
         self.tasks[task.task_id] = task
         self._note_delegate(old, task)
+        self._note_secrets(task)
+        self._release(before)
         if task.finished:
             self._forget_name(task)
         else:
             self._named.setdefault(task.spec.name, {})[task.task_id] = None
         self.index.put(task.task_id, task.index, task.spec.name)
         self._weigh(task)
+
+    def _note_secrets(self, task: Task) -> None:
+        if task.finished or not task.secrets.sealed:
+            return
+        digest = Digest(bytes.fromhex(task.secrets.digest))
+        self._secret.setdefault(digest, {})[task.task_id] = None
+        if task.record.secrets is not None and task.record.secrets.restart:
+            self.renewed[task.task_id] = None
+
+    def _release(self, digest: Digest | None) -> None:
+        if digest is not None and digest not in self._secret:
+            self.released[digest] = None
+
+    def _forget_secrets(self, task_id: TaskId) -> Digest | None:
+        """The digest that a task needed, which it no longer counts for."""
+        old = self.tasks.get(task_id)
+        self.renewed.pop(task_id, None)
+        if old is None or not old.secrets.sealed:
+            return None
+        digest = Digest(bytes.fromhex(old.secrets.digest))
+        users = self._secret.get(digest, {})
+        users.pop(task_id, None)
+        if not users:
+            self._secret.pop(digest, None)
+        return digest
 
     def _forget_name(self, task: Task) -> None:
         same = self._named.get(task.spec.name, {})
@@ -367,8 +443,9 @@ class PoolState:
         record, copies = task.record, len(self.allocations.get(task.task_id, {}))
         if not task.spec.system:
             copies = max(copies, task.spec.replicas)
+        renewed = record.secrets.signed.request.spec_json if record.secrets is not None else ""
         size = task_size(
-            record.signed.request.spec_json,
+            record.signed.request.spec_json + renewed,
             copies,
             delegated=record.signed.delegation is not None,
             finished=task.finished,
@@ -393,6 +470,7 @@ class PoolState:
 
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
+        self._release(self._forget_secrets(task_id))
         task = self.tasks.pop(task_id)
         self._forget_name(task)
         self.index.drop(task_id)

@@ -118,7 +118,8 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
         node_id=placed.node_id,
         gpus=placed.gpus,
     )
-    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
+    index = state.tasks[placed.allocation.task_id].secrets_index
+    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms, secrets_index=index))
 
 
 def may_take_back(state: PoolState, stray: Stray) -> bool:

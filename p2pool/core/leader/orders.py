@@ -23,7 +23,7 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes
+from p2pool.core.fsm.order_room import OrderRoom, task_order_bytes
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.fsm.tasks import may_take_back, should_run
 from p2pool.core.inputs import Sender
@@ -210,9 +210,10 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
     room, found = OrderRoom(), []
     for copy in sorted(copies, key=lambda copy: (copy.token, copy.allocation)):
         record = state.tasks[copy.allocation.task_id].record
-        size_bytes = order_bytes(record.signed)
+        size_bytes = task_order_bytes(record)
         if room.refusal(size_bytes, len(copy.gpus)) is None:
             room.add(size_bytes, len(copy.gpus))
+            renewed = record.secrets.signed if record.secrets is not None else None
             found.append(
                 Desired(
                     allocation=copy.allocation,
@@ -220,6 +221,7 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
                     signed=record.signed,
                     gpus=copy.gpus,
                     judged_at=record.judged_at,
+                    secrets=renewed,
                 )
             )
     return tuple(sorted(found, key=lambda desired: desired.allocation))

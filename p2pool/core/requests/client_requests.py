@@ -23,14 +23,23 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may, never, refused_by_state
-from p2pool.core.fsm.requests import INTENT_OF, find_applied, refusal, target_node, unfit
+from p2pool.core.fsm.requests import (
+    INTENT_OF,
+    find_applied,
+    refusal,
+    secrets_in,
+    target_node,
+    unfit,
+)
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
+from p2pool.core.secrets.distribution import SecretDistribution
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
 from p2pool.model.access.verdicts import FinalBlock, Validity, Verdict
 from p2pool.model.errors import (
     BadSignature,
+    BadSpec,
     ChainUnavailable,
     Conflict,
     NoLeader,
@@ -42,7 +51,7 @@ from p2pool.model.errors import (
     error_for_code,
 )
 from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
+from p2pool.model.ids import TASK_ID_BYTES, Digest, NodeId, PeerKey, TaskId
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.messages.queries import (
@@ -80,7 +89,7 @@ class Remote:
 @attrs.define
 class PendingRequest:
     """One request without an answer yet. `signed` None: a read. `judging`: the chain is asked about
-    its contract accounts."""
+    its contract accounts. `blob`: of the secrets that it brings, if any."""
 
     number: int
     origin: Local | Remote
@@ -95,6 +104,7 @@ class PendingRequest:
     wait_index: int = 0
     wait_until_ms: int = 0
     judging: bool = False
+    blob: Digest | None = None
 
 
 @attrs.define
@@ -103,6 +113,7 @@ class ClientRequests:
 
     context: Context
     replica: FollowerReplica
+    secrets: SecretDistribution
     pending: dict[int, PendingRequest] = attrs.field(factory=dict)
 
     # --- where they come from ---------------------------------------------------------------------
@@ -121,16 +132,33 @@ class ClientRequests:
         if by_contract and state is not None and state.level < DISTRUST_LEVEL:
             self._answer(origin, _no_contracts())  # An older leader could not even read it.
             return
-        self._add(
-            PendingRequest(
-                number=self.context.request(),
-                origin=origin,
-                deadline_ms=deadline_ms,
-                signed=signed,
-                signers=asked.signers,
-            ),
-            now,
+        new = PendingRequest(
+            number=self.context.request(),
+            origin=origin,
+            deadline_ms=deadline_ms,
+            signed=signed,
+            signers=asked.signers,
         )
+        if isinstance(request, SubmitCommand):
+            try:
+                new.blob = self._take_secrets(request, now)
+            except P2poolError as error:
+                self._answer(origin, error)
+                return
+        self._add(new, now)
+
+    def _take_secrets(self, command: SubmitCommand, now: Now) -> Digest | None:
+        """Keep the blob that came with a request, and name it; None if the request has none."""
+        try:
+            secrets = secrets_in(command.signed.request, self.context.level)
+        except P2poolError:
+            return None  # The leader says what is wrong with it, by the newest state.
+        if secrets.sealed:
+            self.secrets.take(secrets, command.secrets, now)
+            return Digest(bytes.fromhex(secrets.digest))
+        if command.secrets is not None:
+            raise BadSpec("Encrypted secrets came with a request that names none.")
+        return None
 
     def on_request_forwarded(self, message: RequestForwarded, sender: Sender, now: Now) -> None:
         """A peer forwards a request, because it believes that we lead."""
@@ -190,7 +218,7 @@ class ClientRequests:
             if self._caught_up(item.wait_index) or now.mono_ms >= item.wait_until_ms:
                 self._finish(item, item.result)
         elif now.mono_ms >= item.deadline_ms:
-            self._finish(item, self._too_late(now))
+            self._finish(item, self._too_late(item, now))
         elif context.pool_log.leads:
             item.retry_ms = 0
             if item.index == 0 and item.sent_to != context.me:
@@ -270,6 +298,8 @@ class ClientRequests:
         refused = refused or unheeded(signed.request) or unfit(state, signed)
         if refused is not None:
             raise refused
+        if not self._spread_secrets(item, signed, state, now):
+            return None
         origin = item.origin
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
         judged_at = None
@@ -315,6 +345,17 @@ class ClientRequests:
     def _verdict(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Verdict | None:
         origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
         return self.context.verdicts.now(signed, origin, now)
+
+    def _spread_secrets(
+        self, item: PendingRequest, signed: SignedRequest, state: PoolState, now: Now
+    ) -> bool:
+        """Whether most voters hold the secrets of a request; it waits until they do."""
+        secrets = secrets_in(signed.request, state.level)
+        if not secrets.sealed:
+            return True
+        item.blob = Digest(bytes.fromhex(secrets.digest))
+        source = item.origin.peer_key if isinstance(item.origin, Remote) else None
+        return self.secrets.is_spread(item.blob, source, now)
 
     def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
         """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
@@ -391,6 +432,8 @@ class ClientRequests:
         if item.signed is None:
             self.context.send(leader, ReadIndexRequested(item.number))
         else:
+            if item.blob is not None:
+                self.secrets.give(item.blob, leader, now)
             self.context.send(leader, RequestForwarded(item.number, item.signed, self.context.me))
 
     def on_forward_answered(self, message: ForwardAnswered, sender: Sender, now: Now) -> None:
@@ -457,9 +500,16 @@ class ClientRequests:
     def _caught_up(self, index: int) -> bool:
         return self.context.pool_log.applied_index >= index
 
-    def _too_late(self, now: Now) -> P2poolError:
+    def _too_late(self, item: PendingRequest, now: Now) -> P2poolError:
         if self.context.leader(now) is None:
             return NoLeader("The pool has no leader now.", hint="Send the same request again.")
+        if item.blob is not None and item.index == 0 and self.context.pool_log.leads:
+            why = self.secrets.refused_because(item.blob)
+            told = f": {why}" if why is not None else "."
+            return Unavailable(
+                f"Too few voters hold the request's secrets{told}",
+                hint="Send the same request again.",
+            )
         return Unavailable(
             "The leader did not answer in time.",
             hint="Send the same request again: it is carried out once.",

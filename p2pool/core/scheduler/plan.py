@@ -11,6 +11,7 @@ plan's order.
 Source: docs/design/tasks.md, "Placement".
 """
 
+from collections.abc import Callable
 from itertools import count
 
 import attrs
@@ -21,12 +22,22 @@ from p2pool.core.fsm.access.revocations import WITHDRAWN, withdrawn
 from p2pool.core.fsm.nodes import back_of_late
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import has_room_for_copy, waits_anew, wants_copy
-from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
+from p2pool.core.scheduler.capacity import (
+    Demand,
+    NodeCapacity,
+    NodeOffer,
+    SecretReach,
+    need_of,
+    room_of,
+)
 from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
 from p2pool.model.states import AllocationState
+
+Reach = Callable[[Task], SecretReach]
+"""Who can get a task's secrets, as the leader knows it."""
 
 PLACED_BYTES = 96
 """More than a `Placed` takes in bytes, without its GPUs."""
@@ -57,14 +68,15 @@ def plan(
     at_ms: int | None = None,
     *,
     whole: bool = False,
+    reach: Reach | None = None,
 ) -> Plan:
     """Place at most `PLACEMENTS_PER_PLAN_MAX` waiting copies (a gang may go beyond): ask again once
     these entries are applied. `at_ms`: log time now, if it goes on without entries; `whole`: the
-    offers leave out no node that might run a copy."""
+    offers leave out no node that might run a copy; `reach`: who can get a task's secrets."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
     rooms = {offer.node_id: room_of(state, offer) for offer in by_name}
     at_ms = state.log_time_ms if at_ms is None else at_ms
-    planner = _Planner(state, rooms, at_ms, whole)
+    planner = _Planner(state=state, rooms=rooms, at_ms=at_ms, whole=whole, reach=reach)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
     return Plan(planner.entries.finish(), tuple(planner.reasons), tuple(planner.failed))
@@ -127,6 +139,7 @@ class _Planner:
     rooms: dict[NodeId, NodeCapacity]
     at_ms: int
     whole: bool
+    reach: Reach | None = None
     failed: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
@@ -168,7 +181,9 @@ class _Planner:
             self._place_each(task, waiting, need)
 
     def _need(self, task: Task) -> Demand:
-        return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms)
+        sealed = self.reach is not None and task.secrets.sealed
+        secrets = self.reach(task) if self.reach is not None and sealed else None
+        return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms, secrets)
 
     def _waiting(self, task: Task) -> tuple[Allocation, ...]:
         """The copies that want a place; of a gang, all or none."""

@@ -15,12 +15,14 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.spec.secrets import parse_renewal
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.codec.text.clip import clipped
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
+from p2pool.model.access.secrets import NO_SECRETS, SecretOwner, TaskSecrets
 from p2pool.model.features import since
-from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
+from p2pool.model.ids import ADDRESS_BYTES, Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
@@ -58,6 +60,7 @@ class StoredAttempt:
     counted_ms: int
     refused: StartRefusal = since(2, default=StartRefusal.NONE)
     unjudged: bool = since(2, default=False)
+    secret_signers: Signers | None = since(2, default=None)
 
 
 @attrs.define
@@ -94,6 +97,33 @@ class Attempt:
     trouble_since_ms: int | None = None
     fresh: bool = False
     unjudged: bool = False
+    renewed: TaskSecrets | None = None
+    secret_signers: Signers | None = None
+
+    # --- secrets ----------------------------------------------------------------------------------
+
+    @property
+    def secrets(self) -> TaskSecrets:
+        """The secrets that it gets: those set last, or those of its submission."""
+        if self.renewed is not None:
+            return self.renewed
+        return self.spec.secrets if self.spec is not None else NO_SECRETS
+
+    def secret_owner(self, pool: PoolRef) -> SecretOwner:
+        """The request that they have to be for."""
+        assert self.desired is not None
+        signed, signers = self.desired.secrets, self.secret_signers
+        if signed is None:
+            signed, signers = self.desired.signed, self.signers
+        account = signers.signer if signers is not None else Address(bytes(ADDRESS_BYTES))
+        return SecretOwner(pool, account, signed.request.request_id)
+
+    def renew_secrets(self, desired: Desired, signers: Signers | None) -> None:
+        """Its secrets were set anew: it gets these at its next start. Raises what makes the request
+        none."""
+        assert desired.secrets is not None
+        self.renewed = parse_renewal(desired.secrets.request.spec_json).secrets
+        self.desired, self.secret_signers = desired, signers
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -255,6 +285,7 @@ class Attempt:
             counted_ms=self.counted_ms,
             refused=self.refused,
             unjudged=self.unjudged,
+            secret_signers=self.secret_signers,
         )
 
 
@@ -281,12 +312,16 @@ def item_of(row: bytes) -> Attempt:
     item.settled = item.outcome() if kept.settled else None
     item.previous_epoch, item.signers = kept.previous_epoch, kept.signers
     item.unjudged = kept.unjudged
+    item.secret_signers = kept.secret_signers
     return item
 
 
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification parsed, if it has one."""
-    spec = None
-    if desired is not None:
-        spec = parse_spec(desired.signed.request.spec_json, features.newest())
-    return Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)
+    if desired is None:
+        return Attempt(allocation=allocation, attempt=attempt, token=token)
+    spec = parse_spec(desired.signed.request.spec_json, features.newest())
+    made = Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)
+    if desired.secrets is not None:
+        made.renew_secrets(desired, None)
+    return made

@@ -16,6 +16,7 @@ from p2pool.model.access.verdicts import Validity, Verdict
 from p2pool.model.errors import ChainUnavailable, NotFound
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.states import AllocationState, Health, StartRefusal
 from p2pool.model.tasks.faults import REFUSALS, Fault
 from p2pool.model.timing import Now
@@ -24,6 +25,8 @@ S = AllocationState
 Mark = Callable[[Attempt], None]
 Withdrawn = Callable[[Desired], str | None]
 """Why nothing may be started any more for what was ordered, or None."""
+Opened = Callable[[Attempt], SealedSecret | str]
+"""What opens an item's secrets, or why it has to wait for them."""
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -296,6 +299,7 @@ def drive(
     withdrawn: Withdrawn,
     mark: Mark,
     now: Now,
+    open_secrets: Opened,
 ) -> ev.WorkerEffect | None:
     """The next effect for an item, if one is due. Its right is judged again before each start: an
     image may take an hour to come, and a restart may come a year after the order."""
@@ -326,11 +330,23 @@ def drive(
         return None
     if item.unjudged:
         return None  # Who submitted it, only the chain can say.
+    sealed = open_secrets(item) if item.secrets.sealed else None
+    if isinstance(sealed, str):
+        _lacks_secrets(item, sealed, mark, now)
+        return None
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
-        return ev.RestartContainer(item.allocation, item.attempt)
+        return ev.RestartContainer(item.allocation, item.attempt, sealed)
     item.fetching = True
-    return ev.StartContainer(item.plan(scope.pool, scope.node_id))
+    return ev.StartContainer(item.plan(scope.pool, scope.node_id), sealed)
+
+
+def _lacks_secrets(item: Attempt, why: str, mark: Mark, now: Now) -> None:
+    """Its secrets are not here yet: wait for them, and leave it to another node after a while."""
+    if item.trouble_since_ms is None:
+        item.trouble_since_ms = now.mono_ms
+    if now.mono_ms - item.trouble_since_ms >= limits.SECRETS_WAIT_MAX_MS:
+        give_up(item, StartRefusal.PASSING, f"its secrets did not come: {why}", mark)
 
 
 def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:

@@ -25,6 +25,7 @@ from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, 
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.access.secrets import SecretOwner, TaskSecrets
 from p2pool.model.access.verdicts import Verdict
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
@@ -36,6 +37,7 @@ from p2pool.model.messages.gossip import AllocationStatus
 from p2pool.model.messages.task_streams import FullReason
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.ports.store import Delete, PersistOp
 from p2pool.model.states import AllocationState, StartRefusal
 from p2pool.model.timing import Now
@@ -43,6 +45,8 @@ from p2pool.model.timing import Now
 Allowed = Callable[[Desired, Signers | None, int], str | None]
 Judged = Callable[[Desired, Now], Verdict | None]
 """What the chain says of the contract accounts under a submission; None: it is asked."""
+OpenSecrets = Callable[[AllocationId, int, TaskSecrets, SecretOwner, Now], SealedSecret | str]
+"""What opens the secrets of a copy, or why it has to wait for them."""
 ITEMS_TABLE = "orders"
 META_TABLE = "meta"
 TOKEN_KEY = b"worker.token"
@@ -78,6 +82,9 @@ class Worker:
     full_reasons: BoundedDict[Key, str] = attrs.field(
         factory=lambda: BoundedDict(limits.FULL_REASONS_KEPT_MAX)
     )
+    open_secrets: OpenSecrets = lambda *given: "this node opens no secrets"
+    secrets_allowed: Allowed = lambda *given: None
+    lacks_secrets: dict[AllocationId, int] = attrs.field(factory=dict)
     dirty: dict[Key, None] = attrs.field(factory=dict)
     persist: list[PersistOp] = attrs.field(factory=list)
     effects: list[ev.WorkerEffect] = attrs.field(factory=list)
@@ -113,10 +120,13 @@ class Worker:
         self.high_water = order.token
         self.persist.append(put_record(META_TABLE, TOKEN_KEY, order.token))
         wanted: dict[AllocationId, int] = {}
+        renewers = iter(signers[len(order.desired) :])
         for number, desired in enumerate(order.desired):
             by = signers[number] if number < len(signers) else None
+            renewer = next(renewers, None) if desired.secrets is not None else None
             wanted[desired.allocation] = desired.attempt
             self._want(desired, by, order.token, now)
+            self._renew_secrets(desired, renewer, now)
         for item in self.items.values():
             if item.attempt < wanted.get(item.allocation, 0):
                 self._stop(item)
@@ -152,6 +162,34 @@ class Worker:
         new.signers, new.fresh, new.unjudged = by, True, desired.signed.by_contract
         self.items[key] = new
         self.dirty[key] = None
+
+    def _renew_secrets(self, desired: Desired, by: Signers | None, now: Now) -> None:
+        """The secrets of a copy here were set anew: it gets them at its next start, if who signed
+        that had the right to."""
+        item = self.items.get((desired.allocation, desired.attempt))
+        if item is None or desired.secrets is None or item.desired is None or item.ended:
+            return
+        if item.desired.secrets == desired.secrets and item.secret_signers is not None:
+            return
+        denied = self.secrets_allowed(desired, by, now.wall_ms // 1000)
+        if denied is not None:
+            if not item.runs:
+                item.become(S.FAILED, f"not allowed: {denied}")
+                self.dirty[item.key] = None
+            return
+        try:
+            item.renew_secrets(desired, by)
+        except Refusal:
+            return  # No correct leader orders secrets that nobody can parse.
+        item.trouble_since_ms = None
+        self.dirty[item.key] = None
+
+    def _secrets_of(self, item: Attempt, now: Now) -> SealedSecret | str:
+        owner = item.secret_owner(self.scope.pool)
+        found = self.open_secrets(item.allocation, item.attempt, item.secrets, owner, now)
+        if isinstance(found, str):
+            self.lacks_secrets[item.allocation] = item.attempt
+        return found
 
     def _stop_named(self, stop: Stop, token: Token) -> None:
         """An explicit stop. Note even a copy that never came here, to report its end."""
@@ -360,13 +398,22 @@ class Worker:
             self._give_up_unbegun(now)
         if not (self.listed and self.well):
             return
+        self.lacks_secrets = {}
+        opened: reconcile.Opened = lambda item: self._secrets_of(item, now)  # noqa: E731
         for item in tuple(self.items.values()):
             if self.is_member and reconcile.waits_for_verdict(item, now):
                 assert item.desired is not None
                 found, refuses = self.judged(item.desired, now), self.level >= DISTRUST_LEVEL
                 reconcile.judge(item, found, self.mark, now, refuses=refuses)
             effect = reconcile.drive(
-                item, self.items, self.is_member, self.scope, self.withdrawn, self.mark, now
+                item=item,
+                items=self.items,
+                is_member=self.is_member,
+                scope=self.scope,
+                withdrawn=self.withdrawn,
+                open_secrets=opened,
+                mark=self.mark,
+                now=now,
             )
             if effect is not None:
                 self.effects.append(effect)

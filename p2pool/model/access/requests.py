@@ -23,6 +23,7 @@ class Action(StrEnum):
     UNBAN = "unban"
     SET = "set"
     REVOKE = "revoke"
+    SET_SECRET = "set-secret"
 
 
 RequestId = Annotated[bytes, bounded(exact_bytes=DIGEST_BYTES)]
@@ -33,8 +34,8 @@ RequestId = Annotated[bytes, bounded(exact_bytes=DIGEST_BYTES)]
 class TaskRequest:
     """The typed data that an account signs. Times are Unix seconds.
 
-    `target`: empty for submit; the task id in hex for stop; the node id in hex for drain, resume,
-    ban, unban; the setting's name for set; the delegate's address in hex for revoke.
+    `target`: empty for submit; the task id in hex for stop and set-secret; the node id in hex for
+    drain, resume, ban, unban; the setting's name for set; the delegate's address in hex for revoke.
     `request_id`: 32 random bytes that make the request single-use.
     """
 

@@ -22,10 +22,12 @@ from p2pool.model.ports.volumes import VolumeKeeper
 
 @attrs.frozen
 class SubmitCommand:
-    """A signed request of any action, with the account recovered from its signature."""
+    """A signed request of any action, with the account recovered from its signature. `secrets`: the
+    blob of encrypted secrets that the request names, if it names any."""
 
     signed: SignedRequest
     signer: Address
+    secrets: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen

@@ -29,6 +29,7 @@ from p2pool.model.ids import (
 from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.ports.access import AccessTable
 from p2pool.model.states import (
     AllocationState,
@@ -45,7 +46,8 @@ from p2pool.model.tasks.spec import TaskSpec
 @attrs.frozen
 class NodeView:
     """One node as this agent knows it: from the chain, the pool and its own heartbeat. `known`:
-    whether anything tells its reachability; it may never have been heard."""
+    whether anything tells its reachability; it may never have been heard. `binding`: proves its
+    peer key."""
 
     node_id: NodeId
     provider: Address
@@ -66,6 +68,7 @@ class NodeView:
     load: Load = Load()
     allocations: int = 0
     known: bool = True
+    binding: PeerBinding | None = None
 
     @property
     def tells(self) -> bool:

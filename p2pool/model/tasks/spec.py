@@ -10,6 +10,7 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.access.secrets import NO_SECRETS, TaskSecrets
 from p2pool.model.features import since
 from p2pool.model.field_bounds import bounded
 
@@ -140,7 +141,7 @@ class TaskSpec:
     environment: Annotated[
         tuple[tuple[SpecText, SpecText], ...], bounded(items=limits.ENVIRONMENT_MAX)
     ] = ()
-    secrets: Annotated[tuple[str, ...], bounded(items=limits.SECRETS_MAX)] = ()
+    secrets: TaskSecrets = NO_SECRETS
     resources: Resources = Resources()
     replicas: int = 1
     system: bool = False
