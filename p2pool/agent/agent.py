@@ -85,7 +85,6 @@ class Agent:
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
         self.key = SigningKey(seed)
-        self.opener = SecretOpener(self.key)
         me = Voter(options.node_id, peer_key_of(seed), restored.store_id)
         # A request comes in an append, in an order and in reports: each signature is checked once.
         signers = SignerCache(self.pool)
@@ -98,7 +97,7 @@ class Agent:
             opens=partial(open_one, self.pool),
             recovers=signers.signers,
             trusted=options.trusted,
-            secret_keys=self.opener,
+            secret_keys=SecretOpener(self.key),
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
@@ -126,8 +125,7 @@ class Agent:
             knows_origin=self.ingress.knows_origin,
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
-        self.runtime = runtime
-        self.task_metrics = TaskMetrics(options.directory)
+        self.runtime, self.task_metrics = runtime, TaskMetrics(options.directory)
         self.log_streams = LogStreams(
             self.node, self.runtime, self.sealer, self.network, self.task_metrics
         )
@@ -138,9 +136,7 @@ class Agent:
         self.metrics.tasks = self.task_metrics.all
         self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
         self.metrics.add("api_connections", lambda: self.api.connections)
-        self.executor = ContainerExecutor(
-            self.runtime, self.loop, self.task_metrics, self.metrics, self.opener
-        )
+        self.executor = self._executor()
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(
             Drivers(
@@ -151,6 +147,10 @@ class Agent:
                 loop=self.loop,
             )
         )
+
+    def _executor(self) -> ContainerExecutor:
+        opener = SecretOpener(self.key)
+        return ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics, opener)
 
     # --- identity ---------------------------------------------------------------------------------
 

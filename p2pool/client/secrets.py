@@ -10,9 +10,8 @@ names is what keeps strangers out.
 Source: docs/design/secrets.md, "Who a submitter seals to".
 """
 
-import time
 from collections.abc import Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -44,9 +43,6 @@ from p2pool.model.ids import (
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.wire import sealed_box
 from p2pool.wire.binding import check_binding
-
-if TYPE_CHECKING:
-    from p2pool.client.agent_client import AgentClient
 
 
 @attrs.frozen
@@ -220,18 +216,3 @@ def secrets_table(secrets: TaskSecrets) -> dict[str, Any]:
             "providers": list(secrets.recipients.providers),
         },
     }
-
-
-def seal_for_pool(
-    client: "AgentClient",
-    values: Sequence[SecretValue],
-    owner: SecretOwner,
-    *,
-    policy: RecipientPolicy = ANYONE,
-    auth: RegistryAuth | None = None,
-    members: Container[NodeId] | None = None,
-) -> SealedSecrets:
-    """`seal` for the nodes that an agent names and `recipients_of` lets through."""
-    candidates = candidates_of(client.bindings(), owner.pool)
-    recipients = recipients_of(candidates, policy, owner.pool, int(time.time()), members)
-    return seal(values, owner, recipients, policy, auth)

@@ -104,8 +104,8 @@ class Dispatch:
             m.SecretBlobHeld: p.secret_distribution.on_secret_blob_held,
             m.SecretBlobRequested: p.secret_distribution.on_secret_blob_requested,
             m.SecretBlobAnswered: p.secret_distribution.on_secret_blob_answered,
-            m.SecretKeyRequested: p.secret_resealing.on_secret_key_requested,
-            m.SecretKeyAnswered: p.secret_resealing.on_secret_key_answered,
+            m.SecretKeyRequested: p.secret_key_exchange.on_secret_key_requested,
+            m.SecretKeyAnswered: p.secret_key_exchange.on_secret_key_answered,
         }
 
     # --- the door ---------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.secrets.distribution import SecretDistribution
-from p2pool.core.secrets.resealing import SecretResealing
+from p2pool.core.secrets.key_exchange import SecretKeyExchange
 from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -391,7 +391,7 @@ class Node:
         worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
-        self.parts.secret_resealing.keep(worker.lacks_secrets)
+        self.parts.secret_key_exchange.keep(worker.lacks_secrets)
         if leader is None:
             worker.wait(now)
         report = worker.report(now) if leader is not None else None
@@ -403,7 +403,7 @@ class Node:
             leading.reports.take(context.me, report, worker.signers_of(report), now)
 
     def _work_due_ms(self) -> int | None:
-        dues = self.parts.worker.wakeup_ms(), self.parts.secret_resealing.wakeup_ms()
+        dues = self.parts.worker.wakeup_ms(), self.parts.secret_key_exchange.wakeup_ms()
         return min(due for due in dues if due is not None)
 
     # --- the end of a step ------------------------------------------------------------------------
@@ -614,9 +614,9 @@ def _parts(context: Context, restored: Restored) -> Parts:
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     distribution = SecretDistribution(context)
-    resealing = SecretResealing(context, distribution)
+    key_exchange = SecretKeyExchange(context, distribution)
     worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
-    worker.open_secrets, worker.secrets_allowed = resealing.opening, order_check.judge_secrets
+    worker.open_secrets, worker.secrets_allowed = key_exchange.opening, order_check.judge_secrets
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)
@@ -647,5 +647,5 @@ def _parts(context: Context, restored: Restored) -> Parts:
         heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context, replica),
         secret_distribution=distribution,
-        secret_resealing=resealing,
+        secret_key_exchange=key_exchange,
     )

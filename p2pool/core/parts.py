@@ -29,7 +29,7 @@ from p2pool.core.peers.probes import Probes
 from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.secrets.distribution import SecretDistribution
-from p2pool.core.secrets.resealing import SecretResealing
+from p2pool.core.secrets.key_exchange import SecretKeyExchange
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.history_signatures import HistorySignatures
@@ -94,7 +94,7 @@ class Parts:
     heartbeat: HeartbeatSender
     identity: StoreIdentity
     secret_distribution: SecretDistribution
-    secret_resealing: SecretResealing
+    secret_key_exchange: SecretKeyExchange
     leader: Leader | None = None
 
     @property

@@ -132,6 +132,7 @@ SAID = {Action.SET: '{"value":"5"}', Action.REVOKE: '{"beforeS":5}'}
         (Action.UNBAN, "cd" * 20, {"node_id": "0x" + "cd" * 20}),
         (Action.SET, "committee", {"setting": "committee"}),
         (Action.REVOKE, "cd" * 20, {}),
+        (Action.SET_SECRET, "AB" * 16, {"task_id": "ab" * 16}),
     ],
 )
 async def test_an_answer_names_what_the_request_is_about(

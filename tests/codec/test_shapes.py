@@ -19,10 +19,12 @@ from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.core.fsm.storage.array import PoolArray
 from p2pool.core.fsm.storage.tables import META_ROWS, TABLES
 from p2pool.core.knowledge.last_certificate import CertificateSeen
+from p2pool.core.knowledge.secret_blobs import ReceivedKey
 from p2pool.core.log.kept_certificate import SnapshotCertificate
 from p2pool.core.voter import peer_promises, signatures
 from p2pool.core.worker import attempt
 from p2pool.model import ids
+from p2pool.model.access.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.features import BASE_LEVEL
@@ -39,7 +41,8 @@ HINT = (
 KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
     attempt.StoredAttempt, Evidence, BadAppend, ChainRoster, peer_promises.Kept,
-    signatures.Confirmed, CertificateSeen, SnapshotCertificate,
+    signatures.Confirmed, CertificateSeen, SnapshotCertificate, SecretBlob, SecretContents,
+    KeyStatement, ReceivedKey,
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 from p2pool.codec import digests, entries, payloads
 from p2pool.codec.cbor.structs import encode_struct, fields_since
 from p2pool.model import limits
-from p2pool.model.access import requests
+from p2pool.model.access import requests, secrets
 from p2pool.model.chain import root_record
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.log import raft
@@ -59,6 +59,7 @@ def _current() -> dict[str, dict[str, Any]]:
                 "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
             }
     records = [raft.Entry, raft.HardState, raft.Snapshot, requests.SignedRequest, PeerBinding]
+    records += [secrets.SecretBlob, secrets.SecretContents, secrets.KeyStatement]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
         for kind, cls in entries.RECORDS.items()

@@ -328,7 +328,7 @@ def _carried_out(answer: ports.Accepted, request: TaskRequest) -> Accepted:
     match request.action:
         case Action.SUBMIT:
             named = {"task_id": answer.task_id.hex()}
-        case Action.STOP:
+        case Action.STOP | Action.SET_SECRET:
             named = {"task_id": target}
         case Action.SET:
             named = {"setting": request.target}

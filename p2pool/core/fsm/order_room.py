@@ -17,11 +17,16 @@ from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import NodeId
 
+REQUEST_BYTES = 256
+"""More than a request takes beside its texts and its signature."""
+
 
 def task_order_bytes(record: TaskRecord) -> int:
     """What a copy of a task adds to its node's order: its submission, and who set its secrets."""
-    renewed = record.secrets
-    return order_bytes(record.signed) + (order_bytes(renewed.signed) if renewed else 0)
+    own = order_bytes(record.signed)
+    if (renewed := record.secrets) is None:
+        return own
+    return own + order_bytes(renewed.signed) + REQUEST_BYTES
 
 
 def order_bytes(signed: SignedRequest) -> int:

@@ -58,13 +58,13 @@ class Rule:
 RULES: Mapping[Action, Rule] = {
     Action.SUBMIT: Rule(Scope.SUBMIT),
     Action.STOP: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
-    Action.SET_SECRET: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
     Action.DRAIN: Rule(Scope.ADMIN, provider=True),
     Action.RESUME: Rule(Scope.ADMIN, provider=True),
     Action.BAN: Rule(Scope.ADMIN),
     Action.UNBAN: Rule(None),
     Action.SET: Rule(None),
     Action.REVOKE: Rule(None),
+    Action.SET_SECRET: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
 }
 
 

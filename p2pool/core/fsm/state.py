@@ -248,7 +248,8 @@ class PoolState:
     counted as they change. `index`: finds tasks for readers. `forgotten_s`: the latest end of a
     request that was forgotten. `_named`: the unended tasks of each name, several only from below
     `DISTRUST_LEVEL`. `_secret`: by the digest of a blob, the unended tasks that need it; `renewed`:
-    those whose copies may have to be replaced for it. `row_cache` and `known_digest` serve
+    those whose copies may have to be replaced for it; `released`: blobs that no task needs now,
+    until `core.secrets.distribution` has dropped them. `row_cache` and `known_digest` serve
     `core.fsm.storage`, which turns the state into bytes.
     """
 
@@ -279,6 +280,7 @@ class PoolState:
     _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
     _secret: dict[Digest, dict[TaskId, None]] = attrs.field(factory=dict, eq=False)
     renewed: dict[TaskId, None] = attrs.field(factory=dict, eq=False)
+    released: dict[Digest, None] = attrs.field(factory=dict, eq=False)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -346,9 +348,10 @@ class PoolState:
 
     def put_task(self, task: Task) -> None:
         """Store a task."""
-        self._forget_secrets(task.task_id)
+        before = self._forget_secrets(task.task_id)
         self.tasks[task.task_id] = task
         self._note_secrets(task)
+        self._release(before)
         if task.finished:
             self._forget_name(task)
         else:
@@ -364,16 +367,22 @@ class PoolState:
         if task.record.secrets is not None and task.record.secrets.restart:
             self.renewed[task.task_id] = None
 
-    def _forget_secrets(self, task_id: TaskId) -> None:
+    def _release(self, digest: Digest | None) -> None:
+        if digest is not None and digest not in self._secret:
+            self.released[digest] = None
+
+    def _forget_secrets(self, task_id: TaskId) -> Digest | None:
+        """The digest that a task needed, which it no longer counts for."""
         old = self.tasks.get(task_id)
         self.renewed.pop(task_id, None)
         if old is None or not old.secrets.sealed:
-            return
+            return None
         digest = Digest(bytes.fromhex(old.secrets.digest))
         users = self._secret.get(digest, {})
         users.pop(task_id, None)
         if not users:
             self._secret.pop(digest, None)
+        return digest
 
     def _forget_name(self, task: Task) -> None:
         same = self._named.get(task.spec.name, {})
@@ -411,7 +420,7 @@ class PoolState:
 
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
-        self._forget_secrets(task_id)
+        self._release(self._forget_secrets(task_id))
         task = self.tasks.pop(task_id)
         self._forget_name(task)
         self.index.drop(task_id)

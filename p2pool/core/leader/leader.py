@@ -28,8 +28,8 @@ from p2pool.core.leader.feature_level import LevelRaiser
 from p2pool.core.leader.history_proofs import HistoryProofs
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
-from p2pool.core.leader.secrets import reach_of, renewals
 from p2pool.core.scheduler.plan import Plan, plan, why_waiting
+from p2pool.core.secrets.placement import reach_of, renewals
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NoLeader, Overloaded

@@ -138,7 +138,10 @@ class ClientRequests:
 
     def _take_secrets(self, command: SubmitCommand, now: Now) -> Digest | None:
         """Keep the blob that came with a request, and name it; None if the request has none."""
-        secrets = secrets_in(command.signed.request, self.context.level)
+        try:
+            secrets = secrets_in(command.signed.request, self.context.level)
+        except P2poolError:
+            return None  # The leader says what is wrong with it, by the newest state.
         if secrets.sealed:
             self.secrets.take(secrets, command.secrets, now)
             return Digest(bytes.fromhex(secrets.digest))

@@ -74,7 +74,7 @@ def plan(
     by_name = sorted(offers, key=lambda offer: offer.node_id)
     rooms = {offer.node_id: room_of(state, offer) for offer in by_name}
     at_ms = state.log_time_ms if at_ms is None else at_ms
-    planner = _Planner(state, rooms, at_ms, whole, reach)
+    planner = _Planner(state=state, rooms=rooms, at_ms=at_ms, whole=whole, reach=reach)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
     return Plan(planner.entries.finish(), tuple(planner.reasons), tuple(planner.failed))

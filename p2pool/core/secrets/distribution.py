@@ -41,7 +41,6 @@ class Fetch:
     due_ms: int
     first: PeerKey | None = None
     turn: int = 0
-    numbers: dict[int, None] = attrs.field(factory=dict)
 
 
 @attrs.define
@@ -103,13 +102,13 @@ class SecretDistribution:
             return False
         spread, configuration = self._spread(name), context.pool_log.configuration
         spread.held_ms[context.config.me.store_id] = now.mono_ms
-        fresh_ms = now.mono_ms - limits.SECRET_UNCLAIMED_MS // 2
+        # Whoever has waited for the request too long may have given it up.
+        since_ms = now.mono_ms - limits.SECRET_UNCLAIMED_MS // 2
+        held = [store for store, at_ms in spread.held_ms.items() if at_ms >= since_ms]
         for voter in configuration.electors:
-            if voter != context.config.me and spread.held_ms.get(voter.store_id, -1) < fresh_ms:
+            if voter.store_id not in held:
                 self._offer(name, voter.peer_key, spread, now)
-        return configuration.has_quorum(
-            [store for store, at_ms in spread.held_ms.items() if at_ms >= fresh_ms]
-        )
+        return configuration.has_quorum(held)
 
     def refused_because(self, name: Digest) -> str | None:
         """What a voter said that does not keep a blob, if any did."""
@@ -244,13 +243,20 @@ class SecretDistribution:
                 del self.fetches[name]
             else:
                 self._ask(name, fetch, now)
-        if now.mono_ms < self.sweep_due_ms or context.pool_log.state is None:
+        state = context.pool_log.state
+        if state is None:
+            return
+        released, state.released = state.released, {}
+        for name in released:
+            if not context.secrets.needed(name) and (gone := context.secrets.drop(name)):
+                context.effects.append(Persist(tuple(gone)))
+        if now.mono_ms < self.sweep_due_ms:
             return
         self.sweep_due_ms = now.mono_ms + limits.SECRET_SWEEP_MS
         if gone := context.secrets.sweep(now.mono_ms):
             context.effects.append(Persist(tuple(gone)))
         if context.config.me in context.pool_log.configuration.electors:
-            for name in context.pool_log.state.secret_digests():
+            for name in state.secret_digests():
                 if name not in context.secrets.held:
                     self.want(name, now)
 

@@ -2,7 +2,7 @@
 
 A blob names nobody's rights: whoever has it can open it only with a data key, and each copy of that
 is sealed to one node. Which node another one seals to, the receiver of the question decides from
-its own replica of the log (`core.secrets.resealing`).
+its own replica of the log (`core.secrets.key_exchange`).
 Source: docs/design/secrets.md.
 """
 

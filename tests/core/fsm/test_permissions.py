@@ -44,6 +44,7 @@ TARGETS = {
     Action.UNBAN: NODE.hex(),
     Action.SET: "timing",
     Action.REVOKE: FRIEND.hex(),
+    Action.SET_SECRET: THEIRS.hex(),
 }
 GOOD = Delegation(7, FRIEND, Scope.ADMIN, NOW_S - 100, NOW_S + 100)
 BY_MANAGER = Signers(FRIEND, MANAGER)
@@ -91,6 +92,7 @@ LEAST = {
     Action.UNBAN: None,
     Action.SET: None,
     Action.REVOKE: None,
+    Action.SET_SECRET: Scope.ADMIN,
 }
 
 
@@ -104,14 +106,15 @@ def test_a_delegate_may_do_what_its_scope_says(action: Action, scope: Scope) -> 
     assert wrong is None or wrong.hint
 
 
-def test_a_delegate_stops_its_own_task_with_the_scope_it_submitted_with() -> None:
+@pytest.mark.parametrize("action", [Action.STOP, Action.SET_SECRET])
+def test_a_delegate_changes_its_own_task_with_the_scope_it_submitted_with(action: Action) -> None:
     """Reading is not enough for that, and an unknown task is nobody's own."""
     for scope, allowed in ((Scope.READ, False), (Scope.SUBMIT, True)):
         under = attrs.evolve(GOOD, scope=scope)
-        stop = asked(Action.STOP, under, OWN.hex())
+        stop = asked(action, under, OWN.hex())
         assert (may(ROSTER, pool(), BY_MANAGER, stop, NOW_S) is None) is allowed
         assert may(ROSTER, None, BY_MANAGER, stop, NOW_S)
-        assert may(ROSTER, pool(), BY_MANAGER, asked(Action.STOP, under, "no task"), NOW_S)
+        assert may(ROSTER, pool(), BY_MANAGER, asked(action, under, "no task"), NOW_S)
 
 
 @pytest.mark.parametrize("action", list(Action))

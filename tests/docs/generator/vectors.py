@@ -34,6 +34,7 @@ from p2pool.drivers.chain.consent import (
 from p2pool.drivers.net.transport.frames import encode_frame
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.access.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Address
@@ -52,7 +53,10 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "messages.json"
 HEADER_FIELDS = 6
 NAMED: dict[str, type] = {
     cls.__name__: cls
-    for cls in (raft.Entry, raft.HardState, raft.Snapshot, SignedRequest, PeerBinding)
+    for cls in (
+        *(raft.Entry, raft.HardState, raft.Snapshot, SignedRequest, PeerBinding),
+        *(SecretBlob, SecretContents, KeyStatement),
+    )
 }
 """The records of `tests/golden` by their names."""
 

@@ -15,6 +15,7 @@ from random import Random
 from eth_account import Account
 from nacl.signing import SigningKey
 
+from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
@@ -168,6 +169,7 @@ class World:
             opens=partial(open_one, POOL),
             recovers=self.signers.signers,
             trusted=self.trusted.get(i, ()),
+            secret_keys=SecretOpener(m.signing_key),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False

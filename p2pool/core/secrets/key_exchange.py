@@ -40,7 +40,7 @@ class Wanted:
 
 
 @attrs.define
-class SecretResealing:
+class SecretKeyExchange:
     """One node's questions for data keys, and its answers."""
 
     context: Context

@@ -1,5 +1,8 @@
 """Secrets open for the nodes that they were sealed to, for one request, and for nobody else."""
 
+import json
+from pathlib import Path
+
 import attrs
 import pytest
 from hypothesis import given, settings
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 from nacl.signing import SigningKey
 
 from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.digests import digest
 from p2pool.model import limits
 from p2pool.model.access.secrets import (
     NamedValue,
@@ -19,6 +23,7 @@ from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
 from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
 from p2pool.wire import sealed_box
 
+GOLDEN = Path(__file__).parents[2] / "golden" / "secrets.json"
 KEY, OTHER = SigningKey(b"\1" * 32), SigningKey(b"\2" * 32)
 NODE = NodeId(b"\x22" * 20)
 OWNER = SecretOwner(
@@ -153,3 +158,17 @@ def test_any_bytes_are_a_refusal(data: bytes) -> None:
     key = SealedKey(*to(KEY), data[: limits.SEALED_KEY_MAX_BYTES])
     with pytest.raises(Refusal):
         sealed_box.open_key(key, blob, OWNER, KEY)
+
+
+def test_what_an_earlier_version_sealed_still_opens() -> None:
+    """The blob of the file was made once, and lies beside logs: its form does not change."""
+    golden = json.loads(GOLDEN.read_text())
+    data = bytes.fromhex(golden["blob"])
+    assert digest(data).hex() == golden["digest"]
+    blob = sealed_box.read_blob(data)
+    assert sealed_box.blob_bytes(blob) == data
+    key = blob.key_for(*to(KEY))
+    assert key is not None
+    data_key = sealed_box.open_key(key, blob, OWNER, SigningKey(bytes.fromhex(golden["peer_seed"])))
+    assert data_key.hex() == golden["data_key"]
+    assert sealed_box.decrypt(blob, OWNER, data_key) == CONTENTS
