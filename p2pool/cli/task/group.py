@@ -33,7 +33,7 @@ from p2pool.model.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
     from p2pool.cli.task.secrets.flags import GivenSecrets
-    from p2pool.cli.task.secrets.sealing import SealedRequest
+    from p2pool.cli.task.secrets.sealed_request import SealedRequest
 
 _WAIT_DEFAULT = "5m"
 
@@ -96,14 +96,14 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.cli.task import flags
-    from p2pool.cli.task.secrets import sealing
+    from p2pool.cli.task.secrets.sealed_request import seal_for
     from p2pool.client.secrets import secrets_table
     from p2pool.model.access.requests import Action
 
     sealed: list[SealedRequest] = []
 
     def seal(secrets: "GivenSecrets") -> dict[str, Any]:
-        sealed.append(sealing.seal_for(signer, secrets))
+        sealed.append(seal_for(signer, secrets))
         return secrets_table(sealed[0].sealed.secrets)
 
     text = flags.specification(given, partial(free_name, signer.client), seal)
