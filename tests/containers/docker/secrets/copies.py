@@ -1,4 +1,4 @@
-"""Copies with secrets, and what can be seen of them from inside, from the engine and on its disk."""
+"""Copies with secrets, and what is seen of them from inside, from the engine and on its disk."""
 
 from contextlib import suppress
 from pathlib import Path
