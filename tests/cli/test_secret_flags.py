@@ -8,7 +8,6 @@ from typing import Any
 import click
 import pytest
 
-from p2pool.cli.task.secrets import flags
 from p2pool.cli.task.secrets.flags import WantedSecrets, new_values, read_source, wanted_secrets
 from p2pool.cli.task.secrets.registry import login_of
 from p2pool.drivers.input_files import forget_input
@@ -87,7 +86,7 @@ def test_a_file_a_variable_and_both() -> None:
 def test_a_value_on_the_command_line_is_refused_and_not_repeated(option: str, text: str) -> None:
     """Nor is what stands where a name or a source should."""
     with pytest.raises(click.UsageError) as caught:
-        wanted(**{option: (text,)})
+        wanted({}, **{option: (text,)})
     said = caught.value.message
     assert CANARY not in said
     assert "file:PATH" in said or "secret's name" in said or "reserved" in said
@@ -133,7 +132,7 @@ def test_standard_input_is_one_secret(monkeypatch: pytest.MonkeyPatch, tmp_path:
         asked.append((text, hide_input and err))
         return CANARY
 
-    monkeypatch.setattr(flags.click, "prompt", prompt)
+    monkeypatch.setattr(click, "prompt", prompt)
     assert read_source("-", "a") == CANARY.encode()
     assert asked == [("Secret a", True)]
 

@@ -178,10 +178,7 @@ def specification(
     from p2pool.codec.spec.spec import spec_json
 
     base = spec_file.from_file(given["path"]) if given["path"] else {}
-    for option in ("image", "name", "entrypoint", "gpu_model"):
-        if given[option] == "":
-            flag = "--" + option.replace("_", "-")
-            raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")
+    _refuse_empty(given)
     flag_values.check_text("The command", given["command"])
     flag_values.check_text("--label", given["labels"])
     image = given["image"] or base.get("image")
@@ -239,3 +236,10 @@ def specification(
         if wrong is None:
             raise
         raise click.UsageError("\n".join(wrong)) from error
+
+
+def _refuse_empty(given: dict[str, Any]) -> None:
+    for option in ("image", "name", "entrypoint", "gpu_model"):
+        if given[option] == "":
+            flag = "--" + option.replace("_", "-")
+            raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")

@@ -33,6 +33,7 @@ from p2pool.model.errors import NotFound, Unavailable
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
     from p2pool.cli.task.secrets.flags import GivenSecrets
+    from p2pool.cli.task.secrets.sealed_request import SealedRequest
 
 _WAIT_DEFAULT = "5m"
 
@@ -95,21 +96,25 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.cli.task import flags
-    from p2pool.cli.task.secrets import sealing
+    from p2pool.cli.task.secrets.sealed_request import seal_for
     from p2pool.client.secrets import secrets_table
     from p2pool.model.access.requests import Action
 
-    beside: dict[str, bytes] = {}
+    sealed: list[SealedRequest] = []
 
     def seal(secrets: "GivenSecrets") -> dict[str, Any]:
-        made = sealing.seal_for(signer, secrets)
-        beside.update(request_id=made.request_id, secrets=made.sealed.blob)
-        return secrets_table(made.sealed.secrets)
+        sealed.append(seal_for(signer, secrets))
+        return secrets_table(sealed[0].sealed.secrets)
 
     text = flags.specification(given, partial(free_name, signer.client), seal)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
-    accepted = signer.send(Action.SUBMIT, spec_json=text, **beside)
+    accepted = signer.send(
+        Action.SUBMIT,
+        spec_json=text,
+        request_id=sealed[0].request_id if sealed else None,
+        secrets=sealed[0].sealed.blob if sealed else None,
+    )
     if accepted is None:
         return
     if not signer.as_json:

@@ -1,5 +1,6 @@
 """Plans of small shell scripts, for any runtime."""
 
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -70,7 +71,9 @@ async def chunks(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -
 async def first_lines(runtime: ContainerRuntime, of: ContainerPlan, count: int) -> list[str]:
     """The first so many log lines, once they are written, of a copy that may run on."""
     said: list[str] = []
-    async with aclosing(runtime.logs(of.allocation, of.attempt, follow=True)) as batches:
+    batches = runtime.logs(of.allocation, of.attempt, follow=True)
+    assert isinstance(batches, AsyncGenerator)
+    async with aclosing(batches):
         async for batch in batches:
             said += [chunk.data.decode().rstrip("\n") for chunk in batch]
             if len(said) >= count:

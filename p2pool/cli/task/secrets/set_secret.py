@@ -86,7 +86,7 @@ def _send(
     said: str,
 ) -> None:
     """Encrypt the values for the nodes that there are now, and have them set."""
-    from p2pool.cli.task.secrets.sealing import seal_for
+    from p2pool.cli.task.secrets.sealed_request import seal_for
     from p2pool.client.secrets import secrets_table
     from p2pool.codec.spec.secrets import renewal_json
 

@@ -12,7 +12,7 @@ from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState
-from tests.containers.docker.secrets.test_files import (
+from tests.containers.docker.secrets.copies import (
     FILE,
     VARIABLE,
     end_all,

@@ -13,6 +13,8 @@ class Room:
     """Checks the free space of the engine's disk, at most once a second."""
 
     def __init__(self, root: Path | None, reserve_bytes: int, image: str) -> None:
+        """`root`: where the engine keeps images, None: it cannot be seen from here. `image`: what
+        the room is for."""
         self._root, self._reserve, self._image = root, reserve_bytes, image
         self._looked_s = time.monotonic()
 
