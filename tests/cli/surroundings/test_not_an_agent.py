@@ -28,7 +28,12 @@ ARGUMENTS = {
     "value": ["3"],
     "command": [],
 }
-MORE = {"task run": ["--image", "busybox"], "pool recover": ["--yes"], "pool start": ["5"]}
+MORE = {
+    "task run": ["--image", "busybox"],
+    "pool recover": ["--yes"],
+    "pool start": ["5"],
+    "agent token create": ["--scope", "read"],
+}
 
 
 def page(status: str, body: str, kind: str = "text/html", more: str = "") -> bytes:
