@@ -84,11 +84,11 @@ def needed_scope(path: str, method: str) -> TokenScope | None:
 def check_scope(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
     """Raise unless the token that the request showed opens its route."""
     assert isinstance(handler, HTTPRouteHandler)
-    needed = _needed(next(iter(handler.paths)), connection.scope["method"].lower())
+    scope: Mapping[str, Any] = connection.scope
+    needed = _needed(next(iter(handler.paths)), scope["method"].lower())
     if needed is None:
         return
-    extensions: Mapping[str, Any] = connection.scope.get("extensions") or {}
-    shown = extensions.get(SHOWN)
+    shown = (scope.get("extensions") or {}).get(SHOWN)
     # Access control lets nobody in who showed none; should that ever change, nothing opens.
     if not isinstance(shown, Shown):
         raise Unsuited(401, "The token is missing or wrong.", "Show a token of this agent.")

@@ -66,7 +66,7 @@ class StreamAnswer:
                 nursery.start_soon(self._watch, receive, nursery.cancel_scope)
                 nursery.start_soon(self._end, nursery.cancel_scope)
                 nursery.start_soon(self._keep_alive, send)
-                if isinstance(shown := scope.get("extensions", {}).get(SHOWN), Shown):
+                if isinstance(shown := (scope.get("extensions") or {}).get(SHOWN), Shown):
                     nursery.start_soon(self._part, shown, send, nursery.cancel_scope)
                 error = await self._pump(send)
                 nursery.cancel_scope.cancel()

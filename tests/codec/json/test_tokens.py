@@ -60,7 +60,8 @@ def test_the_bytes_are_these() -> None:
 
 def row(**more: Any) -> dict[str, Any]:
     """A token of the file, changed."""
-    return json.loads(GOLDEN)["tokens"][0] | more
+    first: dict[str, Any] = json.loads(GOLDEN)["tokens"][0]
+    return first | more
 
 
 @pytest.mark.parametrize(
