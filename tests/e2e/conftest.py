@@ -15,8 +15,10 @@ from tests.containers.harness.private_engine import private_engine
 COMMAND_DEADLINE_S = 180
 
 
-def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line, as a user does."""
+def p2pool(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line, as a user does. `cwd`: where; by default here."""
     return subprocess.run(
         [sys.executable, "-m", "p2pool", *arguments],
         capture_output=True,
@@ -24,6 +26,7 @@ def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         stdin=subprocess.DEVNULL,
         timeout=COMMAND_DEADLINE_S,
         env={**os.environ, **environment},
+        cwd=cwd,
         check=False,
     )
 
