@@ -12,6 +12,7 @@ Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import trio
 from nacl.signing import SigningKey
@@ -25,6 +26,8 @@ from p2pool.agent.containers.runtime_choice import open_runtime
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
+from p2pool.agent.notify.message import Origin
+from p2pool.agent.notify.notifier import Notifier
 from p2pool.agent.observers import (
     check_first_block,
     follow_chain,
@@ -53,6 +56,7 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
+from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
 from p2pool.model.errors import Superseded
 from p2pool.model.ids import PoolRef
@@ -77,9 +81,14 @@ class Agent:
     """An agent, built but not yet running."""
 
     def __init__(
-        self, options: AgentOptions, seed: bytes, store: Store, runtime: ContainerRuntime
+        self,
+        options: AgentOptions,
+        seed: bytes,
+        store: Store,
+        runtime: ContainerRuntime,
+        receivers: tuple[Receiver, ...] = (),
     ) -> None:
-        """Build all parts; nothing runs yet."""
+        """Build all parts; nothing runs yet. `receivers`: who is sent the pool's events."""
         config, restored = options.config, store.restored
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
@@ -135,6 +144,10 @@ class Agent:
         self.metrics.tasks = self.task_metrics.all
         self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
         self.metrics.add("api_connections", lambda: self.api.connections)
+        origin, random = Origin(self.pool, me.node_id), Random(int.from_bytes(seed[16:24], "big"))
+        self.notifier = Notifier(receivers, self.api.event_hub, store, origin, random)
+        self.metrics.add("webhooks", lambda: self.notifier.counters)
+        self.api.notified = lambda: self.notifier.statuses
         self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(
@@ -216,6 +229,7 @@ class Agent:
             nursery.start_soon(self._renew_binding)
             nursery.start_soon(learn_first_block, chain.rpc, self.store)
             nursery.start_soon(self._watch_superseded)
+            nursery.start_soon(self.notifier.run)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -273,6 +287,7 @@ async def run_agent(
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
+    receivers = await trio.to_thread.run_sync(load_receivers, options.config.notify)
     urls: list[str] = []
 
     def tell_once(url: str) -> None:
@@ -282,7 +297,7 @@ async def run_agent(
 
     async def live(store: Store) -> bool:
         await check_first_block(options, store)
-        agent = Agent(options, seed, store, await open_runtime(options))
+        agent = Agent(options, seed, store, await open_runtime(options), receivers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
             await first_of(

@@ -124,7 +124,7 @@ class Door:
             limits.PEERS_TRACKED_MAX,
         )
         self._all_knocks = TokenBuckets(limits.CONNECTS_PER_S, limits.CONNECTS_BURST, 1)
-        self._waiting = 0
+        self._waiting: dict[Slot, None] = {}
         self._shared: Pace | None = None  # made under trio's clock
 
     def count(self, stage: Stage) -> int:
@@ -159,17 +159,31 @@ class Door:
         """Wait until the slot's address, and all together, may have another handshake.
         SwarmException: too many wait, or too long, or it had to give way."""
         deadline_ms = now_ms() + limits.KNOCK_WAIT_MS
-        self._waiting += 1
+        self._waiting[slot] = None
         try:
             while self._slots.holds(slot) and not self._admits(slot.groups):
-                if now_ms() >= deadline_ms or self._waiting > limits.KNOCKS_WAITING_MAX:
+                if now_ms() >= deadline_ms or self._is_crowded_out(slot):
                     self._counters["connections_refused_rate"] += 1
                     raise SwarmException("the host connects too often")
                 await trio.sleep(limits.KNOCK_RETRY_MS / 1000)
                 slot.heard(now_ms())  # It waits for us, not we for it.
         finally:
-            self._waiting -= 1
+            del self._waiting[slot]
         self._advance(slot, Stage.HANDSHAKE)
+
+    def _is_crowded_out(self, slot: Slot) -> bool:
+        """Whether too many handshakes wait, and this is the one to go: of the most crowded network,
+        of its most crowded address, the last that came. So nobody fills the places of others; one
+        that goes for a newcomer does so when it looks next."""
+        over = len(self._waiting) - limits.KNOCKS_WAITING_MAX
+        if over <= 0:
+            return False
+        if over > limits.KNOCKS_WAITING_MAX:
+            return True
+        wide = Counter(one.groups.wide for one in self._waiting)
+        narrow = Counter(one.groups.narrow for one in self._waiting)
+        last_first = reversed(self._waiting)
+        return slot is max(last_first, key=lambda s: (wide[s.groups.wide], narrow[s.groups.narrow]))
 
     def _admits(self, groups: AddressGroups) -> bool:
         """Whether there may be one more handshake now; if so, it counts."""
