@@ -138,27 +138,32 @@ class Agent:
             self.node, self.runtime, self.sealer, self.network, self.task_metrics
         )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
+        self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
+        origin, random = Origin(self.pool, me.node_id), Random(int.from_bytes(seed[16:24], "big"))
+        self.notifier = Notifier(receivers, self.api.event_hub, store, origin, random)
+        self.api.notified = lambda: self.notifier.statuses
+        self._add_counters()
+        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
+        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
+        self.effects = EffectRunner(self._drivers())
+
+    def _drivers(self) -> Drivers:
+        return Drivers(
+            sealer=self.sealer,
+            network=self.network,
+            api=self.api,
+            executor=self.executor,
+            loop=self.loop,
+        )
+
+    def _add_counters(self) -> None:
+        """Have the metrics tell what each part counts."""
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.ingress.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
         self.metrics.add("api_connections", lambda: self.api.connections)
-        origin, random = Origin(self.pool, me.node_id), Random(int.from_bytes(seed[16:24], "big"))
-        self.notifier = Notifier(receivers, self.api.event_hub, store, origin, random)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
-        self.api.notified = lambda: self.notifier.statuses
-        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
-        self.effects = EffectRunner(
-            Drivers(
-                sealer=self.sealer,
-                network=self.network,
-                api=self.api,
-                executor=self.executor,
-                loop=self.loop,
-            )
-        )
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -297,7 +302,8 @@ async def run_agent(
 
     async def live(store: Store) -> bool:
         await check_first_block(options, store)
-        agent = Agent(options, seed, store, await open_runtime(options), receivers)
+        runtime = await open_runtime(options)
+        agent = Agent(options, seed, store, runtime, receivers=receivers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
             await first_of(

@@ -1,9 +1,11 @@
 """A receiver of webhooks that does what a test tells it: real sockets, real TLS, real HTTP."""
 
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import attrs
 import h11
@@ -11,6 +13,7 @@ import trio
 
 from p2pool.drivers.config.schema import WebhookConfig
 
+OPERATING = Path(__file__).resolve().parents[3] / "docs" / "operating.md"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The one of the specification's examples."""
 
@@ -133,3 +136,12 @@ def webhook(directory: Path, url: str, **more: object) -> WebhookConfig:
     """A section for a receiver."""
     given: dict[str, object] = {"name": "test", "secret_file": secret_in(directory), **more}
     return WebhookConfig(url=url, **given)  # type: ignore[arg-type]
+
+
+def published_verification() -> Callable[[str, dict[str, str], bytes], bool]:
+    """What the snippet in docs/operating.md defines."""
+    found = re.search(r"```python\n(.*?def verified.*?)```", OPERATING.read_text(), re.DOTALL)
+    assert found is not None
+    names: dict[str, Any] = {}
+    exec(found[1], names)
+    return cast(Callable[[str, dict[str, str], bytes], bool], names["verified"])

@@ -1,19 +1,14 @@
 """Messages are signed as the specification says, with secrets that nobody else can read."""
 
 import base64
-import re
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 
 from p2pool.drivers.webhooks.signature import headers, read_secrets, signature
 from p2pool.model.errors import BadKey
-from tests.drivers.webhooks.stand_in import SECRET, secret_in
-
-OPERATING = Path(__file__).resolve().parents[3] / "docs" / "operating.md"
+from tests.drivers.webhooks.stand_in import SECRET, published_verification, secret_in
 
 
 def test_the_signature_is_the_published_one(tmp_path: Path) -> None:
@@ -22,15 +17,6 @@ def test_the_signature_is_the_published_one(tmp_path: Path) -> None:
     body = b'{"test": 2432232314}'
     made = signature((secret,), "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, body)
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
-
-
-def published_verification() -> Callable[[str, dict[str, str], bytes], bool]:
-    """What the snippet in docs/operating.md defines."""
-    found = re.search(r"```python\n(.*?def verified.*?)```", OPERATING.read_text(), re.DOTALL)
-    assert found is not None
-    names: dict[str, Any] = {}
-    exec(found[1], names)
-    return cast(Callable[[str, dict[str, str], bytes], bool], names["verified"])
 
 
 def test_the_snippet_of_the_documents_verifies(tmp_path: Path) -> None:

@@ -15,8 +15,7 @@ import trio
 
 from p2pool.client.discovery import agent_in
 from tests.cli.output.held import held
-from tests.drivers.webhooks.stand_in import SECRET, secret_in
-from tests.drivers.webhooks.test_signature import published_verification
+from tests.drivers.webhooks.stand_in import SECRET, published_verification, secret_in
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
