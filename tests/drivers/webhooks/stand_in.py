@@ -89,7 +89,7 @@ class StandIn:
                 return Got(target, headers, body)
             elif event is h11.NEED_DATA:
                 data = await stream.receive_some(65536)
-                conn.receive_data(data)
+                conn.receive_data(bytes(data))
             else:
                 return None
 

@@ -10,7 +10,6 @@ import pytest
 import trio
 from cryptography import x509
 
-from p2pool.drivers.webhooks import client as module
 from p2pool.drivers.webhooks.client import Outcome, WebhookClient
 from p2pool.drivers.webhooks.delivery import send_test
 from p2pool.drivers.webhooks.receiver import Receiver
@@ -128,8 +127,8 @@ def lead(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> list[str]:
         def close(self) -> None:
             """Nothing is open."""
 
-    monkeypatch.setattr(module.trio.socket, "getaddrinfo", look_up)
-    monkeypatch.setattr(module.trio.socket, "socket", lambda *_: Nowhere())
+    monkeypatch.setattr(trio.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(trio.socket, "socket", lambda *_: Nowhere())
     return connected
 
 
