@@ -12,6 +12,7 @@ Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import trio
 from nacl.signing import SigningKey
@@ -27,6 +28,8 @@ from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
+from p2pool.agent.notify.message import Origin
+from p2pool.agent.notify.notifier import Notifier
 from p2pool.agent.observers import (
     check_first_block,
     follow_chain,
@@ -56,6 +59,7 @@ from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
+from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
 from p2pool.model.errors import Superseded
 from p2pool.model.ids import PoolRef
@@ -80,9 +84,14 @@ class Agent:
     """An agent, built but not yet running."""
 
     def __init__(
-        self, options: AgentOptions, seed: bytes, store: Store, runtime: ContainerRuntime
+        self,
+        options: AgentOptions,
+        seed: bytes,
+        store: Store,
+        runtime: ContainerRuntime,
+        receivers: tuple[Receiver, ...] = (),
     ) -> None:
-        """Build all parts; nothing runs yet."""
+        """Build all parts; nothing runs yet. `receivers`: who is sent the pool's events."""
         config, restored = options.config, store.restored
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
@@ -128,9 +137,9 @@ class Agent:
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
-        self._wire()
+        self._wire(int.from_bytes(seed[16:24], "big"), receivers)
 
-    def _wire(self) -> None:
+    def _wire(self, random_seed: int, receivers: tuple[Receiver, ...]) -> None:
         """Build what carries the node's effects out."""
         self.contract_judge = ContractJudge(self.pool, self.loop)
         self.task_metrics = TaskMetrics(self.options.directory)
@@ -143,10 +152,6 @@ class Agent:
             contract_judge=self.contract_judge,
         )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
-        self.metrics.add("network", lambda: self.network.counters)
-        self.metrics.add("gate", lambda: self.ingress.counters)
-        self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
-        self.metrics.tasks = self.task_metrics.all
         self.api = AgentApi(
             loop=self.loop,
             logs=self.log_streams,
@@ -154,19 +159,32 @@ class Agent:
             runtime=self.runtime,
             contract_judge=self.contract_judge,
         )
-        self.metrics.add("api_connections", lambda: self.api.connections)
+        origin, random = Origin(self.pool, self.options.node_id), Random(random_seed)
+        self.notifier = Notifier(receivers, self.api.event_hub, self.store, origin, random)
+        self.api.notified = lambda: self.notifier.statuses
+        self._add_counters()
         self.executor = self._executor()
         self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
-        self.effects = EffectRunner(
-            Drivers(
-                sealer=self.sealer,
-                network=self.network,
-                api=self.api,
-                executor=self.executor,
-                contract_judge=self.contract_judge,
-                loop=self.loop,
-            )
+        self.effects = EffectRunner(self._drivers())
+
+    def _drivers(self) -> Drivers:
+        return Drivers(
+            sealer=self.sealer,
+            network=self.network,
+            api=self.api,
+            executor=self.executor,
+            contract_judge=self.contract_judge,
+            loop=self.loop,
         )
+
+    def _add_counters(self) -> None:
+        """Have the metrics tell what each part counts."""
+        self.metrics.add("network", lambda: self.network.counters)
+        self.metrics.add("gate", lambda: self.ingress.counters)
+        self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
+        self.metrics.tasks = self.task_metrics.all
+        self.metrics.add("api_connections", lambda: self.api.connections)
+        self.metrics.add("webhooks", lambda: self.notifier.counters)
 
     def _executor(self) -> ContainerExecutor:
         opener = SecretOpener(self.key)
@@ -244,6 +262,7 @@ class Agent:
             nursery.start_soon(self._renew_binding)
             nursery.start_soon(learn_first_block, chain.rpc, self.store)
             nursery.start_soon(self._watch_superseded)
+            nursery.start_soon(self.notifier.run)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -302,6 +321,7 @@ async def run_agent(
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
+    receivers = await trio.to_thread.run_sync(load_receivers, options.config.notify)
     urls: list[str] = []
 
     def tell_once(url: str) -> None:
@@ -311,7 +331,8 @@ async def run_agent(
 
     async def live(store: Store) -> bool:
         await check_first_block(options, store)
-        agent = Agent(options, seed, store, await open_runtime(options))
+        runtime = await open_runtime(options)
+        agent = Agent(options, seed, store, runtime, receivers=receivers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tell_once)
             await first_of(

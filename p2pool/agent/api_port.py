@@ -1,6 +1,7 @@
 """The agent as its API sees it: the latest view, requests, events, log lines and metrics."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -27,6 +28,7 @@ from p2pool.model.ports.agent import (
     LogEnds,
     LogEndsCommand,
     SubmitCommand,
+    WebhookStatus,
 )
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import EventId, View
@@ -63,6 +65,7 @@ class AgentApi:
         self._metrics = metrics
         self._signers = SignerCache(loop.node.context.config.pool)
         self._waiting: dict[int, _Waiting] = {}
+        self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
         self._last = 0
         self._view: View | None = None
 
@@ -151,6 +154,10 @@ class AgentApi:
     async def events(self, after: EventId | None) -> EventStream:
         """Events after an id (None: from now on)."""
         return await self.event_hub.listen(after)
+
+    def webhooks(self) -> tuple[WebhookStatus, ...]:
+        """How deliveries of events go."""
+        return self.notified()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

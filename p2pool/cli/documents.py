@@ -57,6 +57,7 @@ KINDS: Mapping[str, str] = {
     "version": "`--version`",
     "volume": "`volume export`: the archive",
     "volumes": "`volume ls`, `volume rm`",
+    "webhook-tests": "`agent notify test`: what became of the message to each receiver",
 }
 """What each kind of document is, by the command that writes it."""
 

@@ -219,15 +219,15 @@ class AgentClient:
                 yield chunks
         raise Unavailable("The log broke off before its end.", hint="Read on with --since.")
 
-    def events(self, after: str | None = None) -> Iterator[Answer]:
+    def events(self, after: str | None = None, *, ends_soon: bool = False) -> Iterator[Answer]:
         """Events `{"id", "at_ms", "kind", "subject", "text", "details"}` from now on, or after an
         id. One of the kind `gap` says that events up to its id are lost; a stream that ends is
         `Unavailable`, an id of the future `Stale`. `read_up_to` is from where to read on, once
-        the agent has answered."""
+        the agent has answered. `ends_soon`: who reads them does not wait for new ones."""
         path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
         kind = place = ""
         self.read_up_to = ""
-        lines = self._transport.lines("GET", path, None, "text/event-stream")
+        lines = self._transport.lines("GET", path, None, "text/event-stream", ends_soon=ends_soon)
         for line in chain.from_iterable(lines):
             name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
             if name == "event":
@@ -246,7 +246,9 @@ class AgentClient:
 
     def newest_event(self) -> str:
         """The id up to which the agent has told events; empty from one before version 0.3."""
-        lines = self._transport.lines("GET", "/v1/events", None, "text/event-stream")
+        lines = self._transport.lines(
+            "GET", "/v1/events", None, "text/event-stream", ends_soon=True
+        )
         with closing(cast("Generator[list[bytes], None, None]", lines)):
             for line in chain.from_iterable(lines):
                 name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")

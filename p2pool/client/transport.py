@@ -118,11 +118,15 @@ class Transport:
                 raise not_an_agent(f"its answer is longer than {most >> 20} MiB", self.url)
             return status, found
 
-    def lines(self, method: str, path: str, body: Any, kind: str) -> Iterator[list[bytes]]:
-        """Lines of an answer of this media type with their ends, in batches as they come."""
+    def lines(
+        self, method: str, path: str, body: Any, kind: str, *, ends_soon: bool = False
+    ) -> Iterator[list[bytes]]:
+        """Lines of an answer of this media type with their ends, in batches as they come.
+        `ends_soon`: whoever reads has enough in the time that any other answer has."""
         with self._asked(method, path, body) as (response, ends):
             self._check_streams(response, kind)
-            ends.cancel()
+            if not ends_soon:
+                ends.cancel()
             rest = b""
             while data := response.read1(_PIECE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
@@ -135,6 +139,8 @@ class Transport:
                     yield [line + b"\n" for line in lines]
             if rest:
                 yield [rest]
+            if ends.over:
+                raise TimeoutError
 
     def pieces(self, path: str, kind: str) -> Iterator[bytes]:
         """A body of this media type and of any length, in pieces as they come; or framed, with the

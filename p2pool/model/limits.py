@@ -319,6 +319,7 @@ ARRIVALS_SURE_BURST = 16
 KNOCK_WAIT_MS = 4_000
 KNOCK_RETRY_MS = 50
 KNOCK_LOOK_MS = 10
+# So many at most wait, of which the most crowded neighbourhood gives way.
 KNOCKS_WAITING_MAX = 48
 PEER_BOOK_MAX = 2048
 # Nodes that a bootstrap node keeps, and of one provider's.
@@ -786,6 +787,8 @@ API_SEND_TIMEOUT_MS = 20_000
 # Of a long answer, so much is to be taken in that time.
 API_SEND_MAX_BYTES = 64 * 1024
 API_STREAM_PING_MS = 15_000
+# How long what was sent may be unacknowledged: a reader that vanished says nothing any more.
+API_UNACKNOWLEDGED_MAX_MS = 60_000
 API_SHUTDOWN_GRACE_MS = 2_000
 CLIENT_TIMEOUT_MS = 30_000
 CLIENT_RETRY_MS = 15_000
@@ -836,6 +839,40 @@ CLIENT_ANSWER_MAX_MS = 120_000
 # Of a list, many times what a pool or a machine can have.
 CLIENT_PAGES_MAX = 1_000
 CLIENT_RETRY_PAUSE_MS = 500
+# Of an agent, many times what it keeps.
+CLIENT_EVENTS_MAX = 65_536
+
+# --- webhooks ----------------------------------------------------------------------------------
+WEBHOOKS_MAX = 16
+WEBHOOK_NAME_MAX_BYTES = 32
+# One line each, of which a receiver may know any.
+WEBHOOK_SECRETS_MAX = 4
+WEBHOOK_SECRET_MIN_BYTES = 24
+WEBHOOK_SECRET_MAX_BYTES = 64
+WEBHOOK_SECRET_FILE_MAX_BYTES = 1024
+# An attempt as a whole, of which each address has a part.
+WEBHOOK_TIMEOUT_MS = 15_000
+WEBHOOK_CONNECT_MS = 5_000
+WEBHOOK_ADDRESSES_TRIED_MAX = 4
+# What is read of an answer before it counts as one without an end; its body beyond that is left.
+WEBHOOK_HEAD_MAX_BYTES = 16 * 1024
+WEBHOOK_ANSWER_MAX_BYTES = 16 * 1024
+WEBHOOK_READ_MAX_BYTES = 64 * 1024
+WEBHOOK_BODY_MAX_BYTES = 64 * 1024
+# How long a connection is kept that nothing is sent over.
+WEBHOOK_IDLE_MS = 20_000
+# The pause after a failed attempt, whatever its message: it doubles up to the most.
+WEBHOOK_PAUSE_MIN_MS = 1_000
+WEBHOOK_PAUSE_MAX_MS = 600_000
+# A message is given up after so many attempts that were answered with a refusal of it, after so
+# many in all, and no later than so long after the first.
+WEBHOOK_REFUSALS_MAX = 5
+WEBHOOK_ATTEMPTS_MAX = 400
+WEBHOOK_AGE_MAX_MS = 24 * 3600 * 1000
+# How often it is written down up to where receivers have got the events.
+WEBHOOK_PLACE_INTERVAL_MS = 1_000
+# How long is waited before an agent that has not caught up is asked for events again.
+WEBHOOK_AHEAD_PAUSE_MS = 5_000
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -864,7 +901,7 @@ assert (
     CONNECTIONS_MAX + SLOTS_HALF_OPEN_MAX + CONNECTIONS_OUTBOUND_MAX + API_CONNECTIONS_MAX + 512
     < OPEN_FILES_NEEDED
 )
-assert KNOCKS_WAITING_MAX < SLOTS_HALF_OPEN_MAX
+assert 2 * KNOCKS_WAITING_MAX < SLOTS_HALF_OPEN_MAX
 assert CONNECTS_PER_HOST_PER_S < CONNECTS_PER_S
 assert CONNECTS_PER_HOST_BURST < CONNECTS_BURST
 assert SLOT_KEPT_MIN_MS < HANDSHAKE_TIMEOUT_MS
@@ -1021,6 +1058,9 @@ assert API_HEAD_TIMEOUT_MS < API_IDLE_TIMEOUT_MS
 assert API_TARGET_MAX_BYTES < API_HEAD_MAX_BYTES <= API_AHEAD_MAX_BYTES
 assert REQUEST_DEADLINE_MS < CLIENT_TIMEOUT_MS
 assert API_STREAM_PING_MS < CLIENT_TIMEOUT_MS
+# Whoever reads slowly is judged by what is taken, not by this.
+assert API_SEND_TIMEOUT_MS < API_UNACKNOWLEDGED_MAX_MS
+assert EVENTS_KEPT_MAX < CLIENT_EVENTS_MAX
 assert CLIENT_TIMEOUT_MS < CLIENT_ANSWER_MAX_MS
 assert 2 * STATE_NODES_MAX < API_PAGE_MAX * CLIENT_PAGES_MAX
 assert STORE_GROUP_MAX_BATCHES <= STORE_QUEUE_MAX_BATCHES
@@ -1028,3 +1068,11 @@ assert STORE_REOPEN_MIN_MS < STORE_REOPEN_MAX_MS
 assert ENTRY_MAX_BYTES < STORE_VALUE_MAX_BYTES
 assert ROW_KEY_MAX_BYTES >= TEXT_MAX_BYTES
 assert DIAL_BACK_TIMEOUT_MS < HELLO_TIMEOUT_MS
+assert WEBHOOK_SECRETS_MAX * 2 * WEBHOOK_SECRET_MAX_BYTES < WEBHOOK_SECRET_FILE_MAX_BYTES
+assert WEBHOOK_CONNECT_MS < WEBHOOK_TIMEOUT_MS
+assert WEBHOOK_HEAD_MAX_BYTES <= WEBHOOK_ANSWER_MAX_BYTES < WEBHOOK_READ_MAX_BYTES
+assert WEBHOOK_PAUSE_MIN_MS < WEBHOOK_PAUSE_MAX_MS < WEBHOOK_AGE_MAX_MS
+assert WEBHOOK_REFUSALS_MAX < WEBHOOK_ATTEMPTS_MAX
+# A receiver that is away is tried until a message is too old, not until attempts run out.
+assert WEBHOOK_ATTEMPTS_MAX * WEBHOOK_PAUSE_MAX_MS // 2 > WEBHOOK_AGE_MAX_MS
+assert 8 * TEXT_MAX_BYTES < WEBHOOK_BODY_MAX_BYTES

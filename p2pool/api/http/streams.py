@@ -16,11 +16,11 @@ from litestar.types import Receive, Scope, Send
 
 from p2pool.api.http.problems import problem_of
 from p2pool.api.http.tokens import SHOWN, Shown
+from p2pool.codec.json.events import event_json, id_text
 from p2pool.model import limits
 from p2pool.model.errors import NotAllowed, Overloaded, P2poolError
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream
 from p2pool.model.ports.agent import EventStream
-from p2pool.model.ports.view import Event, EventId
 
 Line = dict[str, Any]
 
@@ -187,26 +187,10 @@ def event_answer(streams: Streams, stream: EventStream) -> StreamAnswer:
 async def _sse(stream: EventStream) -> AsyncGenerator[bytes, None]:
     # An id without data is no event, and it is from where a reader resumes who has read none yet
     # (html.spec.whatwg.org, "Server-sent events", dispatching).
-    yield f"id: {_id_text(stream.begins)}\n\n".encode()
+    yield f"id: {id_text(stream.begins)}\n\n".encode()
     async with _closing(stream.events):
         async for event in stream.events:
-            yield _sse_piece(event.kind, event_line(event), _id_text(event.id))
-
-
-def _id_text(name: EventId) -> str:
-    return ".".join(map(str, name))
-
-
-def event_line(event: Event) -> Line:
-    """An event as JSON."""
-    return {
-        "id": _id_text(event.id),
-        "at_ms": event.at_ms,
-        "kind": event.kind,
-        "subject": event.subject,
-        "text": event.text,
-        "details": dict(event.details),
-    }
+            yield _sse_piece(event.kind, event_json(event), id_text(event.id))
 
 
 def _failed_sse(error: P2poolError) -> bytes:

@@ -20,7 +20,7 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_options,
 )
-from p2pool.cli.shared.output import age, short, warn, write_json, write_line
+from p2pool.cli.shared.output import age, short, warn, write_json, write_json_line, write_line
 from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.cli.task.endings import ending_text, exit_code_of
@@ -312,27 +312,49 @@ def _digests(one: Answer) -> list[str]:
 
 
 @task.command("stop")
-@click.argument("name", metavar="TASK")
+@click.argument("names", metavar="TASK...", nargs=-1, required=True)
 @wait_options("no copy runs", _WAIT_DEFAULT)
 @signer_options
-def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
-    """Stop a task. TASK is its id, the beginning of it, or its name."""
+def stop(names: tuple[str, ...], wait: bool, timeout: int, signer: "Signer") -> None:
+    """Stop tasks. TASK is its id, the beginning of it, or its name.
+
+    Of several all are looked up before anything is signed. With --json each has a document, and of
+    several each document is a line. With --wait each has that time.
+    """
+    if signer.dry_run and len(names) > 1:
+        raise click.UsageError("--dry-run shows what one signature is over: name one TASK.")
+    listed = [find_task(signer.client, name) for name in names]
+    found = {one["task_id"]: one for one in listed}
+    said: list[tuple[Answer, Answer]] = []
+    try:
+        for one in found.values():
+            answer = _stop(one, signer)
+            if answer is not None:
+                said.append((one, answer))
+        for one, answer in said if wait else ():
+            answer["task"] = answer["task"] or _wait(signer.client, one["task_id"], timeout, _ended)
+    finally:  # Whoever interrupts it, or is refused the next one, is told what was signed.
+        for one, answer in said:
+            if not signer.as_json:
+                write_line(_stop_text(one, answer))
+            elif len(found) == 1:
+                write_json("request", answer)
+            else:
+                write_json_line("request", answer)
+
+
+def _stop(one: Answer, signer: "Signer") -> Answer | None:
+    """Have a task stopped; its document. None: a dry run."""
     from p2pool.cli.shared.signer import needless
     from p2pool.model.access.requests import Action
 
-    one = find_task(signer.client, name)
     if _ended(one):
-        if signer.as_json:
-            write_json("request", {**needless(Action.STOP, one["task_id"]), "task": one})
-        else:
-            write_line(f"{one['name']} has ended already ({one['state']}): nothing to sign.")
-        return
+        return {**needless(Action.STOP, one["task_id"]), "task": one}
     answer = signer.send(Action.STOP, one["task_id"])
-    if answer is None:
-        return
-    if wait:
-        _followed(signer, answer, timeout, _ended)
-    elif signer.as_json:
-        write_json("request", {**answer, "task": None})
-    if not signer.as_json:
-        write_line(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")
+    return None if answer is None else {**answer, "task": None}
+
+
+def _stop_text(one: Answer, answer: Answer) -> str:
+    if not answer["changed"]:
+        return f"{one['name']} has ended already ({one['state']}): nothing to sign."
+    return f"{one['name']} {'is stopping' if answer['task'] is None else 'has stopped'}."

@@ -21,6 +21,8 @@ from p2pool.drivers.config.validators import (
     OneOf,
     SizeBetween,
     dialable_addresses,
+    distinct_webhooks,
+    event_kinds,
     full_addresses,
     host_names,
     isolating_runtime,
@@ -32,6 +34,8 @@ from p2pool.drivers.config.validators import (
     resolver_addresses,
     rpc_urls,
     subnet_ranges,
+    webhook_name,
+    webhook_url,
 )
 from p2pool.drivers.containers.settings import TASK_SUBNETS
 from p2pool.drivers.input_files import is_stdin, read_input
@@ -231,6 +235,33 @@ class MetricsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class WebhookConfig:
+    """`[[notify.webhooks]]`: one receiver of the pool's events."""
+
+    name: str = attrs.field(validator=webhook_name)
+    """What it is called in logs, and by which name the agent knows how far it has read."""
+    url: str = attrs.field(validator=webhook_url)
+    """Where each event is posted."""
+    secret_file: Path
+    """The file with the secret that signs, `whsec_` and base64; two lines while it is exchanged.
+    Only the agent's user may read it."""
+    kinds: tuple[str, ...] = attrs.field(default=(), validator=event_kinds)
+    """The kinds of events that it gets; none named: all."""
+    allow_private: bool = False
+    """Whether it may be in a private network, or on this machine."""
+    ca_file: Path | None = None
+    """The authorities that its certificate is checked by, a PEM file; unset: the machine's."""
+
+
+@attrs.frozen(kw_only=True)
+class NotifyConfig:
+    """`[notify]`: to whom the agent sends the pool's events; to nobody by default."""
+
+    webhooks: tuple[WebhookConfig, ...] = attrs.field(default=(), validator=distinct_webhooks)
+    """The receivers. Each agent that names one sends to it."""
+
+
+@attrs.frozen(kw_only=True)
 class AgentConfig:
     """The whole configuration. Only `[chain]` and `[pool]` are required."""
 
@@ -243,6 +274,7 @@ class AgentConfig:
     volumes: VolumesConfig = VolumesConfig()
     log: LogConfig = attrs.field(factory=LogConfig)
     metrics: MetricsConfig = MetricsConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @property
     def pool_ref(self) -> PoolRef:

@@ -244,6 +244,19 @@ AFTER_ENTRY = 999_999
 """The number of a place behind all events of an entry, which has fewer."""
 
 
+EVENT_KINDS = (
+    "allocation",
+    "committee",
+    "leader",
+    "node",
+    "pool",
+    "revocation",
+    "setting",
+    "task",
+)
+"""What events are about, beside `gap`."""
+
+
 @attrs.frozen
 class Event:
     """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
