@@ -7,7 +7,7 @@ document; a later one is the last piece of the stream. The number of streams is 
 
 import base64
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -60,13 +60,14 @@ class StreamAnswer:
         if self._streams.open >= limits.API_STREAMS_MAX:
             raise Overloaded("Too many streams are open.", hint="Close one, or try later.")
         self._streams.open += 1
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
         error: P2poolError | None = None
         try:
             async with aclosing(self._pieces), trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, receive, nursery.cancel_scope)
                 nursery.start_soon(self._end, nursery.cancel_scope)
                 nursery.start_soon(self._keep_alive, send)
-                if isinstance(shown := (scope.get("extensions") or {}).get(SHOWN), Shown):
+                if isinstance(shown := extensions.get(SHOWN), Shown):
                     nursery.start_soon(self._part, shown, send, nursery.cancel_scope)
                 error = await self._pump(send)
                 nursery.cancel_scope.cancel()
