@@ -1,0 +1,145 @@
+"""Who signs: a key that is here, or whatever else a program has: a wallet, a KMS, another process.
+
+A signer gets EIP-712 typed data as `eth_signTypedData_v4` takes it, so it sees in words what it
+signs and for which pool, and gives back a signature. No agent chooses what is signed: the typed
+data is made here.
+"""
+
+import json
+from collections.abc import Awaitable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from p2pool.codec.json.hex import unhex
+from p2pool.codec.json.requests import _HEX
+from p2pool.model import limits
+from p2pool.model.access.delegations import SignedDelegation
+from p2pool.model.errors import BadKey, BadSignature, Malformed, Misconfigured
+from p2pool.model.ids import ETH_SIGNATURE_BYTES
+
+TypedData: TypeAlias = dict[str, Any]
+"""Plain JSON values; bytes are `0x` hex."""
+
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+class Signer(Protocol):
+    """Signs typed data: 65 bytes r, s, v, or the same in hex. A contract account's may be longer.
+    For `AsyncClient` it may be an async function; one that blocks stops everything else there."""
+
+    def __call__(self, typed_data: TypedData, /) -> bytes | str | Awaitable[bytes | str]:
+        """The signature. What it raises, the caller of the client gets."""
+        ...
+
+
+class KeySigner:
+    """A private key that signs here. Nothing shows it."""
+
+    __slots__ = ("_account",)
+
+    def __init__(self, private_key: bytes | str) -> None:
+        """32 bytes, or 64 hex digits. `BadKey`: it is no key."""
+        from p2pool.wire.account import Account
+
+        raw = unhex(private_key.strip(), 32) if isinstance(private_key, str) else private_key
+        try:
+            self._account = Account(raw or b"")
+        except ValueError as error:
+            raise BadKey(
+                "The private key is none: it has 32 bytes, written as 64 hex digits."
+            ) from error
+
+    @classmethod
+    def from_keystore(cls, path: str | Path, passphrase: str) -> "KeySigner":
+        """The key in a version 3 keystore, as `p2pool wallet new`, geth and MetaMask write it.
+        `BadKey`: no such file, none of these, or another passphrase."""
+        from p2pool.wire import keystore
+
+        signer = object.__new__(cls)
+        try:
+            data = Path(path).expanduser().read_bytes()
+        except OSError as error:
+            raise BadKey(f"The key file {path} cannot be read: {error.strerror}.") from error
+        signer._account = keystore.open_keystore(data, passphrase, str(path))
+        return signer
+
+    @property
+    def address(self) -> str:
+        """The account: 0x and 40 hex digits."""
+        return self._account.address
+
+    def __call__(self, typed_data: TypedData, /) -> bytes:
+        """The signature."""
+        from p2pool.wire import eip712
+
+        return eip712.sign_digest(self._account, eip712.typed_digest(raw_of(typed_data)))
+
+    def __repr__(self) -> str:
+        return f"KeySigner({self.address})"
+
+
+def plain(value: Any) -> Any:
+    """Typed data with bytes as `0x` hex, as wallets take it."""
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def raw_of(typed_data: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse, for who signs here: `bytes32` as bytes."""
+    members = typed_data["types"][typed_data["primaryType"]]
+    kinds = {member["name"]: member["type"] for member in members}
+    message = {
+        name: bytes.fromhex(value[2:]) if kinds[name].startswith("bytes") else value
+        for name, value in typed_data["message"].items()
+    }
+    return {**typed_data, "message": message}
+
+
+def signature_of(given: object) -> bytes:
+    """What a signer gave, in the one form that pools take: v 27 or 28, and the lower s. Wallets
+    give v as 0 or 1 too, and services that know no chain either s (EIP-2). What has another length
+    is a contract account's, and stays as it is."""
+    if isinstance(given, str) and (found := _HEX.fullmatch(given)) is not None:
+        given = bytes.fromhex(found[1])
+    if not isinstance(given, bytes | bytearray | memoryview) or not len(given):
+        raise BadSignature(
+            f"The signer gave no signature, but {type(given).__name__}.",
+            hint="It has to return 65 bytes r, s, v, or these in hex.",
+        )
+    signature = bytes(given)
+    if len(signature) > limits.ACCOUNT_SIGNATURE_MAX_BYTES:
+        raise BadSignature(
+            f"The signature is longer than {limits.ACCOUNT_SIGNATURE_MAX_BYTES} bytes."
+        )
+    if len(signature) != ETH_SIGNATURE_BYTES:
+        return signature
+    s, v = int.from_bytes(signature[32:64], "big"), signature[64]
+    v += 27 if v < 27 else 0
+    if s > _ORDER // 2 and v in (27, 28):
+        s, v = _ORDER - s, 55 - v
+    return signature[:32] + s.to_bytes(32, "big") + bytes([v])
+
+
+def delegation_of(given: "SignedDelegation | Mapping[str, Any] | str | Path") -> SignedDelegation:
+    """A delegation as it is, from its JSON, or from the file that `p2pool access grant` writes.
+    `Misconfigured`: there is none in it."""
+    from p2pool.codec.json import requests
+
+    if isinstance(given, SignedDelegation):
+        return given
+    if isinstance(given, Mapping):
+        return requests.read_delegation(dict(given))
+    try:
+        with Path(given).expanduser().open("rb") as file:
+            value = json.loads(file.read(limits.KEYSTORE_MAX_BYTES + 1))
+        return requests.read_delegation(value)
+    except OSError as error:
+        raise Misconfigured(f"The delegation {given} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError, Malformed) as error:
+        raise Misconfigured(
+            f"The file {given} holds no delegation: {error}",
+            hint="Take the file that `p2pool access grant` wrote.",
+        ) from error
