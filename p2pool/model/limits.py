@@ -233,6 +233,10 @@ TASK_PIDS_DEFAULT = 4096
 TASK_PIDS_MAX = 32_768
 VOLUME_KEEP_MAX_S = 365 * 24 * 3600
 IMAGE_NAME_MAX_BYTES = 512
+TASK_NAME_MAX_BYTES = 63
+# The highest number in a delegation's quota; more than any pool has.
+QUOTA_NUMBER_MAX = 2**40
+DELEGATION_FILE_MAX_BYTES = 64 * 1024
 
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096

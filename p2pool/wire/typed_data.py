@@ -11,14 +11,20 @@ Source: docs/design/tasks.md, "Requests".
 
 from typing import Any
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct, lowest_level
 from p2pool.codec.digests import task_id as _task_id
+from p2pool.codec.json.delegations import name_prefix_rule
 from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
-from p2pool.model.access.delegations import Delegation, SignedDelegation
+from p2pool.model.access.delegations import (
+    Delegation,
+    DelegationFile,
+    Quota,
+    SignedDelegation,
+)
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
-from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
+from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712
@@ -40,6 +46,20 @@ _DELEGATION: eip712.Fields = (
     ("uint64", "notBefore"),
     ("uint64", "notAfter"),
 )
+_LIMITED_DELEGATION: eip712.Fields = (
+    ("uint256", "poolId"),
+    ("address", "delegate"),
+    ("string", "scope"),
+    ("string", "maxGpus"),
+    ("string", "maxCpus"),
+    ("string", "maxReplicas"),
+    ("string", "maxPriority"),
+    ("string", "namePrefix"),
+    ("uint64", "notBefore"),
+    ("uint64", "notAfter"),
+)
+"""The type of a delegation with a quota. Its fields are part of what is hashed, so a signature over
+one form never holds for the other: nobody can take a quota off, or put one on."""
 _GRANT: eip712.Fields = (
     ("uint256", "poolId"),
     ("string", "task"),
@@ -70,7 +90,8 @@ def request_typed_data(pool: PoolRef, request: TaskRequest) -> dict[str, Any]:
 
 
 def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, Any]:
-    """A delegation in the form that wallets take; the scope is a word."""
+    """A delegation in the form that wallets take: its scope is a word, and so is each limit of a
+    quota, also one that is not set. Without a quota it is the form that older versions know."""
     _check_pool(pool, delegation.pool_id)
     _check_span(delegation.not_before_s, delegation.not_after_s, None)
     data = {
@@ -80,7 +101,36 @@ def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, An
         "notBefore": delegation.not_before_s,
         "notAfter": delegation.not_after_s,
     }
-    return eip712.full_message(pool, "Delegation", _DELEGATION, data)
+    if delegation.quota is None:
+        return eip712.full_message(pool, "Delegation", _DELEGATION, data)
+    limited = data | quota_words(delegation.quota)
+    return eip712.full_message(pool, "Delegation", _LIMITED_DELEGATION, limited)
+
+
+def quota_words(quota: Quota) -> dict[str, str]:
+    """The limits of a quota as a wallet shows them, by their names there. Two quotas never have
+    the same words: no name begins with a space inside."""
+    prefix = quota.name_prefix
+    if prefix is not None and (wrong := name_prefix_rule(prefix)):
+        raise Malformed(f"The quota's name prefix {wrong}.")
+    cpus = None if quota.max_cpu_milli is None else _cpus(quota.max_cpu_milli)
+    return {
+        "maxGpus": _most(quota.max_gpus),
+        "maxCpus": _most(cpus),
+        "maxReplicas": _most(quota.max_replicas),
+        "maxPriority": _most(quota.max_priority),
+        "namePrefix": "any name" if prefix is None else prefix,
+    }
+
+
+def _most(most: int | str | None) -> str:
+    return "no limit" if most is None else str(most)
+
+
+def _cpus(cpu_milli: int) -> str:
+    """CPUs as people write them: 2500 thousandths are 2.5."""
+    whole, rest = divmod(cpu_milli, 1000)
+    return f"{whole}.{rest:03}".rstrip("0") if rest else str(whole)
 
 
 def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
@@ -159,6 +209,15 @@ def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
     return eip712.recover(eip712.typed_digest(message), signed.signature)
 
 
+def check_delegation_file(file: DelegationFile) -> None:
+    """`BadSignature` unless the account that a file names gave the delegation in it."""
+    if recover_delegation(file.pool, file.signed) != file.grantor:
+        raise BadSignature(
+            f"The delegation was not signed by {address_text(file.grantor)}, as its file says.",
+            hint="It was changed after it was signed: ask its grantor for a new one.",
+        )
+
+
 def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: int) -> None:
     """`Stale` unless it (and the delegation it relies on) is in force at `now_s`, Unix seconds."""
     if isinstance(signed, SignedDelegation):
@@ -201,7 +260,7 @@ def grant_of(opened: LogsOpened) -> SignedGrant:
 
 def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
     """A delegation as `LogsOpened.grant_delegation` carries it."""
-    return encode_struct(delegation) if delegation else b""
+    return encode_struct(delegation, lowest_level(delegation)) if delegation else b""
 
 
 # --- shared -------------------------------------------------------------------------------------

@@ -4,20 +4,29 @@
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
      "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
 
-Bytes are hex, with or without `0x`. Reading is strict and finds every problem at once; what is
-signed is the typed data (`wire.typed_data`), never this form, so it may be laid out in any way.
+What is inside a delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading
+is strict and finds every problem at once; what is signed is the typed data (`wire.typed_data`),
+never this form, so it may be laid out in any way.
 """
 
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from p2pool.codec.json.delegations import (
+    UINT64_MAX,
+    UINT256_MAX,
+    account_signature,
+    hex_bytes,
+    signed_delegation,
+    signed_delegation_json,
+)
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.duplicates import repeated
-from p2pool.codec.json.hex import _HEX, address_text, unhex
-from p2pool.codec.json.reader import Reader, Rule
+from p2pool.codec.json.hex import address_text, unhex
+from p2pool.codec.json.reader import Reader
 from p2pool.model import limits
-from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model.access.delegations import SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
@@ -26,7 +35,6 @@ from p2pool.model.ids import (
     ADDRESS_BYTES,
     DIGEST_BYTES,
     TASK_ID_BYTES,
-    Address,
     AllocationId,
     NodeId,
     TaskId,
@@ -35,10 +43,6 @@ from p2pool.model.ids import (
 if TYPE_CHECKING:
     # Imports every message: too much for a client that sends one request.
     from p2pool.model.ports.agent import LogOptions
-
-UINT64_MAX = 2**64 - 1
-UINT256_MAX = 2**256 - 1
-_SCOPES = tuple(scope.name.lower() for scope in Scope)
 
 
 def read_allocation(text: str) -> AllocationId | None:
@@ -130,7 +134,7 @@ def _request(r: Reader) -> TaskRequest:
         pool_id=pool_id,
         target=target,
         spec_json=spec_json if isinstance(spec_json, str) else "",
-        request_id=_bytes(r, "request_id", DIGEST_BYTES),
+        request_id=hex_bytes(r, "request_id", DIGEST_BYTES),
         not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
         not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
     )
@@ -219,10 +223,10 @@ def read_invite(value: Any) -> Invite:
     invite = Invite(
         domain_id=r.number("domain_id", None, 0, UINT256_MAX),
         pool_id=r.number("pool_id", None, 0, UINT256_MAX),
-        node_id=NodeId(_bytes(r, "node_id", ADDRESS_BYTES)),
+        node_id=NodeId(hex_bytes(r, "node_id", ADDRESS_BYTES)),
         nonce=r.number("nonce", None, 0, UINT256_MAX),
         expiration_s=r.number("expiration_s", None, 0, UINT64_MAX),
-        signature=_signature(r),
+        signature=account_signature(r),
     )
     r.finish()
     _raise(problems, "The invite is not good")
@@ -234,60 +238,12 @@ def read_invite(value: Any) -> Invite:
 
 def _with_delegation(plain: dict[str, Any], signed: SignedDelegation | None) -> dict[str, Any]:
     if signed is not None:
-        given = signed.delegation
-        plain["delegation"] = {
-            "delegation": {
-                "pool_id": given.pool_id,
-                "delegate": address_text(given.delegate),
-                "scope": given.scope.name.lower(),
-                "not_before_s": given.not_before_s,
-                "not_after_s": given.not_after_s,
-            },
-            "signature": "0x" + signed.signature.hex(),
-        }
+        plain["delegation"] = signed_delegation_json(signed)
     return plain
 
 
 def _signed(r: Reader) -> tuple[bytes, SignedDelegation | None]:
-    return _signature(r), r.table("delegation", _signed_delegation, None)
-
-
-def _signed_delegation(r: Reader) -> SignedDelegation | None:
-    given = r.table("delegation", _delegation, None)
-    if given is None:
-        r.missing("delegation")
-    signature = _signature(r)
-    return SignedDelegation(given, signature) if given is not None else None
-
-
-def _delegation(r: Reader) -> Delegation | None:
-    return Delegation(
-        pool_id=r.number("pool_id", None, 0, UINT256_MAX),
-        delegate=Address(_bytes(r, "delegate", ADDRESS_BYTES)),
-        scope=Scope[r.word("scope", _SCOPES).upper()],
-        not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
-        not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
-    )
-
-
-def _signature(r: Reader) -> bytes:
-    """A signature of bounded length: contract accounts have long ones."""
-
-    def rule(text: str) -> str:
-        if (found := _HEX.fullmatch(text)) is None or not found[1]:
-            return "is not a signature in hex"
-        most = limits.ACCOUNT_SIGNATURE_MAX_BYTES
-        return f"is longer than {most} bytes" if len(found[1]) > 2 * most else ""
-
-    found = _HEX.fullmatch(r.text("signature", rule=rule))
-    return bytes.fromhex(found[1]) if found else b""
-
-
-def _bytes(r: Reader, key: str, size: int) -> bytes:
-    rule: Rule = lambda text: (  # noqa: E731
-        "" if unhex(text, size) is not None else f"is not {size} bytes in hex"
-    )
-    return unhex(r.text(key, rule=rule), size) or b""
+    return account_signature(r), r.table("delegation", signed_delegation, None)
 
 
 def _any_text(text: str) -> str:

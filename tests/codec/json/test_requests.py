@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from p2pool.codec.json import requests
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, Quota, Scope, SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
@@ -25,11 +26,25 @@ BIG = st.integers(0, 2**256 - 1)
 SIGNATURE = st.binary(min_size=1, max_size=65)
 ADDRESS = st.binary(min_size=20, max_size=20)
 TEXT = st.text(max_size=40)
-DELEGATIONS = st.none() | st.builds(
-    SignedDelegation,
-    st.builds(Delegation, BIG, ADDRESS.map(Address), st.sampled_from(Scope), NUMBER, NUMBER),
-    SIGNATURE,
+MOST = st.none() | st.integers(1, limits.QUOTA_NUMBER_MAX)
+QUOTAS = st.builds(
+    Quota,
+    st.none() | st.integers(0, limits.QUOTA_NUMBER_MAX),
+    MOST,
+    MOST,
+    st.none() | st.integers(0, limits.PRIORITY_MAX),
+    st.none() | st.from_regex(r"[a-z0-9][a-z0-9._-]{0,61}", fullmatch=True),
+).filter(lambda quota: quota != Quota())
+DELEGATION = st.builds(
+    Delegation,
+    BIG,
+    ADDRESS.map(Address),
+    st.sampled_from(Scope),
+    NUMBER,
+    NUMBER,
+    st.none() | QUOTAS,
 )
+DELEGATIONS = st.none() | st.builds(SignedDelegation, DELEGATION, SIGNATURE)
 REQUESTS = st.builds(
     SignedRequest,
     st.builds(
