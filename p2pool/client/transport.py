@@ -236,24 +236,30 @@ class Transport:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened.settimeout(self._timeout_s)
         try:
-            with _reached(path) as name:
+            with reached(path) as name:
                 opened.connect(name)
             return opened
         except OSError as error:
             opened.close()
-            if not self._alone:
-                if error.errno in _NOBODY and not self._serves():
-                    raise NoAgent(
-                        f"No agent answers at {path} ({error.strerror}).",
-                        hint=start_hint(self._directory),
-                    ) from error
-                return None
-            if isinstance(error, PermissionError):
-                raise Misconfigured(
-                    f"The socket {path} is not this user's: {error.strerror}.",
-                    hint="Run this as the user who runs the agent.",
-                ) from error
-            raise self._no_agent(error) from error
+            if (failed := self.socket_error(path, error)) is not None:
+                raise failed from error
+            return None
+
+    def socket_error(self, path: Path, error: OSError) -> P2poolError | None:
+        """Why the agent cannot be reached by its socket; None if the URL may lead to it."""
+        if not self._alone:
+            if error.errno in _NOBODY and not self._serves():
+                return NoAgent(
+                    f"No agent answers at {path} ({error.strerror}).",
+                    hint=start_hint(self._directory),
+                )
+            return None
+        if isinstance(error, PermissionError):
+            return Misconfigured(
+                f"The socket {path} is not this user's: {error.strerror}.",
+                hint="Run this as the user who runs the agent.",
+            )
+        return self._no_agent(error)
 
     def _serves(self) -> bool:
         """Whether the agent whose socket is dead listens at the URL. The token goes to no program
@@ -262,6 +268,21 @@ class Transport:
 
     def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
         """The same in TLS, with the certificate of the agent."""
+        try:
+            secured = self.tls_context().wrap_socket(opened, server_hostname=self._host)
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate could have.
+            raise self.tls_error(error) from error
+        finally:
+            opened.close()  # Detached where it is secured.
+        try:
+            self.check_certificate(secured.getpeercert(binary_form=True))
+        except Misconfigured:
+            secured.close()
+            raise
+        return secured
+
+    def tls_context(self) -> "ssl.SSLContext":
+        """Which certificates are good."""
         import ssl
 
         context = ssl.create_default_context()
@@ -270,34 +291,31 @@ class Transport:
             # clock could say it better.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        try:
-            secured = context.wrap_socket(opened, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
+        return context
+
+    def tls_error(self, error: Exception) -> P2poolError:
+        """What a handshake that failed is called."""
+        import ssl
+
+        if isinstance(error, ssl.SSLCertVerificationError):
             why = error.verify_message.removesuffix(".")
-            raise Misconfigured(
+            return Misconfigured(
                 f"The certificate of {self.url} cannot be trusted: {why}.",
                 hint="On the agent's machine name its data directory: --agent DIR. Elsewhere use a"
                 " name of the certificate, and trust it: SSL_CERT_FILE.",
-            ) from error
-        except ssl.SSLError as error:
-            raise Misconfigured(
+            )
+        if isinstance(error, ssl.SSLError):
+            return Misconfigured(
                 f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
                 hint="If it is an agent without a certificate, write http:// instead of https://.",
-            ) from error
-        except (OSError, ValueError) as error:  # A name that no certificate could have.
-            raise self._no_agent(error) from error
-        finally:
-            opened.close()  # Detached where it is secured.
-        if self._fingerprint:
-            self._check_fingerprint(secured)
-        return secured
+            )
+        return self._no_agent(error)
 
-    def _check_fingerprint(self, secured: "ssl.SSLSocket") -> None:
+    def check_certificate(self, shown: bytes | None) -> None:
+        """`Misconfigured` if the agent's own directory names another certificate than was shown."""
         import hashlib
 
-        shown = secured.getpeercert(binary_form=True) or b""
-        if hashlib.sha256(shown).hexdigest() != self._fingerprint:
-            secured.close()
+        if self._fingerprint and hashlib.sha256(shown or b"").hexdigest() != self._fingerprint:
             raise Misconfigured(
                 f"What listens at {self.url} shows another certificate than the agent whose"
                 " directory was named.",
@@ -312,12 +330,17 @@ class Transport:
         )
 
     def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:
-        if ends.over:
-            return Unavailable(
-                f"The answer of {self.url} has no end after"
-                f" {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
-                hint=_OTHER,
-            )
+        return self.endless() if ends.over else self.failure(error)
+
+    def endless(self) -> Unavailable:
+        """The error for an answer that does not come to its end."""
+        return Unavailable(
+            f"The answer of {self.url} has no end after {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
+            hint=_OTHER,
+        )
+
+    def failure(self, error: Exception) -> P2poolError:
+        """What a failure of a connection is called."""
         if isinstance(error, TimeoutError):
             return Unavailable(
                 f"The agent at {self.url} was silent for {self._timeout_s:g} s.", hint=_OTHER
@@ -334,7 +357,7 @@ class Transport:
 
 
 @contextmanager
-def _reached(path: Path) -> Iterator[str]:
+def reached(path: Path) -> Iterator[str]:
     """A name of this path that a socket can have: a longer one by way of the open directory."""
     if len(os.fsencode(path)) <= limits.UNIX_PATH_MAX_BYTES:
         yield str(path)

@@ -765,6 +765,11 @@ CLIENT_ANSWER_MAX_MS = 120_000
 # Of a list, many times what a pool or a machine can have.
 CLIENT_PAGES_MAX = 1_000
 CLIENT_RETRY_PAUSE_MS = 500
+# How many agents a program may name, and how long it waits for those that are away when all others
+# lack some events.
+CLIENT_AGENTS_MAX = 64
+CLIENT_GAP_WAIT_MS = 10_000
+CLIENT_TOKEN_FILE_MAX_BYTES = 4_096
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES

@@ -16,19 +16,18 @@ from typing import TypeAlias
 import attrs
 
 from p2pool.client.discovery import FoundAgent, find_agent
+from p2pool.client.library.signers import read_file
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 
 
 @attrs.frozen(kw_only=True)
 class Agent:
-    """An agent by its URL, with its token, or the file that holds it. `ca_file`: who vouches for
-    its certificate, where the system's own authorities do not."""
+    """An agent by its URL, with its token, or the file that holds it."""
 
     url: str
     token: str = attrs.field(default="", repr=False)
     token_file: str | Path | None = None
-    ca_file: str | Path | None = None
 
 
 Named: TypeAlias = str | Path | Agent
@@ -57,19 +56,12 @@ def found(agent: Named | None) -> FoundAgent:
         return find_agent(None if agent is None else str(agent), os.environ)
     token = agent.token
     if not token and agent.token_file is not None:
-        token = _first_line(Path(agent.token_file).expanduser())
+        most = limits.CLIENT_TOKEN_FILE_MAX_BYTES
+        data = read_file(agent.token_file, most, "token file", Misconfigured)
+        token = data.decode("utf-8", "replace").split("\n", 1)[0].strip()
     if not token:
         return find_agent(agent.url, os.environ)
     return FoundAgent(agent.url.rstrip("/"), token)
-
-
-def _first_line(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            text = file.read(limits.TOKEN_FILE_MAX_BYTES).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(f"The token file {path} cannot be read: {error}.") from error
-    return text.split("\n", 1)[0].strip()
 
 
 @attrs.define
@@ -79,6 +71,7 @@ class Rotation:
     count: int
     at: int = 0
 
-    def next(self) -> None:
-        """This one did not answer."""
-        self.at = (self.at + 1) % self.count
+    def leave(self, agent: int) -> None:
+        """This one did not answer; who finds so at the same time skips no other."""
+        if self.at == agent:
+            self.at = (agent + 1) % self.count

@@ -64,7 +64,7 @@ class EventReader:
             if self.after != before:
                 search = Search((yield Clock()) + self.patience_s)
             if not (yield from self._choose()):
-                yield from asked.turn_away(search, error)
+                yield from asked.turn_away(search, agent, error)
 
     def _choose(self) -> Flow[bool]:
         """Whether it is settled whose gap is given: where all agents have one, or those that have

@@ -138,9 +138,9 @@ class LogReader:
                 raise
             if self.options.follow and not over:
                 # The copy may come back, or move: how long that takes is for the pool to say.
-                self.questions.rotation.next()
+                self.questions.rotation.leave(agent)
             else:
-                yield from self.questions.turn_away(search, error)
+                yield from self.questions.turn_away(search, agent, error)
             return False
         yield Close()
         if self._place.at_ms == 0 and options.tail_lines >= 0:

@@ -45,6 +45,8 @@ from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 T = TypeVar("T")
 Body = dict[str, Any]
 Query = Sequence[tuple[str, str]]
+_AWAY = (502, 503, 504)
+"""What a proxy answers where its agent does not."""
 
 
 @attrs.frozen
@@ -96,12 +98,12 @@ class Questions:
                 yield from self.check(agent)
                 return (yield from ask(agent))
             except (Unavailable, Misconfigured) as error:
-                yield from self.turn_away(search, error)
+                yield from self.turn_away(search, agent, error)
 
-    def turn_away(self, search: "Search", error: P2poolError) -> Flow[None]:
+    def turn_away(self, search: Search, agent: int, error: P2poolError) -> Flow[None]:
         """The next agent's turn, after a pause if that was a round; raises `error` when patience
         has ended. Faults that no time mends, at every agent, are raised after one round."""
-        self.rotation.next()
+        self.rotation.leave(agent)
         search.failed.append(error)
         if len(search.failed) < len(self.agents):
             return
@@ -151,10 +153,13 @@ class Questions:
     def refused(self, agent: int, status: int, body: object) -> P2poolError:
         """The error that an answer is. That an agent does not take its token, or the name that it
         was called by, is for who lists the agents; others may take theirs."""
+        name = name_of(self.agents[agent])
+        if not isinstance(body, Mapping) or ("code" not in body and status not in _AWAY):
+            return not_an_agent(f"it answers with HTTP status {status}, and no reason", name)
         error = error_of(status, body)
         if status not in (401, 421):
             return error
-        return Misconfigured(f"{name_of(self.agents[agent])}: {error.message}", hint=error.hint)
+        return Misconfigured(f"{name}: {error.message}", hint=error.hint)
 
     def _behind(self, agent: int) -> bool:
         """Whether an agent may know less than this client has seen: then it is asked to catch up

@@ -5,7 +5,6 @@ signs and for which pool, and gives back a signature. No agent chooses what is s
 data is made here.
 """
 
-import json
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -13,8 +12,8 @@ from typing import Any, Protocol, TypeAlias
 from p2pool.codec.json.hex import unhex
 from p2pool.codec.json.requests import _HEX
 from p2pool.model import limits
-from p2pool.model.access.delegations import SignedDelegation
-from p2pool.model.errors import BadKey, BadSignature, Malformed, Misconfigured
+from p2pool.model.access.delegations import DelegationFile
+from p2pool.model.errors import BadKey, BadSignature, Malformed, Misconfigured, P2poolError
 from p2pool.model.ids import ETH_SIGNATURE_BYTES
 
 TypedData: TypeAlias = dict[str, Any]
@@ -53,15 +52,10 @@ class KeySigner:
     def from_keystore(cls, path: str | Path, passphrase: str) -> "KeySigner":
         """The key in a version 3 keystore, as `p2pool wallet new`, geth and MetaMask write it.
         `BadKey`: no such file, none of these, or another passphrase."""
-        from p2pool.wire import keystore
+        from p2pool.wire.keystore import contents
 
-        signer = object.__new__(cls)
-        try:
-            data = Path(path).expanduser().read_bytes()
-        except OSError as error:
-            raise BadKey(f"The key file {path} cannot be read: {error.strerror}.") from error
-        signer._account = keystore.open_keystore(data, passphrase, str(path))
-        return signer
+        data = read_file(path, limits.KEYSTORE_MAX_BYTES, "key file", BadKey)
+        return cls(contents.open_keystore(contents.keystore_of(data, path), passphrase, path).key)
 
     @property
     def address(self) -> str:
@@ -123,23 +117,26 @@ def signature_of(given: object) -> bytes:
     return signature[:32] + s.to_bytes(32, "big") + bytes([v])
 
 
-def delegation_of(given: "SignedDelegation | Mapping[str, Any] | str | Path") -> SignedDelegation:
-    """A delegation as it is, from its JSON, or from the file that `p2pool access grant` writes.
-    `Misconfigured`: there is none in it."""
-    from p2pool.codec.json import requests
+def delegation_of(given: DelegationFile | str | Path) -> DelegationFile:
+    """A delegation, or the one in a file that `p2pool access grant` wrote. `Misconfigured`: there
+    is none in it; `BadSignature`: it is not its grantor's."""
+    from p2pool.codec.json.delegations import read_delegation_file
+    from p2pool.wire import typed_data
 
-    if isinstance(given, SignedDelegation):
-        return given
-    if isinstance(given, Mapping):
-        return requests.read_delegation(dict(given))
+    if not isinstance(given, DelegationFile):
+        data = read_file(given, limits.DELEGATION_FILE_MAX_BYTES, "delegation", Misconfigured)
+        try:
+            given = read_delegation_file(data)
+        except Malformed as error:
+            raise Misconfigured(f"{given}: {error.message}", hint=error.hint) from error
+    typed_data.check_delegation_file(given)
+    return given
+
+
+def read_file(path: str | Path, most: int, what: str, kind: type[P2poolError]) -> bytes:
+    """What is in a file, of which one byte more than `most` is read at most."""
     try:
-        with Path(given).expanduser().open("rb") as file:
-            value = json.loads(file.read(limits.KEYSTORE_MAX_BYTES + 1))
-        return requests.read_delegation(value)
-    except OSError as error:
-        raise Misconfigured(f"The delegation {given} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError, Malformed) as error:
-        raise Misconfigured(
-            f"The file {given} holds no delegation: {error}",
-            hint="Take the file that `p2pool access grant` wrote.",
-        ) from error
+        with Path(path).expanduser().open("rb") as file:
+            return file.read(most + 1)
+    except (OSError, RuntimeError) as error:
+        raise kind(f"The {what} {path} cannot be read: {error}.") from error
