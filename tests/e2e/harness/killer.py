@@ -1,0 +1,44 @@
+"""Kills agents of a pool one after the other, each by SIGKILL, and starts each again."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from p2pool.dev.pool import DevAgent
+from tests.e2e.harness.actions import Acting
+
+
+@attrs.define
+class Killer:
+    """`killed`: how often it did. The next one waits until the last is back, so that a majority of
+    three is left."""
+
+    acting: Acting
+    killed: int = 0
+
+    async def once(self, agent: DevAgent) -> None:
+        """Kill one, and start it again. Once it is killed nobody breaks this off: a pool is left
+        whole."""
+        with trio.CancelScope(shield=True):
+            await self.acting.kill(agent)
+            self.killed += 1
+            await self.acting.start(agent)
+
+    async def by_turns(self, agents: Sequence[DevAgent]) -> None:
+        """Each in turn, until it is cancelled."""
+        while True:
+            for agent in agents:
+                await trio.lowlevel.checkpoint()
+                await self.once(agent)
+
+
+@asynccontextmanager
+async def killing(acting: Acting) -> AsyncIterator[Killer]:
+    """Agents are killed by turns while the block runs; afterwards all are there."""
+    killer = Killer(acting)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(killer.by_turns, acting.agents)
+        yield killer
+        nursery.cancel_scope.cancel()
