@@ -22,6 +22,7 @@ from p2pool.codec.rows import RowCache
 from p2pool.core.fsm.sizes import StateSizes, task_size
 from p2pool.model import limits
 from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
@@ -60,7 +61,8 @@ def history_after(history: Digest, entry: Entry) -> Digest:
 
 @attrs.frozen
 class TaskRecord:
-    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended."""
+    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended. `judged_at`: as in
+    `model.log.entries.RequestApplied`."""
 
     task_id: TaskId
     signed: SignedRequest
@@ -70,6 +72,7 @@ class TaskRecord:
     submitted_at_ms: int
     stop_requested: bool = False
     finished_at_ms: int = 0
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen

@@ -27,8 +27,10 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
+from p2pool.model.access.verdicts import FinalBlock, Validity
 from p2pool.model.errors import (
     BadSignature,
+    ChainUnavailable,
     Conflict,
     NoLeader,
     NotAllowed,
@@ -54,6 +56,8 @@ from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))
 RETRIED = frozenset({"no-leader", "unavailable"})
+OURS = b""
+"""On whose account this agent's own clients have the chain asked."""
 
 
 @attrs.frozen
@@ -251,12 +255,50 @@ class ClientRequests:
             raise refused
         origin = item.origin
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
-        record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
+        judged_at = None
+        if signed.by_contract:
+            judged_at = self._judged_at(item, signed, now)
+            if judged_at is None:
+                item.sent_to = None  # The chain is asked: the next step looks again.
+                return None
+        record = RequestApplied(
+            signed=signed,
+            via=via,
+            signer=item.signers.signer,
+            grantor=item.signers.grantor,
+            judged_at=judged_at,
+        )
         kind, body = encode_body(record, state.level)
         # A committee of one commits while it proposes: set the index first.
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)
         return None
+
+    def _judged_at(
+        self, item: PendingRequest, signed: SignedRequest, now: Now
+    ) -> FinalBlock | None:
+        """The final block at which the chain says that contract accounts signed a request; None:
+        it has not answered yet. Raises where it says no, and where nobody can tell."""
+        if self.context.level < DISTRUST_LEVEL:
+            raise NotAllowed(
+                "In a pool of feature level 1 no contract account signs.",
+                hint="Upgrade its agents: p2pool pool show names them.",
+            )
+        origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
+        found = self.context.verdicts.now(signed, origin, now)
+        if found is None:
+            return None
+        if found.validity is Validity.INVALID:
+            raise BadSignature(
+                f"By the chain, {found.reason}.",
+                hint="Have it signed by the contract's present owners, for this pool's chain.",
+            )
+        if found.validity is Validity.UNKNOWN:
+            raise ChainUnavailable(
+                f"The leader cannot tell whether a contract account signed it: {found.reason}.",
+                hint="Send the same request again in a while.",
+            )
+        return found.block
 
     def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
         """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
