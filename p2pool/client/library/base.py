@@ -11,11 +11,12 @@ from p2pool.client.library.questions import Prepared, Questions
 from p2pool.client.library.signers import Signer, delegation_of
 from p2pool.client.library.steps import Flow, Step
 from p2pool.codec.json import requests as forms
+from p2pool.codec.json.hex import unhex
 from p2pool.model import limits
 from p2pool.model.access.delegations import DelegationFile
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.errors import Malformed, Misconfigured, P2poolError
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 from p2pool.model.ports.agent import LogOptions
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Base:
         token: str = "",
         token_file: str | Path | None = None,
         signer: Signer | None = None,
+        contract: str | None = None,
         delegation: DelegationFile | str | Path | None = None,
         pool: PoolRef | None = None,
         timeout_s: float = limits.CLIENT_TIMEOUT_MS / 1000,
@@ -39,7 +41,8 @@ class Base:
         """`agents`: as `--agent` takes them, or `Agent` with a token of its own; None: this user's
         agent. `token`, `token_file`: for agents that are named by a URL alone.
 
-        `signer`: a `KeySigner`, or any function from typed data to a signature. `delegation`: the
+        `signer`: a `KeySigner`, or any function from typed data to a signature. `contract`: the
+        contract account (ERC-1271) that takes it for its own, if it is not a key's. `delegation`: the
         right that the signer uses, or the file with it, which also says of which pool; `pool`: the
         same without one, so that nothing is signed for another.
 
@@ -60,6 +63,7 @@ class Base:
             signs=signer is not None,
             delegation=self._delegation.signed if self._delegation is not None else None,
             pool=pool,
+            contract=_account(contract) if contract is not None else None,
         )
 
     @property
@@ -105,6 +109,12 @@ class Base:
         """The signed request in what is to be sent; `Malformed` if there is none."""
         body = prepared.body if isinstance(prepared, Prepared) else dict(prepared)
         return forms.read_request(body)
+
+
+def _account(text: str) -> Address:
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
+        raise Malformed(f"{text[:64]!r} is no account.", hint="Write 0x and 40 hex digits.")
+    return Address(found)
 
 
 def _with_token(agent: Named | None, token: str, token_file: str | Path | None) -> Named | None:

@@ -39,7 +39,7 @@ class EventReader:
     patience_s: float
     _gaps: dict[int, Event] = attrs.field(factory=dict)
     _taken: int | None = None
-    _gaps_since: float = 0.0
+    _gaps_since: float | None = None
 
     def flow(self) -> Flow[None]:
         """Events, without an end. Raises when no agent goes on for `patience_s`."""
@@ -61,6 +61,9 @@ class EventReader:
             except (Unavailable, Misconfigured, Stale) as failed:
                 error = failed
             yield Close()
+            if self._taken == agent:  # It went away with its gap.
+                self._taken = None
+                self._gaps.pop(agent, None)
             if self.after != before:
                 search = Search((yield Clock()) + self.patience_s)
             if not (yield from self._choose()):
@@ -71,10 +74,10 @@ class EventReader:
         none stayed away, the smallest."""
         if not self._gaps or self._taken is not None:
             return False
-        now = yield Clock()
-        if len(self._gaps) == 1 and not self._gaps_since:
-            self._gaps_since = now
-        waited = now - self._gaps_since >= limits.CLIENT_GAP_WAIT_MS / 1000
+        now: float = yield Clock()
+        self._gaps_since = now if self._gaps_since is None else self._gaps_since
+        wait_s = min(limits.CLIENT_GAP_WAIT_MS / 1000, self.patience_s / 2)
+        waited = now - self._gaps_since >= wait_s
         if len(self._gaps) < len(self.questions.agents) and not waited:
             return False
         self._taken = min(self._gaps, key=lambda agent: place_of(self._gaps[agent].id))
@@ -101,7 +104,7 @@ class EventReader:
                 if event.is_gap and self._taken != agent:
                     self._gaps[agent] = event
                     return
-                self.after, self._taken, self._gaps_since = place, None, 0.0
+                self.after, self._taken, self._gaps_since = place, None, None
                 self._gaps.clear()
                 yield Give(event)
 

@@ -76,6 +76,7 @@ class Questions:
     signs: bool
     delegation: SignedDelegation | None = None
     pool: PoolRef | None = None
+    contract: Address | None = None
     rotation: Rotation = attrs.field(init=False)
     seen: tuple[int, int] = (0, 0)
     reached: dict[int, tuple[int, int]] = attrs.field(factory=dict)
@@ -104,6 +105,7 @@ class Questions:
         """The next agent's turn, after a pause if that was a round; raises `error` when patience
         has ended. Faults that no time mends, at every agent, are raised after one round."""
         self.rotation.leave(agent)
+        self._checked.discard(agent)  # What listens there next may be another one.
         search.failed.append(error)
         if len(search.failed) < len(self.agents):
             return
@@ -141,7 +143,6 @@ class Questions:
     def note(self, agent: int, status: int, body: Body) -> Body:
         """A body, or the error that it is; how far the agent is."""
         if status != 200:
-            self._checked.discard(agent)  # What listens there next may be another one.
             raise self.refused(agent, status, body)
         meta = body.get("meta")
         if isinstance(meta, Mapping):
@@ -274,7 +275,7 @@ class Questions:
         pool = yield from self.pool_ref()
         request = request_for(pool, action, target, text)
         signature = yield from self._signature(typed_data.request_typed_data(pool, request))
-        signed = SignedRequest(request, signature, self.delegation)
+        signed = SignedRequest(request, signature, self.delegation, self.contract)
         typed_data.recover_signers(pool, signed)
         return signed
 
@@ -285,7 +286,7 @@ class Questions:
                 hint="Give it one: Client(..., signer=KeySigner(KEY)).",
             )
         given = yield Sign(plain(data))
-        return signature_of(given)
+        return signature_of(given, contract=self.contract is not None)
 
     def send(self, signed: SignedRequest, patience_s: float | None) -> Flow[answers.Accepted]:
         """Have it carried out, by whichever agent takes it: the pool carries it out once."""
@@ -342,7 +343,7 @@ class Questions:
         pool = yield from self.pool_ref()
         grant = grant_for(pool, task_id)
         signature = yield from self._signature(typed_data.grant_typed_data(pool, grant))
-        signed = SignedGrant(grant, signature, self.delegation)
+        signed = SignedGrant(grant, signature, self.delegation, self.contract)
         typed_data.recover_signers(pool, signed)
         while len(self._grants) >= limits.CLIENT_LOG_COPIES_MAX:
             del self._grants[next(iter(self._grants))]

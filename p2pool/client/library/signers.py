@@ -92,10 +92,10 @@ def raw_of(typed_data: Mapping[str, Any]) -> dict[str, Any]:
     return {**typed_data, "message": message}
 
 
-def signature_of(given: object) -> bytes:
+def signature_of(given: object, *, contract: bool = False) -> bytes:
     """What a signer gave, in the one form that pools take: v 27 or 28, and the lower s. Wallets
-    give v as 0 or 1 too, and services that know no chain either s (EIP-2). What has another length
-    is a contract account's, and stays as it is."""
+    give v as 0 or 1 too, and services that know no chain either s (EIP-2). What a `contract` takes
+    for its own stays as it is."""
     if isinstance(given, str) and (found := _HEX.fullmatch(given)) is not None:
         given = bytes.fromhex(found[1])
     if not isinstance(given, bytes | bytearray | memoryview) or not len(given):
@@ -108,7 +108,7 @@ def signature_of(given: object) -> bytes:
         raise BadSignature(
             f"The signature is longer than {limits.ACCOUNT_SIGNATURE_MAX_BYTES} bytes."
         )
-    if len(signature) != ETH_SIGNATURE_BYTES:
+    if contract or len(signature) != ETH_SIGNATURE_BYTES:
         return signature
     s, v = int.from_bytes(signature[32:64], "big"), signature[64]
     v += 27 if v < 27 else 0

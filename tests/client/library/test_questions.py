@@ -74,12 +74,17 @@ def test_a_request_is_signed_once_and_sent_until_one_takes_it() -> None:
 def test_agents_of_another_pool_are_refused() -> None:
     """By name; and nothing is signed for a pool that an agent only says it is of."""
     asked, stage = questions(2), Stage(lambda ask: (200, task_answer()))
-    stage.pools[0] = AWAY
+    stage.pools[1] = (200, pool_answer(pool_id=POOL.pool_id + 1))
     stage.run(asked.task("t"))
-    stage.pools[0] = (200, pool_answer(pool_id=POOL.pool_id + 1))
-    asked.rotation.at = 0
+    asked.rotation.at = 1
+    assert stage.run(asked.task("t"))[1].name == "n"
+    assert [agent for agent, _ in stage.asked()] == [0, 0]
+    alone = questions(1)
+    alone.pool = POOL
+    stage.pools[0] = stage.pools[1]
     with pytest.raises(Misconfigured, match="of another pool"):
-        Stage(lambda ask: AWAY, pools=stage.pools).run(asked.task("t"))
+        stage.run(alone.submit(SPEC, None))
+    assert [agent for agent, _ in stage.asked()] == [0, 0]
 
 
 def test_what_is_no_agent_is_passed_over_unless_all_are_none() -> None:
