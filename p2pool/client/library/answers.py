@@ -211,15 +211,43 @@ class LogLine:
 
 
 @attrs.frozen(kw_only=True)
-class Held:
-    """What tasks that have not ended hold at the moment: of copies that have a node."""
+class Quota:
+    """What the tasks of a delegate may use at once, all together. None: no limit."""
 
-    tasks: int
-    copies: int
-    cpu_milli: int
-    memory_bytes: int
-    disk_bytes: int
+    max_gpus: int | None
+    max_cpu_milli: int | None
+    max_replicas: int | None
+    max_priority: int | None
+    name_prefix: str | None
+
+
+@attrs.frozen(kw_only=True)
+class QuotaUse:
+    """What an account's copies use now, by all that one grantor gave it."""
+
     gpus: int
+    cpu_milli: int
+    replicas: int
+
+
+@attrs.frozen(kw_only=True)
+class Grant:
+    """A delegation by which the pool has tasks, what it allows, and what is in use. `state`:
+    in-force, not-yet, expired, revoked, void, or unknown. Without a grantor: an account whose
+    delegations were revoked, and that has no task."""
+
+    id: str
+    delegate: str
+    grantor: str | None
+    scope: str | None
+    state: str
+    not_before_s: int | None
+    not_after_s: int | None
+    revoked_before_s: int | None
+    quota: Quota | None
+    used: QuotaUse
+    tasks: int
+    tasks_ended: int
 
 
 def read(cls: type[T], value: object, url: str = "") -> T:

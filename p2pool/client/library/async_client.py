@@ -1,8 +1,9 @@
 """A pool through any of its agents, for programs on trio.
 
-    async with trio.open_nursery() as nursery, AsyncClient(AGENTS, signer=sign) as client:
-        async with client.events() as events:
-            async for event in events: ...
+    client = AsyncClient(["https://a.example:9443", "https://b.example:9443"], token_file=...)
+    async with client.events(after) as events:
+        async for event in events:
+            ...
 
 As `Client` in everything but that it waits without holding a thread, and stops at once when it is
 cancelled: what was sent by then may have been carried out, as with any request.
@@ -21,7 +22,7 @@ from p2pool.client.library.answers import (
     Accepted,
     CopyMetrics,
     Event,
-    Held,
+    Grant,
     LogLine,
     Node,
     Pool,
@@ -182,9 +183,10 @@ class AsyncClient(Base):
         """The last numbers that each copy of a task wrote to its metrics socket."""
         return await self._ask(self.questions().metrics(name))
 
-    async def usage(self, account: str | None = None) -> Held:
-        """What an account's tasks hold now, or everybody's."""
-        return await self._ask(self.questions().held(account))
+    async def access(self, account: str | None = None, *, consistent: bool = False) -> list[Grant]:
+        """Who holds which right in the pool, and what of its limits is in use; of one account, or of
+        all. One under which nothing was submitted is known to nobody but its holder."""
+        return await self._ask(self.questions().access(account, consistent))
 
     # --- writes -----------------------------------------------------------------------------------
 

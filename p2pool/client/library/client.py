@@ -21,7 +21,7 @@ from p2pool.client.library.answers import (
     Accepted,
     CopyMetrics,
     Event,
-    Held,
+    Grant,
     LogLine,
     Node,
     Pool,
@@ -189,9 +189,10 @@ class Client(Base):
         """The last numbers that each copy of a task wrote to its metrics socket."""
         return self._ask(self.questions().metrics(name))
 
-    def usage(self, account: str | None = None) -> Held:
-        """What an account's tasks hold now, or everybody's."""
-        return self._ask(self.questions().held(account))
+    def access(self, account: str | None = None, *, consistent: bool = False) -> list[Grant]:
+        """Who holds which right in the pool, and what of its limits is in use; of one account, or of
+        all. One under which nothing was submitted is known to nobody but its holder."""
+        return self._ask(self.questions().access(account, consistent))
 
     # --- writes -----------------------------------------------------------------------------------
 

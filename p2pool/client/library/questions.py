@@ -22,7 +22,7 @@ import attrs
 from p2pool.client.errors import error_of, not_an_agent
 from p2pool.client.library import answers
 from p2pool.client.library.agents import Named, Rotation, name_of
-from p2pool.client.library.answers import LIVING, read
+from p2pool.client.library.answers import read
 from p2pool.client.library.signers import plain, signature_of
 from p2pool.client.library.steps import Ask, Clock, Flow, Pause, Sign
 from p2pool.client.requests import grant_for, request_for
@@ -249,22 +249,11 @@ class Questions:
         answer = yield from self.get(path, catches_up=False)
         return [read(answers.CopyMetrics, one) for one in _rows(answer, "copies")]
 
-    def held(self, signer: str | None) -> Flow[answers.Held]:
-        """What the living tasks of an account hold, or those of everybody."""
-        living = yield from self.tasks(LIVING, {}, None, False)
-        wanted = signer.lower() if signer else ""
-        mine = [one for one in living if not wanted or one.signer == wanted]
-        parts = [_resources(one) for one in mine for copy in one.allocations if copy.node_id]
-        return answers.Held(
-            tasks=len(mine),
-            copies=len(parts),
-            cpu_milli=sum(int(one.get("cpu_milli", 0)) for one in parts),
-            memory_bytes=sum(int(one.get("memory_bytes", 0)) for one in parts),
-            disk_bytes=sum(int(one.get("disk_bytes", 0)) for one in parts),
-            gpus=sum(
-                len(copy.gpus) for one in mine for copy in one.allocations if copy.node_id
-            ),
-        )
+    def access(self, account: str | None, consistent: bool) -> Flow[list[answers.Grant]]:
+        """Who holds which right, and what of it is in use; of one account, or of all."""
+        query = [("delegate", account)] if account is not None else []
+        rows = yield from self.pages("/v1/access", "access", query, consistent)
+        return [read(answers.Grant, row) for row in rows]
 
     # --- writes -------------------------------------------------------------------------------
 
@@ -380,11 +369,6 @@ class Questions:
 def pool_text(pool: PoolRef) -> str:
     """A pool's name on the chain, for people."""
     return f"pool {pool.pool_id} of 0x{pool.contract.hex()} on chain {pool.chain_id}"
-
-
-def _resources(task: answers.Task) -> Mapping[str, Any]:
-    found = task.spec.get("resources", {})
-    return found if isinstance(found, Mapping) else {}
 
 
 def _rows(answer: Body, key: str) -> list[Body]:

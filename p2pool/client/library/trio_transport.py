@@ -118,7 +118,7 @@ class TrioTransport(Transport):
         try:
             await secured.do_handshake()
             self.check_certificate(secured.getpeercert(binary_form=True))
-        except trio.BrokenResourceError as error:
+        except (trio.BrokenResourceError, ValueError) as error:
             await trio.aclose_forcefully(stream)
             why = error.__cause__ if isinstance(error.__cause__, Exception) else error
             raise self.tls_error(why) from error

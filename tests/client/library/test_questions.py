@@ -206,15 +206,20 @@ def test_two_tasks_of_a_name_are_told_apart_by_the_pool() -> None:
         )
 
 
-def test_what_is_held_is_counted_by_copies_that_have_a_node() -> None:
-    """Of one account, or of all."""
-    spec = {"resources": {"cpu_milli": 500, "memory_bytes": 1024}, "replicas": 2}
-    row = task_answer(
-        copy_of(gpus=["GPU-1"]), copy_of(id="t.1", replica=1, node_id=None), spec=spec
-    )["task"]
-    stage = Stage(lambda ask: (200, {"tasks": [row], "next": None}))
-    held = stage.run(questions().held("0x1"))[1]
-    assert (held.tasks, held.copies, held.cpu_milli, held.memory_bytes, held.gpus) == (
-        *(1, 1, 500, 1024, 1),
-    )
-    assert stage.run(questions().held("0x2"))[1].tasks == 0
+def test_what_of_a_right_is_in_use() -> None:
+    """Of one account: limits and use, typed; some have no limit, some no grantor any more."""
+    row: dict[str, Any] = {
+        **{"id": "1", "delegate": "0x1", "grantor": "0x2", "scope": "submit", "state": "in-force"},
+        **{"not_before_s": 1, "not_after_s": 2, "revoked_before_s": None, "tasks": 1},
+        **{"tasks_ended": 0, "used": {"gpus": 1, "cpu_milli": 500, "replicas": 2}},
+    }
+    limited = {
+        **{"max_gpus": 4, "max_cpu_milli": None, "max_replicas": None, "max_priority": None},
+        "name_prefix": "acme-",
+    }
+    rows = [row | {"quota": limited}, row | {"quota": None, "grantor": None, "scope": None}]
+    stage = Stage(lambda ask: (200, {"access": rows, "next": None}))
+    first, second = stage.run(questions().access("0x1", False))[1]
+    assert (first.used.replicas, first.quota.max_gpus, first.quota.name_prefix) == (2, 4, "acme-")
+    assert (second.quota, second.grantor) == (None, None)
+    assert "delegate=0x1" in stage.asked()[0][1]

@@ -107,6 +107,9 @@ SCHEMAS = {
     answers.Accepted: "Accepted",
     answers.Metric: "Metric",
     answers.CopyMetrics: "CopyMetrics",
+    answers.Grant: "Grant",
+    answers.Quota: "Quota",
+    answers.QuotaUse: "QuotaUse",
 }
 KINDS = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
 

@@ -140,7 +140,7 @@ async def test_the_walk_goes_to_its_end_while_agents_die(acting: Acting, walk: W
     for wanted in (
         r"acme-train is running on 0x[0-9a-f]{40}",
         r"step 1",
-        r"1 copy uses 0.1 processors",
+        r"1 of 4 copies, 0.1 of 2.0 processors",
         r"stopped",
         r"submit is entry \d+ of the log",
         r"1\.\d+\.\d+ is succeeded on .*",
