@@ -2,8 +2,8 @@
 
     python kms.py AGENT NAME SIGNER...
 
-SIGNER is a command that reads typed data (EIP-712, JSON) on its standard input and writes a signature
-in hex. It sees what it signs, and may refuse. On trio such a signer is an async function.
+SIGNER is a command that reads typed data (EIP-712, JSON) on its standard input and writes a
+signature in hex. It sees what it signs, and may refuse. On trio such a signer is an async function.
 """
 
 import json

@@ -1,9 +1,10 @@
 """Run a task in a pool, and print its log until it ends.
 
-    P2POOL_KEY=key.json P2POOL_PASSPHRASE_FILE=passphrase python submit.py NAME AGENT... -- COMMAND...
+    export P2POOL_KEY=key.json P2POOL_PASSPHRASE_FILE=passphrase
+    python submit.py NAME AGENT... -- COMMAND...
 
-AGENT is a URL or a data directory; several may be named, and any of them may die meanwhile. The exit
-code is that of the task's first copy.
+AGENT is a URL or a data directory; several may be named, and any of them may die meanwhile. The
+exit code is that of the task's first copy.
 """
 
 import os

@@ -2,8 +2,8 @@
 
     python watch.py PLACE COUNT AGENT...
 
-PLACE is a file that keeps the id of the last event that was dealt with: it is written after that, so
-a crash repeats one event at most and loses none. COUNT: end after so many events; 0: never.
+PLACE is a file that keeps the id of the last event that was dealt with: it is written after that,
+so a crash repeats one event at most and loses none. COUNT: end after so many events; 0: never.
 """
 
 import sys

@@ -109,9 +109,7 @@ class _OnTrio(Run[T]):
             case Open():
                 await self._end_stream()
                 transport = self._to(step.agent)
-                self._stream = await transport.stream(
-                    step.method, step.path, step.body, step.kind
-                )
+                self._stream = await transport.stream(step.method, step.path, step.body, step.kind)
             case Read():
                 return None if self._stream is None else await self._stream.lines()
             case Close():
@@ -168,7 +166,7 @@ class AsyncClient(Base):
         name: str | None = None,
         consistent: bool = False,
     ) -> list[Task]:
-        """The tasks that fit all that is given, the newest first; with `states=()` ended ones too."""
+        """The tasks that fit all that is given, the newest first; `states=()`: ended ones too."""
         return await self._ask(self.questions().tasks(states, labels or {}, name, consistent))
 
     async def node(self, name: str) -> Node:
@@ -184,15 +182,13 @@ class AsyncClient(Base):
         return await self._ask(self.questions().metrics(name))
 
     async def access(self, account: str | None = None, *, consistent: bool = False) -> list[Grant]:
-        """Who holds which right in the pool, and what of its limits is in use; of one account, or of
-        all. One under which nothing was submitted is known to nobody but its holder."""
+        """Who holds which right in the pool, and what of its limits is in use; of one account, or
+        of all. One under which nothing was submitted is known to nobody but its holder."""
         return await self._ask(self.questions().access(account, consistent))
 
     # --- writes -----------------------------------------------------------------------------------
 
-    async def submit(
-        self, spec: Mapping[str, Any], *, patience_s: float | None = None
-    ) -> Accepted:
+    async def submit(self, spec: Mapping[str, Any], *, patience_s: float | None = None) -> Accepted:
         """Run a task; returns once it is committed. See `Client.submit`."""
         return await self._ask(self.questions().submit(spec, patience_s))
 

@@ -42,9 +42,9 @@ class Base:
         agent. `token`, `token_file`: for agents that are named by a URL alone.
 
         `signer`: a `KeySigner`, or any function from typed data to a signature. `contract`: the
-        contract account (ERC-1271) that takes it for its own, if it is not a key's. `delegation`: the
-        right that the signer uses, or the file with it, which also says of which pool; `pool`: the
-        same without one, so that nothing is signed for another.
+        contract account (ERC-1271) that takes it for its own, if it is not a key's. `delegation`:
+        the right that the signer uses, or the file with it, which also says of which pool; `pool`:
+        the same without one, so that nothing is signed for another.
 
         `timeout_s`: how long an agent may be silent; `patience_s`: for how long one that answers is
         looked for."""
@@ -99,7 +99,7 @@ class Base:
         if not -1 <= tail <= limits.LOG_TAIL_MAX_LINES or since_ms < 0 or replica < 0:
             raise Malformed(
                 "There is no such part of a log.",
-                hint=f"tail_lines is {limits.LOG_TAIL_MAX_LINES} at most, and no number is below 0.",
+                hint=f"tail_lines is {limits.LOG_TAIL_MAX_LINES} at most; nothing is below 0.",
             )
         options = LogOptions(follow=follow, tail_lines=tail, since_ms=since_ms)
         return LogReader(self._questions, name, replica, options, patience_s).flow()

@@ -190,8 +190,8 @@ class Client(Base):
         return self._ask(self.questions().metrics(name))
 
     def access(self, account: str | None = None, *, consistent: bool = False) -> list[Grant]:
-        """Who holds which right in the pool, and what of its limits is in use; of one account, or of
-        all. One under which nothing was submitted is known to nobody but its holder."""
+        """Who holds which right in the pool, and what of its limits is in use; of one account, or
+        of all. One under which nothing was submitted is known to nobody but its holder."""
         return self._ask(self.questions().access(account, consistent))
 
     # --- writes -----------------------------------------------------------------------------------
@@ -210,8 +210,8 @@ class Client(Base):
     def send(
         self, prepared: Prepared | Mapping[str, Any], *, patience_s: float | None = None
     ) -> Accepted:
-        """Have a signed request carried out: what `prepare` gave, or its `body`, which may have been
-        kept or come from elsewhere. Sending it again changes nothing."""
+        """Have a signed request carried out: what `prepare` gave, or its `body`, which may have
+        been kept or come from elsewhere. Sending it again changes nothing."""
         return self._ask(self.questions().send(self.signed(prepared), patience_s))
 
     def stop(self, name: str, *, patience_s: float | None = None) -> Accepted:

@@ -85,7 +85,7 @@ class EventReader:
         return True
 
     def _read(self, agent: int) -> Flow[None]:
-        """What one agent tells, until its stream ends, or a gap is found that is not to be given."""
+        """What one agent tells, until its stream ends or there is a gap that is not to be given."""
         path = "/v1/events" + (f"?{urlencode({'after': self.after})}" if self.after else "")
         yield Open(agent, "GET", path, None, "text/event-stream")
         parser = _Parser(name_of(self.questions.agents[agent]))

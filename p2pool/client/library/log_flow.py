@@ -50,8 +50,8 @@ class _Place:
 
 @attrs.define
 class LogReader:
-    """`options`: where to begin, and whether to go on with lines as they come. `_seen`: how the copy
-    was when a stream of it was read to its end."""
+    """`options`: where to begin, and whether to go on with lines as they come. `_seen`: how the
+    copy was when a stream of it was read to its end."""
 
     questions: Questions
     name: str
@@ -108,9 +108,7 @@ class LogReader:
             raise NotFound(f"The task {task.name} has no copy {self.replica}.")
         return found[0] if found else None
 
-    def _attempt(
-        self, task_id: str, copy: Allocation, search: Search, *, over: bool
-    ) -> Flow[bool]:
+    def _attempt(self, task_id: str, copy: Allocation, search: Search, *, over: bool) -> Flow[bool]:
         """Read on in an attempt to the end of its stream; whether it came to that."""
         if self._place is None or self._place.attempt != copy.attempt:
             yield from _given(self._lines.rest())

@@ -6,8 +6,8 @@ without an answer comes a pause, and when patience ends the last error is raised
 answer: another agent would give the same.
 
 Invariants: an agent is asked for its pool before anything else is taken from it, so a list that
-mixes pools is refused, and nothing is signed for a pool that was not meant; a signed request is made
-once; what was read is never older than what this client has seen (`_behind`).
+mixes pools is refused, and nothing is signed for a pool that was not meant; a signed request is
+made once; what was read is never older than what this client has seen (`_behind`).
 Source: docs/design/api.md, "The client library".
 """
 
@@ -68,8 +68,8 @@ class Search:
 
 @attrs.define
 class Questions:
-    """The agents, the pool, who signs, and what was seen so far. `seen`: epoch and index up to which
-    answers told of the log; `reached`: the same of each agent."""
+    """The agents, the pool, who signs, and what was seen so far. `seen`: epoch and index up to
+    which answers told of the log; `reached`: the same of each agent."""
 
     agents: tuple[Named | None, ...]
     patience_s: float

@@ -89,9 +89,9 @@ class TrioTransport(Transport):
     async def _dialled(self) -> trio.abc.Stream:
         """A connection whose certificate was checked, before anything is sent."""
         with trio.move_on_after(self._timeout_s):
-            if self._socket is not None:
-                if (local := await self._dialled_socket()) is not None:
-                    return local
+            local = await self._dialled_socket() if self._socket is not None else None
+            if local is not None:
+                return local
             port = (443 if self._tls else 80) if self._port is None else self._port
             try:
                 stream: trio.abc.Stream = await trio.open_tcp_stream(self._host, port)
@@ -144,9 +144,7 @@ class TrioTransport(Transport):
 class Answer:
     """An answer as it comes. `lines` and `piece` fail where nothing comes for a while."""
 
-    def __init__(
-        self, transport: TrioTransport, stream: trio.abc.Stream, timeout_s: float
-    ) -> None:
+    def __init__(self, transport: TrioTransport, stream: trio.abc.Stream, timeout_s: float) -> None:
         self._transport, self._stream, self._timeout_s = transport, stream, timeout_s
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=plain_http.LINE_MAX_BYTES)
         self._rest = b""

@@ -1,4 +1,4 @@
-"""Agents that play a script: a flow is carried out without a socket, on a clock that pauses move."""
+"""Agents that play a script: a flow is carried out without a socket; pauses move the clock."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -8,6 +8,7 @@ import attrs
 
 from p2pool.client.library import agents as named
 from p2pool.client.library.questions import Questions
+from p2pool.client.library.signers import raw_of
 from p2pool.client.library.steps import (
     Ask,
     Clock,
@@ -23,7 +24,6 @@ from p2pool.client.library.steps import (
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.wire import eip712
-from p2pool.client.library.signers import raw_of
 from tests.wire.samples import ACCOUNT, POOL
 
 AWAY = Unavailable("No agent answers.")
@@ -49,9 +49,20 @@ def pool_answer(**other: Any) -> dict[str, Any]:
 def copy_of(**other: Any) -> dict[str, Any]:
     """A copy that runs."""
     return {
-        **{"id": "t.0", "task_id": "t", "task_name": "n", "replica": 0, "attempt": 1},
-        **{"state": "running", "node_id": "0x1", "gpus": [], "reason": "", "exit_code": None},
-        **{"oom_killed": False, "image_digest": "", "changed_at_ms": 1, "health": "none"},
+        "id": "t.0",
+        "task_id": "t",
+        "task_name": "n",
+        "replica": 0,
+        "attempt": 1,
+        "state": "running",
+        "node_id": "0x1",
+        "gpus": [],
+        "reason": "",
+        "exit_code": None,
+        "oom_killed": False,
+        "image_digest": "",
+        "changed_at_ms": 1,
+        "health": "none",
         **other,
     }
 
@@ -59,8 +70,15 @@ def copy_of(**other: Any) -> dict[str, Any]:
 def task_answer(*copies: dict[str, Any], index: int = 1, **other: Any) -> dict[str, Any]:
     """A task that runs, with these copies."""
     task = {
-        **{"task_id": "t", "name": "n", "image": "i", "signer": "0x1", "state": "running"},
-        **{"stop_requested": False, "submitted_at_ms": 1, "spec": {}, "refusals": []},
+        "task_id": "t",
+        "name": "n",
+        "image": "i",
+        "signer": "0x1",
+        "state": "running",
+        "stop_requested": False,
+        "submitted_at_ms": 1,
+        "spec": {},
+        "refusals": [],
         "allocations": list(copies),
         **other,
     }

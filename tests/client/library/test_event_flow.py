@@ -165,7 +165,7 @@ def test_what_is_told_twice_is_given_once() -> None:
     [
         b"id: x\n\n",
         b"id: 1.3.0\ndata: []\n\n",
-        b'id: 1.3.0\nevent: task\ndata: {"id":"1.4.0","at_ms":1,"kind":"","subject":"","text":""}\n\n',
+        b'id: 1.3.0\ndata: {"id":"1.4.0","at_ms":1,"kind":"","subject":"","text":""}\n\n',
         b'id: 1.3.0\ndata: {"id":"1.3.0"}\n\n',
     ],
 )

@@ -29,8 +29,14 @@ from tests.wire.samples import ACCOUNT, POOL
 
 SPEC = {"name": "hello", "image": "busybox", "command": ["true"]}
 ACCEPTED = {
-    **{"action": "submit", "task_id": "t", "node_id": None, "setting": None, "index": 9},
-    **{"leader": None, "replicated": True, "duplicate": False},
+    "action": "submit",
+    "task_id": "t",
+    "node_id": None,
+    "setting": None,
+    "index": 9,
+    "leader": None,
+    "replicated": True,
+    "duplicate": False,
 }
 
 
@@ -209,12 +215,23 @@ def test_two_tasks_of_a_name_are_told_apart_by_the_pool() -> None:
 def test_what_of_a_right_is_in_use() -> None:
     """Of one account: limits and use, typed; some have no limit, some no grantor any more."""
     row: dict[str, Any] = {
-        **{"id": "1", "delegate": "0x1", "grantor": "0x2", "scope": "submit", "state": "in-force"},
-        **{"not_before_s": 1, "not_after_s": 2, "revoked_before_s": None, "tasks": 1},
-        **{"tasks_ended": 0, "used": {"gpus": 1, "cpu_milli": 500, "replicas": 2}},
+        "id": "1",
+        "delegate": "0x1",
+        "grantor": "0x2",
+        "scope": "submit",
+        "state": "in-force",
+        "not_before_s": 1,
+        "not_after_s": 2,
+        "revoked_before_s": None,
+        "tasks": 1,
+        "tasks_ended": 0,
+        "used": {"gpus": 1, "cpu_milli": 500, "replicas": 2},
     }
     limited = {
-        **{"max_gpus": 4, "max_cpu_milli": None, "max_replicas": None, "max_priority": None},
+        "max_gpus": 4,
+        "max_cpu_milli": None,
+        "max_replicas": None,
+        "max_priority": None,
         "name_prefix": "acme-",
     }
     rows = [row | {"quota": limited}, row | {"quota": None, "grantor": None, "scope": None}]

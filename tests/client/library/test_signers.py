@@ -69,7 +69,7 @@ def test_keystores_of_wallets_are_opened(tmp_path: Path) -> None:
         with pytest.raises(BadKey):
             KeySigner.from_keystore(name, secret)
     path.write_text("{}")
-    with pytest.raises(BadKey, match="no.*version 3|not a version 3"):
+    with pytest.raises(BadKey, match="not a version 3"):
         KeySigner.from_keystore(path, "s")
 
 

@@ -205,7 +205,5 @@ async def test_typescript_types_are_generated(
     )
     task_id, *rest = json.loads(out)
     assert rest == [False, True, "succeeded"]
-    task = await trio.to_thread.run_sync(
-        lambda: client.wait(task_id, until="ended", timeout_s=120)
-    )
+    task = await trio.to_thread.run_sync(lambda: client.wait(task_id, until="ended", timeout_s=120))
     assert (task.name, task.state) == (name, "succeeded")

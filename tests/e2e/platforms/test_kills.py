@@ -11,6 +11,7 @@ from p2pool.client import AsyncClient, Client, KeySigner
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_in
 from p2pool.client.library.answers import Event
+from p2pool.client.library.event_flow import place_of
 from tests.e2e.harness.actions import Acting
 from tests.e2e.harness.killer import Killer
 from tests.e2e.platforms.conftest import small
@@ -18,7 +19,7 @@ from tests.e2e.platforms.conftest import small
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
 KILLS = 50
-SUBMISSIONS = 25
+SUBMISSIONS = KILLS // 2
 PATIENCE_S = 90.0
 
 
@@ -40,7 +41,7 @@ class Reader:
 
     @property
     def ids(self) -> list[tuple[int, ...]]:
-        return [tuple(map(int, one.id.split("."))) for one in self.found]
+        return [place_of(one.id) for one in self.found]
 
 
 async def on_trio(client: AsyncClient, after: str, reader: Reader) -> None:
@@ -59,11 +60,13 @@ def blocking(client: Client, after: str, reader: Reader) -> None:
                 return
 
 
-async def submits(client: AsyncClient, wanted: list[set[str]], killer: Killer) -> None:
-    """Run known tasks, one with every other kill."""
-    for number in range(SUBMISSIONS):
-        while killer.killed < 2 * (number + 1):
-            await trio.sleep(0.05)
+async def submits(
+    client: AsyncClient, wanted: list[set[str]], kills: trio.MemoryReceiveChannel[int]
+) -> None:
+    """Run known tasks, one after every other kill."""
+    async for number in kills:
+        if number % 2:
+            continue
         task = await client.prepare(small(f"kills-{number}-{secrets.token_hex(2)}", "true"))
         for each in wanted:
             each.add(task.task_id)  # Before it can end.
@@ -73,9 +76,8 @@ async def submits(client: AsyncClient, wanted: list[set[str]], killer: Killer) -
 def told(directory: Any, after: str, until: str) -> list[tuple[Any, ...]]:
     """All that one agent has between two ids, by itself."""
     found: list[tuple[Any, ...]] = []
-    end = tuple(map(int, until.split(".")))
     for one in AgentClient.of(agent_in(directory)).events(after):
-        if tuple(map(int, one["id"].split("."))) > end:
+        if place_of(one["id"]) > place_of(until):
             break
         found.append((one["id"], one["kind"], one["subject"], one["text"], one["details"]))
         if one["id"] == until:
@@ -87,9 +89,7 @@ async def test_fifty_kills_lose_none_and_double_none(acting: Acting, manager: Ke
     """Two readers go on over fifty kills of the agents that they read; both have what each agent
     has, in order. Each submission, made meanwhile, is one task with one copy that ran once."""
     agents = [agent.directory for agent in acting.agents]
-    begin = await trio.to_thread.run_sync(
-        AgentClient.of(agent_in(agents[0])).newest_event
-    )
+    begin = await trio.to_thread.run_sync(AgentClient.of(agent_in(agents[0])).newest_event)
     first, second, killer = Reader(), Reader(), Killer(acting)
     reading = AsyncClient(agents)
     writing = AsyncClient(agents[::-1], signer=manager, patience_s=PATIENCE_S)
@@ -102,11 +102,14 @@ async def test_fifty_kills_lose_none_and_double_none(acting: Acting, manager: Ke
                     blocking, other, begin, second, abandon_on_cancel=True
                 )
             )
-            nursery.start_soon(submits, writing, [first.wanted, second.wanted], killer)
+            send, kills = trio.open_memory_channel[int](KILLS)
+            nursery.start_soon(submits, writing, [first.wanted, second.wanted], kills)
             while killer.killed < KILLS:
                 # The one that is read now: nobody else would notice.
                 agent = next(a for a in acting.agents if str(a.directory) == reading.agent)
                 await killer.once(agent)
+                send.send_nowait(killer.killed)
+            send.close()
     assert killer.killed >= KILLS
 
     tasks = first.wanted
@@ -126,12 +129,11 @@ async def test_fifty_kills_lose_none_and_double_none(acting: Acting, manager: Ke
             if one.kind == "allocation" and one.details["state"] == "succeeded"
         ]
         assert sorted(one for one in ends if one in tasks) == sorted(tasks)
-    until = min(first.found[-1].id, second.found[-1].id, key=lambda i: tuple(map(int, i.split("."))))
-    end = tuple(map(int, until.split(".")))
+    until = min(first.found[-1].id, second.found[-1].id, key=place_of)
     expected = [
         (one.id, one.kind, one.subject, one.text, one.details)
         for one in first.found
-        if tuple(map(int, one.id.split("."))) <= end
+        if place_of(one.id) <= place_of(until)
     ]
     for directory in agents:
         have = await trio.to_thread.run_sync(told, directory, begin, until)
