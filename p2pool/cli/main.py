@@ -26,6 +26,7 @@ from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "access": ("p2pool.cli.access.group:access", "Give others rights in a pool, and take them."),
     "agent": ("p2pool.cli.agent.group:agent", "Run and inspect the agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
     "dev": ("p2pool.cli.dev:dev", "Run a whole pool on this machine."),

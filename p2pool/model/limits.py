@@ -545,6 +545,10 @@ STREAM_END_PATIENCE_MS = 1_000
 JOIN_STEP_POLL_MS = 1_000
 RECEIPT_POLL_MS = 100
 INVITE_LIFETIME_MAX_S = 24 * 3600
+# What commands sign; who wants a longer one forgets that it is there, and a shorter one no request
+# would reach the pool under.
+DELEGATION_LIFETIME_MIN_S = 60
+DELEGATION_LIFETIME_MAX_S = 366 * 24 * 3600
 CLOCK_WARN_MS = 5_000
 # The chain's head moves if its block times go on about as fast as our clock, over this much time.
 CHAIN_HEAD_LOOK_MS = 10_000

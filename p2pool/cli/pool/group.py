@@ -9,7 +9,7 @@ from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
-from p2pool.cli.shared.signing import signer_options
+from p2pool.cli.shared.signing import own_signer_options
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
@@ -130,7 +130,7 @@ def _runs(node: Answer) -> str:
     show_default=True,
     help="How long the invite is valid; 24h at most.",
 )
-@signer_options
+@own_signer_options
 def invite(node_id: str, expires: int, signer: "Signer") -> None:
     """Invite a node into the pool, as its manager. NODE is the node's address.
 

@@ -22,6 +22,13 @@ dry_run_option = click.option(
 consistent_option = click.option(
     "--consistent", is_flag=True, help="First catch up with the leader."
 )
+delegation_option = click.option(
+    "--delegation",
+    metavar="FILE",
+    envvar="P2POOL_DELEGATION",
+    help="Sign under the delegation in FILE (- reads standard input), which is made out to the"
+    " account of --key. Default: P2POOL_DELEGATION; '' signs for that account itself.",
+)
 
 
 def wait_options(what: str, default: str) -> Callable[[F], F]:

@@ -1,6 +1,8 @@
 """Signs a command's request and has it carried out, or only shows it."""
 
+import functools
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +21,9 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from p2pool.drivers.keys.key_client import UnlockedKey
+    from p2pool.model.access.delegations import DelegationFile, SignedDelegation
     from p2pool.model.access.grants import LogGrant, SignedGrant
-    from p2pool.model.ids import PoolRef
+    from p2pool.model.ids import Address, PoolRef
     from p2pool.wire.account import Account
 
 
@@ -28,54 +31,98 @@ _TARGETS = {
     Action.STOP: "task_id",
     **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
     Action.SET: "setting",
+    Action.REVOKE: "account",
 }
 """What the target of an action is called in the document about it."""
 
 
 @attrs.frozen
 class Signer:
-    """The agent that a command asks, and the key that signs; a dry run only shows the request."""
+    """The agent that a command asks, and the key that signs; a dry run only shows the request.
+    `delegation`: the file of the delegation that it signs under; None or empty: for itself."""
 
     client: AgentClient
     key: str | None
     passphrase_file: str | None
     dry_run: bool
     as_json: bool
+    delegation: str | None = None
 
     @property
     def account(self) -> "Account":
         """The account that signs; reads its passphrase or prompts for it."""
-        from p2pool.drivers.keys.keystore import open_key_file
+        return opened_account(self.key, self.passphrase_file)
 
-        return open_key_file(*_opened(self.key, self.passphrase_file))
+    @functools.cached_property
+    def delegation_file(self) -> "DelegationFile | None":
+        """The delegation that it signs under, read and its signature checked; None: for itself."""
+        if not self.delegation:
+            return None
+        from p2pool.cli.access.delegation_file import read_delegation
+
+        return read_delegation(_absolute(self.delegation))
+
+    def _under(self, pool: "PoolRef") -> "SignedDelegation | None":
+        """What is sent with a signature. Raises, before a passphrase is asked for, what makes the
+        delegation useless for it."""
+        file = self.delegation_file
+        if file is None:
+            return None
+        from p2pool.cli.access import delegation_file
+
+        delegation_file.check_use(file, pool, int(time.time()))
+        if self.key and (address := key_address(self.key)) is not None:
+            delegation_file.check_delegate(file, address)
+        return file.signed
+
+    def _signing(self, under: "SignedDelegation | None") -> "Account":
+        """The account that signs under a delegation: of a key that does not say its address only
+        its passphrase shows whose it is."""
+        account = self.account
+        if under is not None:
+            from p2pool.cli.access.delegation_file import check_delegate
+            from p2pool.model.ids import Address
+
+            assert self.delegation_file is not None
+            check_delegate(self.delegation_file, Address(bytes.fromhex(account.address[2:])))
+        return account
 
     def _unlocked(self) -> "UnlockedKey | None":
         """The key, if `wallet unlock` holds it now and no passphrase is named for it here."""
         if not self.key or self.passphrase_file:
             return None
-        from p2pool.drivers.keys import key_client, keystore
+        from p2pool.drivers.keys import key_client
 
-        address = keystore.address_said(_absolute(self.key))
+        address = key_address(self.key)
         if address is None:  # Only its passphrase shows whose key it is.
             return None
         return key_client.unlocked(address)
 
     def _signed(self, pool: "PoolRef", request: TaskRequest) -> SignedRequest:
+        under = self._under(pool)
         if (held := self._unlocked()) is not None:
-            return SignedRequest(request, held.sign_request(pool, request))
+            return SignedRequest(request, held.sign_request(pool, request), under)
         from p2pool.wire.typed_data import sign_request
 
-        return sign_request(pool, self.account, request)
+        return sign_request(pool, self._signing(under), request, under)
 
     def sign_grant(self, pool: "PoolRef", grant: "LogGrant") -> "SignedGrant":
         """A signed right to read a task's log."""
+        under = self._under(pool)
         if (held := self._unlocked()) is not None:
             from p2pool.model.access.grants import SignedGrant
 
-            return SignedGrant(grant, held.sign_grant(pool, grant))
+            return SignedGrant(grant, held.sign_grant(pool, grant), under)
         from p2pool.wire import typed_data
 
-        return typed_data.sign_grant(pool, self.account, grant)
+        return typed_data.sign_grant(pool, self._signing(under), grant, under)
+
+    def show_grant(self, pool: "PoolRef", grant: "LogGrant") -> None:
+        """Write what `sign_grant` would sign."""
+        from p2pool.wire.typed_data import grant_typed_data
+
+        self._under(pool)
+        write_signature(plain(grant_typed_data(pool, grant)), self.as_json)
 
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
         """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
@@ -84,6 +131,7 @@ class Signer:
         if self.dry_run:
             from p2pool.wire.typed_data import request_typed_data
 
+            self._under(pool)
             write_signature(plain(request_typed_data(pool, request)), self.as_json)
             return None
         signed = self._signed(pool, request)
@@ -111,6 +159,21 @@ def _said(action: Action, target: str, answer: Answer) -> Answer:
         **({_TARGETS[action]: target} if action in _TARGETS else named),
         **{key: answer.get(key) for key in ("index", "leader", "replicated", "duplicate")},
     }
+
+
+def opened_account(key: str | None, passphrase_file: str | None) -> "Account":
+    """The account in a key file; reads its passphrase or prompts for it."""
+    from p2pool.drivers.keys.keystore import open_key_file
+
+    return open_key_file(*_opened(key, passphrase_file))
+
+
+def key_address(key: str) -> "Address | None":
+    """The account that a key file says it holds the key of, without its passphrase; None if it
+    does not say."""
+    from p2pool.drivers.keys import keystore
+
+    return keystore.address_said(_absolute(key))
 
 
 def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":

@@ -1,4 +1,9 @@
-"""The options of commands that sign a request and have it carried out, or only show it."""
+"""The options of commands that sign a request and have it carried out, or only show it.
+
+What is signed for the pool's log takes `--delegation`, whichever command signs it: who exports
+P2POOL_DELEGATION means every request, and one that was signed without it would be another's. Only
+what no delegation can cover goes without (`own_signer_options`).
+"""
 
 import functools
 from collections.abc import Callable
@@ -6,14 +11,28 @@ from typing import Any
 
 import click
 
-from p2pool.cli.shared.options import agent_option, dry_run_option, json_option, key_options
+from p2pool.cli.shared.options import (
+    agent_option,
+    delegation_option,
+    dry_run_option,
+    json_option,
+    key_options,
+)
 from p2pool.client.agent_client import AgentClient
 
 
 def signer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`--key`, `--passphrase-file`, `--agent`, `--dry-run` and `--json`, given together as one
-    `Signer`."""
+    """`--key`, `--passphrase-file`, `--delegation`, `--agent`, `--dry-run` and `--json`, given
+    together as one `Signer`."""
+    return key_options(delegation_option(_as_signer(command)))
 
+
+def own_signer_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same without `--delegation`: for what an account signs that nobody can sign for it."""
+    return key_options(_as_signer(command))
+
+
+def _as_signer(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_signer(
         *context: click.Context,
@@ -22,6 +41,7 @@ def signer_options(command: Callable[..., None]) -> Callable[..., None]:
         passphrase_file: str | None,
         dry_run: bool,
         as_json: bool,
+        delegation: str | None = None,
         **given: Any,
     ) -> None:
         # Commands that read share modules with those that sign, and must not pay for them.
@@ -33,7 +53,8 @@ def signer_options(command: Callable[..., None]) -> Callable[..., None]:
             passphrase_file=passphrase_file,
             dry_run=dry_run,
             as_json=as_json,
+            delegation=delegation,
         )
         command(*context, signer=signer, **given)
 
-    return key_options(agent_option(dry_run_option(json_option(with_signer))))
+    return agent_option(dry_run_option(json_option(with_signer)))

@@ -88,7 +88,7 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
     from p2pool.cli.task import flags
     from p2pool.model.access.requests import Action
 
-    text = flags.specification(given, partial(free_name, signer.client))
+    text = flags.specification(given, partial(free_name, signer.client, prefix=_prefix(signer)))
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
     accepted = signer.send(Action.SUBMIT, spec_json=text)
@@ -105,6 +105,13 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
         write_line(ending_text(one), err=True)
     if one["state"] not in ("running", "succeeded"):
         context.exit(exit_code_of(one))
+
+
+def _prefix(signer: "Signer") -> str:
+    """How the name of a task has to begin that nobody named."""
+    file = signer.delegation_file
+    quota = None if file is None else file.signed.delegation.quota
+    return (quota.name_prefix if quota is not None else None) or ""
 
 
 # --- waiting ------------------------------------------------------------------------------------

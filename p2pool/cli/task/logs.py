@@ -21,7 +21,7 @@ import click
 
 from p2pool.cli.documents import envelope, json_text, visible
 from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.signer import Signer, plain, write_signature
+from p2pool.cli.shared.signer import Signer
 from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.types import Number, Span
 from p2pool.cli.task.follow import Follower
@@ -74,9 +74,7 @@ def logs(
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
     if signer.dry_run:
-        from p2pool.wire import typed_data
-
-        write_signature(plain(typed_data.grant_typed_data(pool, grant)), signer.as_json)
+        signer.show_grant(pool, grant)
         return
 
     def sign() -> "SignedGrant":
