@@ -250,23 +250,27 @@ class Grant:
     tasks_ended: int
 
 
+class _Misread(Exception):
+    """A value is of another kind than an agent sends."""
+
+
 def read(cls: type[T], value: object, url: str = "") -> T:
     """The record in a JSON value; `Misconfigured` if no agent would answer so."""
     try:
         return cast(T, _record(cls, value))
-    except (TypeError, ValueError, KeyError) as error:
+    except _Misread as error:
         raise not_an_agent(f"its answer is no {cls.__name__} ({error})", url) from error
 
 
 def _record(cls: type, value: object) -> object:
     if not isinstance(value, Mapping):
-        raise TypeError(f"{cls.__name__} is no object")
+        raise _Misread(f"{cls.__name__} is no object")
     given: dict[str, Any] = {}
     for name, hint, needed in _fields(cls):
         if name in value:
             given[name] = _value(hint, value[name], name)
         elif needed:
-            raise KeyError(name)
+            raise _Misread(f"it has no {name!r}")
     return cls(**given)
 
 
@@ -276,7 +280,7 @@ def _fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
         (one.name, hints[one.name], one.default is attrs.NOTHING)
-        for one in cast(tuple[attrs.Attribute[Any], ...], attrs.fields(cls))
+        for one in attrs.fields(cls)
     )
 
 
@@ -289,7 +293,7 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         return _value(hint, value, name)
     if origin is tuple:
         if not isinstance(value, list):
-            raise TypeError(f"{name} is no list")
+            raise _Misread(f"{name} is no list")
         return tuple(_value(get_args(hint)[0], one, name) for one in value)
     if attrs.has(hint):
         return _record(hint, value)
@@ -297,5 +301,5 @@ def _value(hint: Any, value: Any, name: str) -> Any:
     if wanted is float and type(value) is int:
         return float(value)
     if type(value) is not wanted and not (wanted is dict and isinstance(value, dict)):
-        raise TypeError(f"{name} is no {wanted.__name__}")
+        raise _Misread(f"{name} is no {wanted.__name__}")
     return value

@@ -9,8 +9,7 @@ from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from p2pool.codec.json.hex import unhex
-from p2pool.codec.json.requests import _HEX
+from p2pool.codec.json.hex import _HEX, unhex
 from p2pool.model import limits
 from p2pool.model.access.delegations import DelegationFile
 from p2pool.model.errors import BadKey, BadSignature, Malformed, Misconfigured, P2poolError
