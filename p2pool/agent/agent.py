@@ -49,6 +49,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
+from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
@@ -214,6 +215,8 @@ class Agent:
             certificate=config.api.tls_certificate,
             private_key=config.api.tls_key,
             metrics=config.metrics.enabled,
+            tls_bind=config.api.tls_bind,
+            path_prefix=config.api.path_prefix,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self.executor.run)
@@ -274,6 +277,7 @@ async def _serve_api(
         *(port, settings, directory, token),
         version=__version__,
         counters=port.connections,
+        token_store=TokenFile(directory),
         task_status=task_status,
     )
 

@@ -48,6 +48,8 @@ KINDS: Mapping[str, str] = {
     "task": "`task show`",
     "task-metrics": "`task metrics`: the numbers of each copy",
     "tasks": "`task ls`",
+    "token": "`agent token create`: the token, or the file that it is in",
+    "tokens": "`agent token ls`, `agent token revoke`",
     "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
     " with `--dry-run` what would be sent",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",

@@ -266,6 +266,29 @@ class AgentClient:
         path = "/v1/volumes/export?" + urlencode({"id": volume_id, "framed": "true"})
         yield from self._transport.pieces(path, "application/x-tar")
 
+    # --- the agent's own tokens -----------------------------------------------------------------
+
+    def tokens(self) -> list[Answer]:
+        """What is known of each token; the agent's own first."""
+        return _objects(self.get("/v1/tokens"), "tokens")
+
+    def create_token(self, name: str, scope: str, lifetime_s: int | None = None) -> Answer:
+        """Make a token that lives so long, or until it is revoked: its `token`, which nobody can
+        read again, `name`, `scope` and `expires_at_ms`."""
+        wanted: Answer = {"name": name, "scope": scope}
+        if lifetime_s is not None:
+            wanted["lifetime_s"] = lifetime_s
+        made = self._json("POST", "/v1/tokens", wanted)
+        if not isinstance(made["token"], str) or type(made["expires_at_ms"]) is not int:
+            raise not_an_agent("its answer has no token", self.url)
+        return made
+
+    def revoke_token(self, name: str) -> None:
+        """End a token, and the streams that it opened."""
+        done = self._json("DELETE", f"/v1/tokens/{quote(name, safe='')}", None)
+        if done["name"] != name:
+            raise not_an_agent("it revoked something else", self.url)
+
     # --- HTTP -----------------------------------------------------------------------------------
 
     def _exchange(self, method: str, path: str, body: Answer | None) -> tuple[int, bytes]:

@@ -5,24 +5,33 @@ back (a page, a redirect, bytes of another protocol, an answer without end) beco
 says so. Where the agent's unix socket is known it is tried first, which nobody else can fill.
 
 Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
-is checked, and not to a port whose agent left a dead socket and holds its directory no more; no
-redirect is followed, because the token would go along. What only streams and TLS need is imported
-where they begin: a command that reads lasts no longer than that takes.
+is checked, not to a port whose agent left a dead socket and holds its directory no more, and
+without TLS to this machine alone, unless somebody allowed it; no redirect is followed, because the
+token would go along. What only streams and TLS need is imported where they begin: a command that
+reads lasts no longer than that takes.
 """
 
 import errno
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
-from p2pool.client.discovery import UNIX, FoundAgent, serves, start_hint
+from p2pool.client.discovery import (
+    PLAIN_VARIABLE,
+    UNIX,
+    FoundAgent,
+    certificate_in,
+    serves,
+    start_hint,
+)
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
@@ -35,7 +44,19 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 256 * 1024
 _FRAMES = "application/vnd.p2pool.frames"
 _NOBODY = {errno.ECONNREFUSED, errno.ENOENT}
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){0,8}")
+_UNTRUSTED = {2, 18, 19, 20, 21, 24}
+_OTHER_NAME = {62, 64}
+_EXPIRED, _NOT_YET = 10, 9
 _OTHER = "Try again, or ask another agent: --agent URL|DIR."
+
+
+class _Named(Protocol):
+    """A socket of any kind."""
+
+    def getpeername(self) -> Any:
+        """The other side's address."""
+        ...
 
 
 class NoAgent(Unavailable):
@@ -59,6 +80,7 @@ class Transport:
         """`Misconfigured` if the URL or the token is none."""
         self.url, self._token, self._timeout_s = found.url.rstrip("/"), found.token, timeout_s
         self._fingerprint, self._directory = found.fingerprint, found.directory
+        self._ca, self._plain = found.ca, found.plain
         self._alone = found.url.startswith(UNIX + "/")
         self._socket = Path(found.url.removeprefix(UNIX)) if self._alone else found.socket
         try:
@@ -67,12 +89,22 @@ class Transport:
             self._host, self._port, whole = parts.hostname or "", parts.port, parts.netloc
         except ValueError:  # A port that is no number, or half a bracket.
             self._host, self._port, whole = "", None, ""
-        more = parts.path.strip("/") or parts.query or parts.fragment if self._host else ""
-        if not self._host or parts.scheme not in ("http", "https") or more or "@" in whole:
+        more = parts.query or parts.fragment if self._host else ""
+        self._prefix = parts.path.rstrip("/") if self._host else ""
+        odd = _PREFIX.fullmatch(self._prefix) is None or {".", ".."} & set(self._prefix.split("/"))
+        if not self._host or parts.scheme not in ("http", "https") or more or odd or "@" in whole:
             raise Misconfigured(
-                f"{found.url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
+                f"{found.url!r} is not the URL of an agent.",
+                hint="Write it as http://HOST:PORT, or as a proxy shows it: https://HOST/PREFIX.",
+            )
+        if self._prefix.split("/")[1:2] in (["v1"], ["metrics"]):
+            raise Misconfigured(
+                f"{found.url!r} is the URL of one of an agent's answers.",
+                hint="Leave out its path from there: http://HOST:PORT.",
             )
         self._tls = parts.scheme == "https"
+        if not (self._tls or self._alone or self._plain) and _is_elsewhere(self._host):
+            raise self._unsafe()
         if not self._token.isascii() or not self._token.isprintable():
             raise Misconfigured(
                 "The token is none: it has characters that no token has.",
@@ -84,7 +116,10 @@ class Transport:
         most = limits.CLIENT_ANSWER_MAX_BYTES
         with self._connected() as (opened, ends):
             sent, headers = self._request(body)
-            status, found = plain_http.ask(opened, self._name(), method, path, headers, sent, most)
+            target = self.target(path)
+            status, found = plain_http.ask(
+                *(opened, self._name(), method, target), headers=headers, body=sent, most=most
+            )
             if ends.over:  # Where only the end of the connection ends a body.
                 raise TimeoutError
             if len(found) > most:
@@ -145,6 +180,10 @@ class Transport:
         if said not in kinds:
             raise not_an_agent(f"it answers with {said or 'something'}, not {kinds[0]}", self.url)
 
+    def target(self, path: str) -> str:
+        """A path behind whatever a proxy puts before it."""
+        return self._prefix + path
+
     def document(self, body: bytes) -> Told:
         """The JSON object in a body, empty if the body holds no object."""
         try:
@@ -180,7 +219,8 @@ class Transport:
             connection.sock = opened
             sent, headers = self._request(body)
             try:
-                connection.request(method, path, sent, {"Host": self._name(), **headers})
+                target = self.target(path)
+                connection.request(method, target, sent, {"Host": self._name(), **headers})
                 yield connection.getresponse(), ends
             except http.client.RemoteDisconnected:
                 raise  # It is an OSError too.
@@ -228,7 +268,27 @@ class Transport:
             raise self._no_agent(error) from error
         with suppress(OSError):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._secured(opened) if self._tls else opened
+        if self._tls:
+            return self._secured(opened)
+        try:
+            self.check_peer(opened)
+        except Misconfigured:
+            opened.close()
+            raise
+        return opened
+
+    def check_peer(self, opened: "_Named") -> None:
+        """`Misconfigured` if the token would go to another machine where others can read it."""
+        if not self._plain and _is_elsewhere(_peer(opened)):
+            raise self._unsafe()
+
+    def _unsafe(self) -> Misconfigured:
+        """Whoever is on the way could take the token."""
+        return Misconfigured(
+            f"{self.url} is not on this machine, and without TLS others could read the token.",
+            hint=f"Name it by https://, or go through a tunnel: ssh -L. In a network where nobody"
+            f" else listens allow it: {PLAIN_VARIABLE}=1.",
+        )
 
     def _at_socket(self, path: Path) -> socket.socket | None:
         """A connection to the unix socket, which needs no TLS; None if there is none, and the URL
@@ -285,7 +345,7 @@ class Transport:
         """Which certificates are good."""
         import ssl
 
-        context = ssl.create_default_context()
+        context = self._trusting()
         if self._fingerprint:
             # The agent's own directory says which certificate is its: no name, no authority and no
             # clock could say it better.
@@ -298,12 +358,7 @@ class Transport:
         import ssl
 
         if isinstance(error, ssl.SSLCertVerificationError):
-            why = error.verify_message.removesuffix(".")
-            return Misconfigured(
-                f"The certificate of {self.url} cannot be trusted: {why}.",
-                hint="On the agent's machine name its data directory: --agent DIR. Elsewhere use a"
-                " name of the certificate, and trust it: SSL_CERT_FILE.",
-            )
+            return self._distrusted(error.verify_code, error.verify_message)
         if isinstance(error, ssl.SSLError):
             return Misconfigured(
                 f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
@@ -311,16 +366,59 @@ class Transport:
             )
         return self._no_agent(error)
 
+    def _trusting(self) -> "ssl.SSLContext":
+        """What is trusted: the certificates that were named, else the system's."""
+        import ssl
+
+        if self._ca is None:
+            return ssl.create_default_context()
+        try:
+            return ssl.create_default_context(cafile=self._ca)
+        except OSError as error:  # An SSLError is one.
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise Misconfigured(
+                f"The certificates to trust in {self._ca} cannot be used: {why}.",
+                hint="--ca names a PEM file: the authority that signed the agent's certificate, or"
+                " that certificate itself if nobody else signed it.",
+            ) from error
+
+    def _distrusted(self, code: int, message: str) -> Misconfigured:
+        """Why a certificate is not trusted, by OpenSSL's code (openssl-verification-options(1))."""
+        at_home = "On the agent's machine name its data directory: --agent DIR."
+        if code in _UNTRUSTED:
+            by = "this machine" if self._ca is None else str(self._ca)
+            why = f"it is signed by nobody whom {by} trusts"
+            hint = (
+                "Name who signed it: --ca FILE, with the authority's certificate, or with the"
+                f" agent's own if nobody else signed it. {at_home}"
+            )
+        elif code in _OTHER_NAME:
+            why = f"it is not for {self._host}"
+            hint = f"Use a name that it has, or have one made for this name. {at_home}"
+        elif code == _EXPIRED:
+            why = "it has expired"
+            hint = "Renew it at the agent, which takes the new files without a restart; and look"
+            hint += " whether this machine's clock is right."
+        elif code == _NOT_YET:
+            why, hint = "it is not valid yet", "Look whether this machine's clock is right."
+        else:
+            why, hint = message.removesuffix("."), f"Have another made. {at_home}"
+        return Misconfigured(f"The certificate of {self.url} cannot be trusted: {why}.", hint=hint)
+
     def check_certificate(self, shown: bytes | None) -> None:
         """`Misconfigured` if the agent's own directory names another certificate than was shown."""
+        if not self._fingerprint:
+            return
         import hashlib
 
-        if self._fingerprint and hashlib.sha256(shown or b"").hexdigest() != self._fingerprint:
+        found = hashlib.sha256(shown or b"").hexdigest()
+        if found != self._fingerprint and self._directory is not None:
+            self._fingerprint = certificate_in(self._directory)  # It was renewed meanwhile.
+        if found != self._fingerprint:
             raise Misconfigured(
                 f"What listens at {self.url} shows another certificate than the agent whose"
                 " directory was named.",
-                hint="Restart the agent if its certificate was exchanged; else something else"
-                " listens there.",
+                hint="Something else listens there; or the agent has the new one in a moment.",
             )
 
     def _no_agent(self, error: Exception) -> NoAgent:
@@ -354,6 +452,26 @@ class Transport:
             tls = "" if self._tls else "; if it speaks TLS, write https://"
             return not_an_agent(f"its answer is no HTTP{tls}", self.url)
         return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
+
+
+def _is_elsewhere(host: str) -> bool:
+    """Whether a number is no address of this machine alone; a name tells it only once it is
+    connected."""
+    if host.startswith("127.") or host in ("", "localhost", "::1"):
+        return False  # Without the library that knows numbers, which costs a command 2 ms.
+    import ipaddress
+
+    try:
+        return not ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _peer(opened: "_Named") -> str:
+    try:
+        return str(opened.getpeername()[0])
+    except OSError:
+        return ""  # It is gone; so is whoever could read along.
 
 
 @contextmanager

@@ -756,6 +756,20 @@ API_RETRY_AFTER_S = 1
 # How long past its deadline an agent may take to say that it missed it.
 API_ASK_SLACK_MS = 1_000
 API_BACKLOG_MAX = 1_024
+# What tokens hold of randomness; how many an agent has; and how often it is written down when each
+# was last used, which no request waits for.
+API_TOKEN_BYTES = 32
+API_TOKEN_FILE_MAX_BYTES = 4096
+API_TOKENS_MAX = 256
+API_TOKENS_FILE_MAX_BYTES = 256 * 1024
+API_TOKEN_LIFETIME_MAX_S = 10 * 366 * 24 * 3600
+API_TOKENS_USED_SAVE_MS = 300_000
+# How often a stream looks whether its token has expired, where the clock was set meanwhile.
+API_TOKEN_LOOK_MS = 60_000
+# How often a handshake looks whether the certificate was renewed, and from when its end is told.
+API_CERTIFICATE_LOOK_MS = 1_000
+API_CERTIFICATE_MAX_BYTES = 1024 * 1024
+API_CERTIFICATE_WARN_S = 14 * 24 * 3600
 API_ACCEPT_PAUSE_MS = 100
 # How long a connection that goes for another may take to be closed.
 API_ROOM_PAUSE_MS = 10
@@ -787,7 +801,6 @@ CLIENT_RETRY_PAUSE_MS = 500
 # lack some events.
 CLIENT_AGENTS_MAX = 64
 CLIENT_GAP_WAIT_MS = 10_000
-CLIENT_TOKEN_FILE_MAX_BYTES = 4_096
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES

@@ -15,6 +15,7 @@ import trio
 from p2pool.agent.agent import run_agent
 from p2pool.agent.bootstrap import run_bootstrap
 from p2pool.agent.options import AgentOptions, BootstrapOptions
+from p2pool.api.http.tokens import TokenTable
 from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.chain.contracts import new_account
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
@@ -27,7 +28,9 @@ from p2pool.drivers.config.schema import (
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.store.store import Store
+from p2pool.model.access.tokens import TokenScope
 from p2pool.model.errors import CannotStart
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import LogOptions
@@ -122,10 +125,13 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 
 async def test_files(tmp_path: Path) -> None:
-    """A store keeps a batch; an invite is looked for in its file."""
+    """A store keeps a batch; tokens are read and written; an invite is looked for in its file."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
+        tokens = TokenTable("t" * 43, TokenFile(tmp_path))
+        await tokens.load()
+        await tokens.create("laptop", TokenScope.READ, None)
         (tmp_path / "invite").write_text("no invite")
         assert await find_in_file(tmp_path / "invite") is None
 

@@ -6,6 +6,7 @@ from typing import Any
 from p2pool.model import limits
 from p2pool.model.access.delegations import Scope
 from p2pool.model.access.requests import Action
+from p2pool.model.access.tokens import MEANINGS
 from p2pool.model.ids import ADDRESS_BYTES, PoolRef
 
 Schema = dict[str, Any]
@@ -91,6 +92,7 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
         ),
         "LogRequest": _log_request(own, span, signature, delegated),
         "Invite": _invite(signature),
+        "TokenRequest": _token_request(),
         "Problem": _problem(),
     }
 
@@ -177,6 +179,29 @@ def _invite(signature: dict[str, Schema]) -> Schema:
             **signature,
         },
         {},
+    )
+
+
+def _token_request() -> Schema:
+    meant = "; ".join(f"{scope}: {meaning}" for scope, meaning in MEANINGS.items())
+    most = limits.API_TOKEN_LIFETIME_MAX_S
+    return _object(
+        "A token to be made.",
+        {
+            "name": _text(
+                "By which it is listed and revoked.",
+                pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$",
+            ),
+            "scope": _text(f"What it opens. {meant}.", enum=list(MEANINGS)),
+        },
+        {
+            "lifetime_s": {
+                "type": "integer",
+                "description": "After so many seconds it ends; without it, when it is revoked.",
+                "minimum": 1,
+                "maximum": most,
+            }
+        },
     )
 
 

@@ -17,8 +17,8 @@ class Route:
     body: str = ""
 
 
-_READS = (400, 401, 406, 421, 500, 503)
-_WRITES = (403, 404, 409, 413, 415)
+_READS = (400, 401, 403, 406, 421, 500, 503)
+_WRITES = (404, 409, 413, 415)
 
 ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/nodes", "get"): Route("listNodes", "nodes"),
@@ -49,6 +49,9 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/volumes", "delete"): Route("removeVolume", "machine", (404, 409)),
     ("/v1/volumes/export", "get"): Route("exportVolume", "machine", (404,)),
     ("/v1/runtime", "get"): Route("getRuntime", "machine"),
+    ("/v1/tokens", "get"): Route("listTokens", "access"),
+    ("/v1/tokens", "post"): Route("createToken", "access", (409, 413, 415, 429), "TokenRequest"),
+    ("/v1/tokens/{name}", "delete"): Route("revokeToken", "access", (404, 409)),
 }
 
 TAGS = {
@@ -56,13 +59,15 @@ TAGS = {
     "tasks": "What runs in the pool, and the signed requests that change it.",
     "pool": "The pool as a whole: its members, its committee, its events, its proofs.",
     "agent": "This agent itself.",
+    "access": "The tokens that open this agent's API.",
     "machine": "The machine that this agent runs on: answered for its owner, never forwarded.",
 }
 
 REFUSALS = {
     400: "The request means nothing here: a parameter, a path or a body that cannot be read.",
-    401: "The token is missing or wrong.",
-    403: "The account has no right to this, or the signature is not good.",
+    401: "The token is missing, wrong, or over: `WWW-Authenticate` says which.",
+    403: "The account has no right to this, the signature is not good, or the token does not open"
+    " this route.",
     404: "There is no such thing.",
     406: "The Accept header rules out what the route gives.",
     409: "It does not fit what is so now, or names several things.",

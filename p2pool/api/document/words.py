@@ -8,6 +8,7 @@ lower-case hex digits; other ids are hex alone.
 from collections.abc import Mapping
 
 from p2pool.api.resources.parameters import CopyState, TaskState
+from p2pool.model.access.tokens import TokenScope
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 from p2pool.model.ports.runtime import RuntimeKind
 from p2pool.model.states import Health, Intent, Membership, PoolStatus, RaftRole, Reachability
@@ -56,6 +57,7 @@ FIELDS: Mapping[str, str] = {
     "ended_at_ms": "Since when its task is known to have ended; 0: it has not.",
     "epoch": "Which log this is: a recovery begins another.",
     "evidence": "The proofs.",
+    "expires_at_ms": "When it ends by itself; 0: never.",
     "exit_code": "How its process ended; null: it has not, or nobody knows.",
     "feature": "What tasks may ask for.",
     "feature_level": "The newest feature level that it knows; null: not heard of late.",
@@ -145,6 +147,7 @@ FIELDS: Mapping[str, str] = {
     "roster_age_ms": "How old the roster is; -1: there is none.",
     "roster_block": "The block of the roster; null: there is none.",
     "runtime": "What runs containers there.",
+    "scope": "What it opens.",
     "second_for": "Whom the second message is for; null where it is for nobody.",
     "second_hash": "The hash in the second message; null where there is none.",
     "setting": "The setting that it is about; null: none.",
@@ -165,6 +168,8 @@ FIELDS: Mapping[str, str] = {
     "task_id": "The task's id, hex.",
     "task_name": "The task's name.",
     "tasks": "The tasks of this page.",
+    "token": "The token: the line to send after `Authorization: Bearer`.",
+    "tokens": "The tokens.",
     "temperature_c": "Degrees Celsius.",
     "term": "The term of the election.",
     "text": "A sentence for people.",
@@ -200,6 +205,7 @@ OF_ONE: Mapping[str, str] = {
     "Pool.gpus": "How many GPUs the healthy nodes have.",
     "Pool.members": "How many nodes belong.",
     "Pool.tasks": "How many tasks are in which state.",
+    "Token.used_at_ms": "When somebody last showed it; written down every few minutes.",
     "Volume.allocation": "The copy that it belongs to; null for a volume of the pool.",
 }
 
@@ -222,8 +228,10 @@ ENUMS: Mapping[str, list[str]] = {
     "Node.reachability": [*_words(Reachability), "unknown"],
     "Node.role": _words(RaftRole),
     "Pool.status": [*_words(PoolStatus), "unknown"],
+    "MadeToken.scope": [scope.value for scope in TokenScope],
     "Runtime.kind": [kind.value for kind in RuntimeKind],
     "Task.state": [state.value for state in TaskState],
+    "Token.scope": [scope.value for scope in TokenScope],
     "Volume.kind": [kind.value for kind in MountKind],
 }
 """The words that a field can hold."""

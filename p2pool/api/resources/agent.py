@@ -106,10 +106,10 @@ def problems_of(view: View) -> tuple[str, ...]:
 async def agent(state: State) -> AgentAnswer:
     """This agent."""
     view = port_of(state).view()
-    told = agent_of(view)
-    return AgentAnswer(
-        meta_of(view), attrs.evolve(told, warnings=told.warnings + state.places.warnings())
-    )
+    told, warnings = agent_of(view), state.places.warnings()
+    if state.certificate is not None:
+        warnings += state.certificate.warnings()
+    return AgentAnswer(meta_of(view), attrs.evolve(told, warnings=told.warnings + warnings))
 
 
 @get("/v1/health", summary="Whether the process answers; needs no token", security=[])

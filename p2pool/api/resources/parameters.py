@@ -154,6 +154,13 @@ Framed = Annotated[
         description="Send each piece after its length, and at the end how the export ended."
     ),
 ]
+TokenName = Annotated[
+    str,
+    PathParameter(
+        description="A token's name.",
+        schema_extra={"pattern": r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"},
+    ),
+]
 VolumeId = Annotated[str, QueryParameter(description="A volume's id, as the list has it.")]
 
 

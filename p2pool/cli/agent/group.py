@@ -13,6 +13,10 @@ HEAVY = {
         "p2pool.cli.agent.check:check",
         "Check whether this machine can join the pool, and say what to do if it cannot.",
     ),
+    "token": (
+        "p2pool.cli.agent.tokens:token",
+        "Make, list and revoke the tokens of an agent's API.",
+    ),
     "run": ("p2pool.cli.agent.run:run", "Run the agent of this machine until SIGINT or SIGTERM."),
 }
 

@@ -15,19 +15,20 @@ from typing import TypeAlias
 
 import attrs
 
-from p2pool.client.discovery import FoundAgent, find_agent
-from p2pool.client.library.signers import read_file
+from p2pool.client.discovery import FoundAgent, find_agent, read_token_file
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 
 
 @attrs.frozen(kw_only=True)
 class Agent:
-    """An agent by its URL, with its token, or the file that holds it."""
+    """An agent by its URL, with its token, or the file that holds it. `ca_file`: whom to trust for
+    its certificate, in the place of the system's authorities."""
 
     url: str
     token: str = attrs.field(default="", repr=False)
     token_file: str | Path | None = None
+    ca_file: str | Path | None = None
 
 
 Named: TypeAlias = str | Path | Agent
@@ -54,14 +55,11 @@ def found(agent: Named | None) -> FoundAgent:
     """Where it is now. `Unavailable`: it does not run; `Misconfigured`: it has no token."""
     if not isinstance(agent, Agent):
         return find_agent(None if agent is None else str(agent), os.environ)
-    token = agent.token
-    if not token and agent.token_file is not None:
-        most = limits.CLIENT_TOKEN_FILE_MAX_BYTES
-        data = read_file(agent.token_file, most, "token file", Misconfigured)
-        token = data.decode("utf-8", "replace").split("\n", 1)[0].strip()
-    if not token:
-        return find_agent(agent.url, os.environ)
-    return FoundAgent(agent.url.rstrip("/"), token)
+    token = agent.token or None
+    if token is None and agent.token_file is not None:
+        token = read_token_file(str(agent.token_file))
+    ca = None if agent.ca_file is None else str(agent.ca_file)
+    return find_agent(agent.url, os.environ, token=token, ca=ca)
 
 
 @attrs.define

@@ -279,8 +279,7 @@ def _fields(cls: type) -> tuple[tuple[str, Any, bool], ...]:
     """Name, type and whether it has no default, of each field."""
     hints = typing.get_type_hints(cls)
     return tuple(
-        (one.name, hints[one.name], one.default is attrs.NOTHING)
-        for one in attrs.fields(cls)
+        (one.name, hints[one.name], one.default is attrs.NOTHING) for one in attrs.fields(cls)
     )
 
 

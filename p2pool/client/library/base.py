@@ -31,6 +31,7 @@ class Base:
         *,
         token: str = "",
         token_file: str | Path | None = None,
+        ca_file: str | Path | None = None,
         signer: Signer | None = None,
         contract: str | None = None,
         delegation: DelegationFile | str | Path | None = None,
@@ -39,7 +40,7 @@ class Base:
         patience_s: float = limits.CLIENT_RETRY_MS / 1000,
     ) -> None:
         """`agents`: as `--agent` takes them, or `Agent` with a token of its own; None: this user's
-        agent. `token`, `token_file`: for agents that are named by a URL alone.
+        agent. `token`, `token_file`, `ca_file`: for agents that are named by a URL alone.
 
         `signer`: a `KeySigner`, or any function from typed data to a signature. `contract`: the
         contract account (ERC-1271) that takes it for its own, if it is not a key's. `delegation`:
@@ -49,8 +50,8 @@ class Base:
         `timeout_s`: how long an agent may be silent; `patience_s`: for how long one that answers is
         looked for."""
         found = listed(agents)
-        if token or token_file is not None:
-            found = tuple(_with_token(one, token, token_file) for one in found)
+        if token or token_file is not None or ca_file is not None:
+            found = tuple(_shown(one, token, token_file, ca_file) for one in found)
         self.agents, self.signer, self.timeout_s = found, signer, timeout_s
         self._delegation = delegation_of(delegation) if delegation is not None else None
         if self._delegation is not None:
@@ -117,9 +118,13 @@ def _account(text: str) -> Address:
     return Address(found)
 
 
-def _with_token(agent: Named | None, token: str, token_file: str | Path | None) -> Named | None:
+def _shown(
+    agent: Named | None, token: str, token_file: str | Path | None, ca_file: str | Path | None
+) -> Named | None:
+    """An agent that is named by its URL alone, with what is shown to it and asked of it."""
     if isinstance(agent, str) and agent.startswith(("http://", "https://")):
-        return Agent(url=agent, token=token, token_file=token_file)
+        trusted = ca_file if agent.startswith("https://") else None
+        return Agent(url=agent, token=token, token_file=token_file, ca_file=trusted)
     return agent
 
 

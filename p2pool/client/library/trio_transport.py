@@ -22,7 +22,7 @@ from p2pool.client.errors import not_an_agent
 from p2pool.client.library.documents import document
 from p2pool.client.transport import Transport, reached
 from p2pool.model import limits
-from p2pool.model.errors import Overloaded, P2poolError
+from p2pool.model.errors import Misconfigured, Overloaded, P2poolError
 
 _PIECE_BYTES = 64 * 1024
 
@@ -78,7 +78,9 @@ class TrioTransport(Transport):
         connection = await self._dialled()
         answer = Answer(self, connection, self._timeout_s)
         try:
-            await answer.begin(method, path, {"Host": self._name(), **headers}, sent or b"")
+            await answer.begin(
+                method, self.target(path), {"Host": self._name(), **headers}, sent or b""
+            )
         except BaseException:
             await answer.aclose()
             raise
@@ -94,10 +96,17 @@ class TrioTransport(Transport):
                 return local
             port = (443 if self._tls else 80) if self._port is None else self._port
             try:
-                stream: trio.abc.Stream = await trio.open_tcp_stream(self._host, port)
+                stream = await trio.open_tcp_stream(self._host, port)
             except (OSError, UnicodeError) as error:
                 raise self._no_agent(error) from error
-            return await self._in_tls(stream) if self._tls else stream
+            if self._tls:
+                return await self._in_tls(stream)
+            try:
+                self.check_peer(stream.socket)
+            except Misconfigured:
+                await trio.aclose_forcefully(stream)
+                raise
+            return stream
         raise self._no_agent(TimeoutError("timed out"))
 
     async def _dialled_socket(self) -> trio.abc.Stream | None:

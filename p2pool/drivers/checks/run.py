@@ -113,7 +113,7 @@ async def _network(config: AgentConfig, listed: tuple[str, ...]) -> list[Check]:
     from p2pool.drivers.net.peers.addresses import parse_full_address
 
     checks = await trio.to_thread.run_sync(
-        network.port_checks, config.network.listen, config.api.bind
+        network.port_checks, config.network.listen, config.api.bind, config.api.tls_bind
     )
     try:
         named = tuple(parse_full_address(text) for text in config.network.bootstrap)

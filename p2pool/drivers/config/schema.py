@@ -26,6 +26,7 @@ from p2pool.drivers.config.validators import (
     isolating_runtime,
     known_levels,
     not_empty,
+    path_prefix,
     reachable_networks,
     registry_names,
     resolver_addresses,
@@ -115,10 +116,17 @@ class ApiConfig:
 
     bind: str = "127.0.0.1:8470"
     """`host:port` of the local API; any host but loopback needs a TLS certificate and key."""
+    tls_bind: str = ""
+    """`host:port` at which the API speaks TLS beside `bind`, which then stays plain, on loopback;
+    empty: where there is a certificate, `bind` itself speaks TLS."""
     hosts: tuple[str, ...] = attrs.field(default=(), validator=host_names)
-    """Names by which the API may be called, beside the address it listens on."""
+    """Names by which the API may be called, beside the address it listens on; that of a reverse
+    proxy, if it passes its own on."""
+    path_prefix: str = attrs.field(default="", validator=path_prefix)
+    """The path below which a reverse proxy shows the API, such as "/p2pool"; whether the proxy
+    passes it on or cuts it off, the API answers."""
     tls_certificate: Path | None = None
-    """The API's certificate, a PEM file."""
+    """The API's certificate, a PEM file; a renewed one is taken without a restart."""
     tls_key: Path | None = None
     """The certificate's key, a PEM file."""
 

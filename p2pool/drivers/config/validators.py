@@ -87,6 +87,9 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 """A name (of letters of any language, and of `_` inside, as containers have it) or an address."""
 
 
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
+
+
 def not_empty(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
     """at least one"""
     if not value:
@@ -111,6 +114,20 @@ def host_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
                 f"{name[:80]!r} is not a host, such as agent.example or 192.0.2.7: no scheme, no"
                 " port, no brackets"
             )
+
+
+def path_prefix(_self: Any, _field: Any, value: str) -> None:
+    """a path such as "/p2pool", without a slash at its end"""
+    if not value:
+        return
+    parts = value.split("/")[1:]
+    if not _PREFIX.fullmatch(value) or {".", ".."} & set(parts):
+        raise ValueError(
+            f"{value[:80]!r} is no path such as /p2pool: it begins with a slash, ends without one,"
+            " and has letters, digits, dots, hyphens and underscores between them"
+        )
+    if parts[0] in ("v1", "metrics"):
+        raise ValueError(f"{value[:80]!r} begins like the API's own routes: choose another")
 
 
 def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:

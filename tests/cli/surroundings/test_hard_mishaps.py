@@ -50,6 +50,7 @@ MORE = {
     "agent run": ["--data-dir", "none", "--config", "none.toml"],
     "agent check": ["--data-dir", "none", "--config", "none.toml"],
     "wallet unlock": ["--for", "1s"],
+    "agent token create": ["--scope", "read"],
     "bootstrap run": ["--data-dir", "none", "--config", "none.toml"],
 }
 COMMANDS = [(name, command) for name, command in every_leaf()]

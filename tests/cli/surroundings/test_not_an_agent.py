@@ -35,6 +35,7 @@ MORE = {
     "task run": ["--image", "busybox"],
     "pool recover": ["--yes"],
     "pool start": ["5"],
+    "agent token create": ["--scope", "read"],
 }
 
 

@@ -93,7 +93,7 @@ async def test_fifty_kills_lose_none_and_double_none(acting: Acting, manager: Ke
     first, second, killer = Reader(), Reader(), Killer(acting)
     reading = AsyncClient(agents)
     writing = AsyncClient(agents[::-1], signer=manager, patience_s=PATIENCE_S)
-    with trio.fail_after(900):
+    with trio.fail_after(1800):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(on_trio, reading, begin, first)
             other = Client(agents[1:] + agents[:1])

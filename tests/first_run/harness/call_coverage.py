@@ -27,6 +27,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
+        "api/http/tokens.py TokenTable.load self._store.load",
+        "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
         "drivers/store/store.py Store._commit self._applier.commit",
     ),
