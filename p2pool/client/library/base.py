@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from p2pool.client.library.agents import Agent, Named, listed, name_of
 from p2pool.client.library.event_flow import EventReader
@@ -142,7 +142,7 @@ class Run(Generic[T]):
         try:
             if error is not None:
                 return self.flow.throw(error)
-            return cast(Step, self.flow.send(answer))
+            return self.flow.send(answer)
         except StopIteration as end:
             self.result = end.value
             return None

@@ -219,7 +219,7 @@ class Answer:
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
                 with trio.fail_after(self._timeout_s):
-                    self._http.receive_data(await self._stream.receive_some(_PIECE_BYTES))
+                    self._http.receive_data(bytes(await self._stream.receive_some(_PIECE_BYTES)))
         except h11.RemoteProtocolError as error:
             if self._http.trailing_data[1]:  # It closed within an answer.
                 raise self._transport.failure(plain_http.BrokeOff()) from error

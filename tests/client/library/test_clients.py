@@ -142,7 +142,7 @@ async def test_an_injected_signer(kind: type[Client], served: Served) -> None:
     with pytest.raises(KeyError, match="locked"):
         await Either(kind(served.directory, signer=locked))("submit", SPEC)
     with pytest.raises(BadSignature):
-        await Either(kind(served.directory, signer=lambda data: None))("submit", SPEC)  # type: ignore[arg-type,return-value]
+        await Either(kind(served.directory, signer=lambda data: None))("submit", SPEC)  # type: ignore[arg-type]
     assert len(served.port.asked) == 1
 
 
@@ -196,7 +196,8 @@ async def test_an_agent_that_fails_is_left_for_another(kind: type[Client], tmp_p
     """By URL with a token of its own, or by directory; one that nobody started is passed over."""
     async with two(tmp_path) as (one, other):
         one.port.failures = [Unavailable("The agent is busy.")] * 9
-        agents = [tmp_path / "nobody", Agent(url=one.url, token=one.token), other.directory]
+        named = Agent(url=one.url, token=one.token)
+        agents: list[Path | Agent] = [tmp_path / "nobody", named, other.directory]
         client = Either(kind(agents, signer=SIGNER, patience_s=2))
         assert (await client("submit", SPEC)).action == "submit"
         assert len(other.port.asked) == 1
@@ -216,7 +217,8 @@ async def test_a_silent_agent_costs_its_timeout(kind: type[Client], served: Serv
     """One that takes connections and says nothing, as a machine that hangs."""
     listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listeners[0].socket.getsockname()[1]
-    agents = [Agent(url=f"http://127.0.0.1:{port}", token="x" * 40), served.directory]
+    silent = Agent(url=f"http://127.0.0.1:{port}", token="x" * 40)
+    agents: list[Path | Agent] = [silent, served.directory]
     client = Either(kind(agents, timeout_s=0.3))
     assert (await client("task", "train")).name == "train"
     for listener in listeners:

@@ -51,7 +51,7 @@ class Acts:
         return " ".join(one.text for one in given), given
 
 
-ONE = [out(5, "a\n"), out(6, "b\n"), out(6, "c\n")]
+ONE: list[Line | P2poolError] = [out(5, "a\n"), out(6, "b\n"), out(6, "c\n")]
 
 
 def test_a_log_is_read_to_its_end() -> None:
@@ -75,7 +75,7 @@ def test_streams_and_bytes_are_kept_apart() -> None:
 
 def test_another_agent_goes_on_where_one_broke_off() -> None:
     """Of the lines of one millisecond none is given twice and none left out."""
-    more = [*ONE, out(6, "d\n"), out(7, "e\n"), END]
+    more: list[Line | P2poolError] = [*ONE, out(6, "d\n"), out(7, "e\n"), END]
     acts = Acts(({}, [*ONE, AWAY]), ({}, more), (OVER | {"task": "succeeded"}, more))
     text, lines = acts.read()
     assert text == "a b c d e"
