@@ -1,8 +1,5 @@
 """Kills agents of a pool one after the other, each by SIGKILL, and starts each again."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-
 import attrs
 import trio
 
@@ -42,20 +39,3 @@ class Killer:
             return await self.acting.is_ready(agent)
         except P2poolError:
             return False
-
-    async def by_turns(self, agents: Sequence[DevAgent]) -> None:
-        """Each in turn, until it is cancelled."""
-        while True:
-            for agent in agents:
-                await trio.lowlevel.checkpoint()
-                await self.once(agent)
-
-
-@asynccontextmanager
-async def killing(acting: Acting) -> AsyncIterator[Killer]:
-    """Agents are killed by turns while the block runs; afterwards all are there."""
-    killer = Killer(acting)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(killer.by_turns, acting.agents)
-        yield killer
-        nursery.cancel_scope.cancel()

@@ -13,7 +13,7 @@ import trio
 
 from p2pool.cli.main import cli
 from tests.e2e.harness.actions import Acting
-from tests.e2e.harness.killer import killing
+from tests.e2e.harness.killer import Killer
 from tests.e2e.platforms.conftest import ROOT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
@@ -121,8 +121,8 @@ def walk(acting: Acting, tmp_path: Path) -> Walk:
 
 async def test_the_walk_goes_to_its_end_while_agents_die(acting: Acting, walk: Walk) -> None:
     """From a grant to a running task, its log, its usage and its end; by the client, by curl and by
-    a wallet. The owner makes the grant; from then on agents are killed one after the other."""
-    found = blocks()
+    a wallet. The owner makes the grant; from then on an agent is killed in each block."""
+    found, killer = blocks(), Killer(acting)
     assert [language for language, _ in found] == [
         *("bash", "bash", "python", "python", "bash", "python", "python", "python")
     ]
@@ -130,10 +130,10 @@ async def test_the_walk_goes_to_its_end_while_agents_die(acting: Acting, walk: W
     try:
         for number in range(granted + 1):
             await trio.to_thread.run_sync(walk.run, number, *found[number])
-        async with killing(acting) as killer:
-            for number in range(granted + 1, len(found)):
+        for number in range(granted + 1, len(found)):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(killer.once, acting.agents[number % 3])
                 await trio.to_thread.run_sync(walk.run, number, *found[number])
-            killed = killer.killed
     finally:
         walk.close()
     lines = walk.said.splitlines()
@@ -149,7 +149,7 @@ async def test_the_walk_goes_to_its_end_while_agents_die(acting: Acting, walk: W
     ):
         assert any(re.fullmatch(wanted, line) for line in lines), (wanted, walk.said)
     assert [line for line in lines if line.startswith("step ")] == ["step 1", "step 2", "step 3"]
-    assert killed >= 2
+    assert killer.killed == len(found) - granted - 1 > 3
 
 
 def test_what_the_page_names_is_there() -> None:
