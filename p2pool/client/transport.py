@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
@@ -49,6 +49,14 @@ _UNTRUSTED = {2, 18, 19, 20, 21, 24}
 _OTHER_NAME = {62, 64}
 _EXPIRED, _NOT_YET = 10, 9
 _OTHER = "Try again, or ask another agent: --agent URL|DIR."
+
+
+class _Named(Protocol):
+    """A socket of any kind."""
+
+    def getpeername(self) -> Any:
+        """The other side's address."""
+        ...
 
 
 class NoAgent(Unavailable):
@@ -108,7 +116,7 @@ class Transport:
         most = limits.CLIENT_ANSWER_MAX_BYTES
         with self._connected() as (opened, ends):
             sent, headers = self._request(body)
-            target = self._prefix + path
+            target = self.target(path)
             status, found = plain_http.ask(
                 *(opened, self._name(), method, target), headers=headers, body=sent, most=most
             )
@@ -178,6 +186,10 @@ class Transport:
         if said not in kinds:
             raise not_an_agent(f"it answers with {said or 'something'}, not {kinds[0]}", self.url)
 
+    def target(self, path: str) -> str:
+        """A path behind whatever a proxy puts before it."""
+        return self._prefix + path
+
     def document(self, body: bytes) -> Told:
         """The JSON object in a body, empty if the body holds no object."""
         try:
@@ -213,7 +225,7 @@ class Transport:
             connection.sock = opened
             sent, headers = self._request(body)
             try:
-                target = self._prefix + path
+                target = self.target(path)
                 connection.request(method, target, sent, {"Host": self._name(), **headers})
                 yield connection.getresponse(), ends
             except http.client.RemoteDisconnected:
@@ -264,10 +276,17 @@ class Transport:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls:
             return self._secured(opened)
-        if not self._plain and _is_elsewhere(_peer(opened)):
+        try:
+            self.check_peer(opened)
+        except Misconfigured:
             opened.close()
-            raise self._unsafe()
+            raise
         return opened
+
+    def check_peer(self, opened: "_Named") -> None:
+        """`Misconfigured` if the token would go to another machine where others can read it."""
+        if not self._plain and _is_elsewhere(_peer(opened)):
+            raise self._unsafe()
 
     def _unsafe(self) -> Misconfigured:
         """Whoever is on the way could take the token."""
@@ -283,24 +302,30 @@ class Transport:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened.settimeout(self._timeout_s)
         try:
-            with _reached(path) as name:
+            with reached(path) as name:
                 opened.connect(name)
             return opened
         except OSError as error:
             opened.close()
-            if not self._alone:
-                if error.errno in _NOBODY and not self._serves():
-                    raise NoAgent(
-                        f"No agent answers at {path} ({error.strerror}).",
-                        hint=start_hint(self._directory),
-                    ) from error
-                return None
-            if isinstance(error, PermissionError):
-                raise Misconfigured(
-                    f"The socket {path} is not this user's: {error.strerror}.",
-                    hint="Run this as the user who runs the agent.",
-                ) from error
-            raise self._no_agent(error) from error
+            if (failed := self.socket_error(path, error)) is not None:
+                raise failed from error
+            return None
+
+    def socket_error(self, path: Path, error: OSError) -> P2poolError | None:
+        """Why the agent cannot be reached by its socket; None if the URL may lead to it."""
+        if not self._alone:
+            if error.errno in _NOBODY and not self._serves():
+                return NoAgent(
+                    f"No agent answers at {path} ({error.strerror}).",
+                    hint=start_hint(self._directory),
+                )
+            return None
+        if isinstance(error, PermissionError):
+            return Misconfigured(
+                f"The socket {path} is not this user's: {error.strerror}.",
+                hint="Run this as the user who runs the agent.",
+            )
+        return self._no_agent(error)
 
     def _serves(self) -> bool:
         """Whether the agent whose socket is dead listens at the URL. The token goes to no program
@@ -309,6 +334,21 @@ class Transport:
 
     def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
         """The same in TLS, with the certificate of the agent."""
+        try:
+            secured = self.tls_context().wrap_socket(opened, server_hostname=self._host)
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate could have.
+            raise self.tls_error(error) from error
+        finally:
+            opened.close()  # Detached where it is secured.
+        try:
+            self.check_certificate(secured.getpeercert(binary_form=True))
+        except Misconfigured:
+            secured.close()
+            raise
+        return secured
+
+    def tls_context(self) -> "ssl.SSLContext":
+        """Which certificates are good."""
         import ssl
 
         context = self._trusting()
@@ -317,22 +357,20 @@ class Transport:
             # clock could say it better.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        try:
-            secured = context.wrap_socket(opened, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
-            raise self._distrusted(error.verify_code, error.verify_message) from error
-        except ssl.SSLError as error:
-            raise Misconfigured(
+        return context
+
+    def tls_error(self, error: Exception) -> P2poolError:
+        """What a handshake that failed is called."""
+        import ssl
+
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return self._distrusted(error.verify_code, error.verify_message)
+        if isinstance(error, ssl.SSLError):
+            return Misconfigured(
                 f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
                 hint="If it is an agent without a certificate, write http:// instead of https://.",
-            ) from error
-        except (OSError, ValueError) as error:  # A name that no certificate could have.
-            raise self._no_agent(error) from error
-        finally:
-            opened.close()  # Detached where it is secured.
-        if self._fingerprint:
-            self._check_fingerprint(secured)
-        return secured
+            )
+        return self._no_agent(error)
 
     def _trusting(self) -> "ssl.SSLContext":
         """What is trusted: the certificates that were named, else the system's."""
@@ -373,14 +411,16 @@ class Transport:
             why, hint = message.removesuffix("."), f"Have another made. {at_home}"
         return Misconfigured(f"The certificate of {self.url} cannot be trusted: {why}.", hint=hint)
 
-    def _check_fingerprint(self, secured: "ssl.SSLSocket") -> None:
+    def check_certificate(self, shown: bytes | None) -> None:
+        """`Misconfigured` if the agent's own directory names another certificate than was shown."""
+        if not self._fingerprint:
+            return
         import hashlib
 
-        shown = hashlib.sha256(secured.getpeercert(binary_form=True) or b"").hexdigest()
-        if shown != self._fingerprint and self._directory is not None:
+        found = hashlib.sha256(shown or b"").hexdigest()
+        if found != self._fingerprint and self._directory is not None:
             self._fingerprint = certificate_in(self._directory)  # It was renewed meanwhile.
-        if shown != self._fingerprint:
-            secured.close()
+        if found != self._fingerprint:
             raise Misconfigured(
                 f"What listens at {self.url} shows another certificate than the agent whose"
                 " directory was named.",
@@ -394,12 +434,17 @@ class Transport:
         )
 
     def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:
-        if ends.over:
-            return Unavailable(
-                f"The answer of {self.url} has no end after"
-                f" {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
-                hint=_OTHER,
-            )
+        return self.endless() if ends.over else self.failure(error)
+
+    def endless(self) -> Unavailable:
+        """The error for an answer that does not come to its end."""
+        return Unavailable(
+            f"The answer of {self.url} has no end after {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
+            hint=_OTHER,
+        )
+
+    def failure(self, error: Exception) -> P2poolError:
+        """What a failure of a connection is called."""
         if isinstance(error, TimeoutError):
             return Unavailable(
                 f"The agent at {self.url} was silent for {self._timeout_s:g} s.", hint=_OTHER
@@ -428,7 +473,7 @@ def _is_elsewhere(host: str) -> bool:
         return False
 
 
-def _peer(opened: socket.socket) -> str:
+def _peer(opened: "_Named") -> str:
     try:
         return str(opened.getpeername()[0])
     except OSError:
@@ -436,7 +481,7 @@ def _peer(opened: socket.socket) -> str:
 
 
 @contextmanager
-def _reached(path: Path) -> Iterator[str]:
+def reached(path: Path) -> Iterator[str]:
     """A name of this path that a socket can have: a longer one by way of the open directory."""
     if len(os.fsencode(path)) <= limits.UNIX_PATH_MAX_BYTES:
         yield str(path)

@@ -841,6 +841,10 @@ CLIENT_PAGES_MAX = 1_000
 CLIENT_RETRY_PAUSE_MS = 500
 # Of an agent, many times what it keeps.
 CLIENT_EVENTS_MAX = 65_536
+# How many agents a program may name, and how long it waits for those that are away when all others
+# lack some events.
+CLIENT_AGENTS_MAX = 64
+CLIENT_GAP_WAIT_MS = 10_000
 
 # --- webhooks ----------------------------------------------------------------------------------
 WEBHOOKS_MAX = 16
