@@ -307,14 +307,15 @@ HANDSHAKE_TIMEOUT_MS = 5_000
 # Descriptors: for all connections, the API's, and what else an agent has open.
 OPEN_FILES_NEEDED = 2_048
 ACCEPT_FAILED_SAID_MS = 60_000
-# How many connections wait in the kernel, and are taken in before anything else has a turn; how
-# often they may come, all together, and from each neighbourhood whatever the others do.
+# How many connections wait in the kernel, are looked at and let in before anything else has a
+# turn; how often they may come, all together, and from each neighbourhood whatever the others do.
 ACCEPT_BACKLOG_MAX = 1_024
 ACCEPTED_AT_ONCE_MAX = 64
+LET_IN_AT_ONCE_MAX = 8
 ARRIVALS_PER_S = 64
 ARRIVALS_BURST = 256
-ARRIVALS_SURE_PER_S = 4
-ARRIVALS_SURE_BURST = 16
+ARRIVALS_SURE_PER_S = 1
+ARRIVALS_SURE_BURST = 8
 # How long a handshake waits for its turn among those of its address.
 KNOCK_WAIT_MS = 4_000
 KNOCK_RETRY_MS = 50

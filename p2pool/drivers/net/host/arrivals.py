@@ -6,8 +6,8 @@ is. So all that wait are taken in at once, and who comes too often costs a few s
 task, no place, no handshake. Where more come than a host can look at, a neighbourhood that sends
 few is let in all the same.
 
-Invariants: between two looks at anything else it takes in so many and no more; what is refused is
-counted. Time is an argument.
+Invariants: between two looks at anything else it takes so many out of the line, lets in so many of
+them, and no more; what is refused is counted. Time is an argument.
 Source: docs/design/messages.md, "What a peer may cost".
 """
 
@@ -65,6 +65,8 @@ class Line(trio.abc.Listener[trio.SocketStream]):
         while not self._let_in:
             self._consider(await self._next.accept())
             for _ in range(limits.ACCEPTED_AT_ONCE_MAX):
+                if len(self._let_in) >= limits.LET_IN_AT_ONCE_MAX:
+                    break
                 try:
                     plain, _ = self._plain.accept()
                 except OSError:  # Nobody waits, or the next turn says what is wrong.

@@ -155,15 +155,16 @@ class Slots:
     def _quietest(self, stage: Stage, newcomer: Slot) -> Slot:
         """Who gives way: of the most crowded network, of its most crowded address, the quietest.
         The newcomer counts where it comes from: whoever crowds displaces his own."""
-        narrow, wide = self._narrow[stage], self._wide[stage]
-        ours = newcomer.groups
-
-        def order(slot: Slot) -> tuple[int, int, int]:
-            near = wide[slot.groups.wide] + (slot.groups.wide == ours.wide)
-            same = narrow[slot.groups.narrow] + (slot.groups.narrow == ours.narrow)
-            return -near, -same, slot.patience_ms
-
-        return min(self._taken[stage], key=order)
+        narrow, wide = self._narrow[stage].copy(), self._wide[stage].copy()
+        for counts, group in ((narrow, newcomer.groups.narrow), (wide, newcomer.groups.wide)):
+            if counts[group]:
+                counts[group] += 1
+        # Step by step: a crowd makes this often, and most fall out at the first look.
+        most = max(wide.values())
+        crowd = [one for one in self._taken[stage] if wide[one.groups.wide] == most]
+        most = max(narrow[one.groups.narrow] for one in crowd)
+        crowd = [one for one in crowd if narrow[one.groups.narrow] == most]
+        return min(crowd, key=lambda one: one.patience_ms)
 
     def _counts(self, slot: Slot) -> tuple[tuple[Counter[bytes], bytes], ...]:
         return (
