@@ -32,7 +32,9 @@ IN_MEMORY = ("858458f6", "1021994")
 SCRIPT = (
     f"cd {DIRECTORY} || exit 1\n"
     f"case $(stat -f -c %t .) in {'|'.join(IN_MEMORY)}) ;; *) exit {ON_DISK};; esac\n"
-    f': > .try && chown "$1" .try && rm .try || exit {NO_USER}\n'
+    # An engine that was restarted around running copies may have kept what was here before.
+    "chown 0:0 . && chmod 0700 . && rm -rf -- ./* ./.[!.]*\n"
+    f'touch .try && chown "$1" .try && rm .try || exit {NO_USER}\n'
     'head -c "$0" | /bin/tar -x -f - --same-owner --same-permissions --touch || exit 2\n'
     # The names are for nobody else either; where the engine's users are not the machine's, the
     # directory is nobody's, and the names can be listed.

@@ -26,7 +26,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     scope_labels,
 )
 from p2pool.drivers.containers.docker.engine.answers import fields, objects, text
-from p2pool.drivers.containers.docker.engine.errors import other_error
+from p2pool.drivers.containers.docker.engine.errors import explanation, other_error
 from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 
 Ask = Callable[[Callable[[Any], Any]], Awaitable[Any]]
@@ -35,6 +35,7 @@ VOLUME = f"{PREFIX}.secrets-volume"
 """The label of such a volume."""
 CAPABILITIES = ("CHOWN", "FOWNER")
 """What a sandbox needs besides, to give files to a copy's user."""
+MOUNTED = "volume has active mounts"
 OPTIONS = {"type": "ramfs", "device": "ramfs", "o": "mode=01777"}
 """Its sandbox's root may be no root to the machine; nobody else gets there before `delivery`
 shuts it."""
@@ -67,8 +68,13 @@ async def left_volumes(scope: RuntimeScope, ask: Ask) -> list[str]:
 
 
 def remove_volume(name: str, client: Any) -> None:
-    """Remove a volume. APIError: a container names it."""
-    client.remove_volume(name)
+    """Remove a volume. APIError: a container names it. One that an engine with live-restore counts
+    as mounted since its restart stays until its next one."""
+    try:
+        client.remove_volume(name)
+    except APIError as error:
+        if MOUNTED not in explanation(error):
+            raise
 
 
 def volumes_of(box: Mapping[str, Any]) -> list[str]:
