@@ -22,6 +22,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
@@ -124,25 +125,42 @@ class Agent:
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
-        self.task_metrics = TaskMetrics(options.directory)
+        self._wire()
+
+    def _wire(self) -> None:
+        """Build what carries the node's effects out."""
+        self.contract_judge = ContractJudge(self.pool, self.loop)
+        self.task_metrics = TaskMetrics(self.options.directory)
         self.log_streams = LogStreams(
-            self.node, self.runtime, self.sealer, self.network, self.task_metrics
+            node=self.node,
+            runtime=self.runtime,
+            sealer=self.sealer,
+            network=self.network,
+            metrics=self.task_metrics,
+            contract_judge=self.contract_judge,
         )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.ingress.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
+        self.api = AgentApi(
+            loop=self.loop,
+            logs=self.log_streams,
+            metrics=self.metrics,
+            runtime=self.runtime,
+            contract_judge=self.contract_judge,
+        )
         self.metrics.add("api_connections", lambda: self.api.connections)
         self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
+        self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
         self.effects = EffectRunner(
             Drivers(
                 sealer=self.sealer,
                 network=self.network,
                 api=self.api,
                 executor=self.executor,
+                contract_judge=self.contract_judge,
                 loop=self.loop,
             )
         )
@@ -205,6 +223,7 @@ class Agent:
             nursery.start_soon(self.executor.run)
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
+            nursery.start_soon(self.contract_judge.run, chain.rpc)
             url = await nursery.start(_serve_api, self.api, settings, self.options.directory, token)
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)

@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.event_hub import EventHub
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogStreams
@@ -22,6 +23,7 @@ from p2pool.model.ports.agent import (
     Accepted,
     Ask,
     EventStream,
+    InviteOffered,
     LogEnds,
     LogEndsCommand,
     SubmitCommand,
@@ -42,9 +44,15 @@ class AgentApi:
     """`model.ports.agent.AgentPort` of one agent."""
 
     def __init__(
-        self, loop: Loop, logs: LogStreams, metrics: Metrics, runtime: ContainerRuntime
+        self,
+        loop: Loop,
+        logs: LogStreams,
+        metrics: Metrics,
+        runtime: ContainerRuntime,
+        contract_judge: ContractJudge,
     ) -> None:
         """Pool questions go to the loop's node, machine questions to its runtime."""
+        self._contract_judge = contract_judge
         self._runtime = runtime
         self._log_streams = logs
         # Those that the API ended by itself, by why it did.
@@ -92,6 +100,9 @@ class AgentApi:
             signers = (
                 self._signers.signers(request.signed) if delegated else Signers(request.signer)
             )
+        if isinstance(request, InviteOffered):
+            roster = self._loop.node.context.roster
+            await self._contract_judge.check_invite(request.invite, roster.latest)
         result = await self._ask(request, signers, deadline_ms)
         assert isinstance(result, Accepted)
         return result

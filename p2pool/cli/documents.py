@@ -50,6 +50,7 @@ KINDS: Mapping[str, str] = {
     "tasks": "`task ls`",
     "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
     " with `--dry-run` what would be sent",
+    "unsigned": "`--unsigned` of whatever is signed: the file, and the digest to sign",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",
     "version": "`--version`",
     "volume": "`volume export`: the archive",

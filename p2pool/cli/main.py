@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
     "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
-    "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
+    "wallet": (
+        "p2pool.cli.wallet:wallet",
+        "Make and show key files; send what was signed elsewhere.",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from p2pool.core.knowledge.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.awaited_answers import AwaitedAnswers
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.judgements import Judgements
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
@@ -76,6 +77,7 @@ class Context:
     bindings: PeerBindings
     heartbeats: Heartbeats
     clocks: ClockOffsets
+    verdicts: ContractVerdicts
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
     joining: str | None = None

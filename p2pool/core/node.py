@@ -38,6 +38,7 @@ from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
 from p2pool.core.knowledge.leader_certificate import LeaderCertificates
@@ -90,6 +91,7 @@ FROM_OUTSIDE = (
     inputs.RuntimeObserved,
     inputs.AddressesObserved,
     inputs.ChainUnreachable,
+    inputs.ContractSignaturesJudged,
     inputs.PersistFailed,
 )
 """What a machine's own tools say, like all that the engine does: cut to the bounds of messages."""
@@ -168,6 +170,7 @@ class Node:
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
+            inputs.ContractSignaturesJudged: self._on_contract_signatures_judged,
             inputs.HardwareObserved: parts.machine.on_hardware_observed,
             inputs.RuntimeObserved: parts.machine.on_runtime_observed,
             inputs.AddressesObserved: parts.machine.on_addresses_observed,
@@ -411,6 +414,7 @@ class Node:
         work, worker_effects = self.parts.worker.take()
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
+        rest += context.verdicts.take()
         for effect in context.effects:  # It may grow: we query an admitted peer at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
@@ -505,6 +509,11 @@ class Node:
         else:
             self.parts.requests.on_asked(event, now)
 
+    def _on_contract_signatures_judged(
+        self, event: inputs.ContractSignaturesJudged, now: Now
+    ) -> None:
+        self.context.verdicts.on_judged(event.signed, event.at, event.verdict, now)
+
     def _on_loop_lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.parts.leader is not None:
             self.parts.leader.failure_detector.lagged(now)
@@ -565,6 +574,9 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
     clocks, roster = ClockOffsets(config.me.node_id), Roster()
+    verdicts = ContractVerdicts(
+        lambda: roster.reading.final if roster.reading is not None else None
+    )
     pool_log = PoolLog(
         config.me,
         config.pool,
@@ -574,6 +586,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         recovers=config.recovers,
         rights=roster,
         clocks=clocks,
+        verdicts=verdicts,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
     beats = Heartbeats(Random(rng.randrange(2**32)))
@@ -586,6 +599,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
+        verdicts=verdicts,
         leader_certificates=certificates,
     )
 
@@ -599,7 +613,12 @@ def _parts(context: Context, restored: Restored) -> Parts:
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
     worker = Worker(
-        scope, order_check.judge, tables, config.ended_keep_ms, withdrawn=order_check.withdrawn
+        scope=scope,
+        allowed=order_check.judge,
+        restored=tables,
+        keep_ms=config.ended_keep_ms,
+        judged=order_check.verdict,
+        withdrawn=order_check.withdrawn,
     )
     invites = Invites(context)
     exchange = PeerExchange(context, invites)

@@ -2,7 +2,9 @@
 
 A wallet shows every field in words; the specification is inside as text, so users sign exactly what
 they see. Each type names the pool, and the domain names chain and contract. Recovery yields the
-signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`.
+signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`. A
+contract account has no key to recover: it stands here as it is named, and what to ask the chain
+about it is in `contract_signatures`.
 
 Verification costs about a millisecond and happens once, where bytes enter; replay of the log and
 snapshots rely on that check.
@@ -25,6 +27,7 @@ from p2pool.model.access.delegations import (
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.quotas import cpus_text
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
+from p2pool.model.access.verdicts import ContractSignature
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.task_streams import LogsOpened
@@ -182,12 +185,9 @@ def recover_request(pool: PoolRef, signed: SignedRequest) -> Address:
 
 
 def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signers:
-    """A request's or grant's signer and, if any, the delegator; raises as `recover_request`."""
-    if isinstance(signed, SignedRequest):
-        message = request_typed_data(pool, signed.request)
-    else:
-        message = grant_typed_data(pool, signed.grant)
-    signer = eip712.recover(eip712.typed_digest(message), signed.signature)
+    """A request's or grant's signer and, if any, the delegator; raises as `recover_request`. Of a
+    contract account this is the claim alone."""
+    signer = _signer(_typed_data(pool, signed), signed.signature, signed.contract)
     if signed.delegation is None:
         return Signers(signer)
     if signed.delegation.delegation.delegate != signer:
@@ -201,7 +201,20 @@ def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signe
 def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
     """The account that gave a delegation; raises as `recover_request`."""
     message = delegation_typed_data(pool, signed.delegation)
-    return eip712.recover(eip712.typed_digest(message), signed.signature)
+    return _signer(message, signed.signature, signed.contract)
+
+
+def contract_signatures(
+    pool: PoolRef, signed: SignedRequest | SignedGrant | SignedDelegation
+) -> tuple[ContractSignature, ...]:
+    """What the chain has to say yes to, all of it, before the signers of this count as such; empty
+    where keys alone signed. Raises as `recover_request`."""
+    found: tuple[ContractSignature, ...] = ()
+    if signed.contract is not None:
+        digest = eip712.typed_digest(_typed_data(pool, signed))
+        found = (ContractSignature(signed.contract, digest, signed.signature),)
+    under = None if isinstance(signed, SignedDelegation) else signed.delegation
+    return found if under is None else (*found, *contract_signatures(pool, under))
 
 
 def check_delegation_file(file: DelegationFile) -> None:
@@ -250,7 +263,7 @@ def grant_of(opened: LogsOpened) -> SignedGrant:
     )
     delegation = opened.grant_delegation
     given = decode_struct(SignedDelegation, delegation) if delegation else None
-    return SignedGrant(grant, opened.grant_signature, given)
+    return SignedGrant(grant, opened.grant_signature, given, opened.grant_contract)
 
 
 def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
@@ -259,6 +272,25 @@ def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
 
 
 # --- shared -------------------------------------------------------------------------------------
+
+
+def _typed_data(
+    pool: PoolRef, signed: SignedRequest | SignedGrant | SignedDelegation
+) -> dict[str, Any]:
+    if isinstance(signed, SignedRequest):
+        return request_typed_data(pool, signed.request)
+    if isinstance(signed, SignedGrant):
+        return grant_typed_data(pool, signed.grant)
+    return delegation_typed_data(pool, signed.delegation)
+
+
+def _signer(message: dict[str, Any], signature: bytes, contract: Address | None) -> Address:
+    """The account whose key signed, or the contract that is said to have."""
+    if contract is None:
+        return eip712.recover(eip712.typed_digest(message), signature)
+    if not any(contract):
+        raise BadSignature("The zero address is no contract.", hint="Name the one that signed.")
+    return contract
 
 
 def _sign(account: HasKey, message: dict[str, Any]) -> bytes:

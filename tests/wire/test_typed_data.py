@@ -362,3 +362,62 @@ def test_a_log_stream_carries_a_quota() -> None:
         grant_delegation=typed_data.delegation_bytes(under),
     )
     assert typed_data.grant_of(opened) == signed
+
+
+# --- contract accounts ----------------------------------------------------------------------------
+
+
+CONTRACT = Address(b"C" * 20)
+
+
+def test_a_contract_account_is_named_and_its_digest_is_the_wallets() -> None:
+    """Nothing is recovered: what it is asked is the digest that its owners' wallets sign."""
+    signed = attrs.evolve(SIGNED, signature=b"any bytes", contract=CONTRACT)
+    assert signed.by_contract
+    assert typed_data.recover_signers(POOL, signed) == Signers(CONTRACT)
+    (asked,) = typed_data.contract_signatures(POOL, signed)
+    message = encode_typed_data(full_message=typed_data.request_typed_data(POOL, REQUEST))
+    hashed = keccak(b"\x19" + message.version + message.header + message.body)
+    assert (asked.contract, asked.digest, asked.signature) == (CONTRACT, hashed, b"any bytes")
+
+
+def test_every_contract_under_a_statement_is_asked() -> None:
+    """The signer's and the grantor's; a key's signature costs no question."""
+    given = typed_data.sign_delegation(POOL, OTHER_ACCOUNT, attrs.evolve(DELEGATION, delegate=ME))
+    assert typed_data.contract_signatures(POOL, attrs.evolve(SIGNED, delegation=given)) == ()
+    under = attrs.evolve(given, contract=CONTRACT)
+    by_delegate = attrs.evolve(SIGNED, delegation=under)
+    assert by_delegate.by_contract
+    assert typed_data.recover_signers(POOL, by_delegate) == Signers(ME, CONTRACT)
+    assert [a.contract for a in typed_data.contract_signatures(POOL, by_delegate)] == [CONTRACT]
+    other = Address(b"D" * 20)
+    made_out = attrs.evolve(under, delegation=attrs.evolve(DELEGATION, delegate=other))
+    both = attrs.evolve(SIGNED, contract=other, delegation=made_out)
+    assert [a.contract for a in typed_data.contract_signatures(POOL, both)] == [other, CONTRACT]
+
+
+def test_nobody_is_no_contract() -> None:
+    """The chain's word for *no account* signs nothing."""
+    with pytest.raises(BadSignature, match="zero address"):
+        typed_data.recover_signers(POOL, attrs.evolve(SIGNED, contract=Address(bytes(20))))
+
+
+def test_a_log_stream_carries_a_contracts_grant() -> None:
+    """Its account stands in the first frame, and its delegation's in the delegation."""
+    under = attrs.evolve(
+        typed_data.sign_delegation(POOL, ACCOUNT, attrs.evolve(DELEGATION, delegate=CONTRACT)),
+        contract=Address(b"D" * 20),
+    )
+    grant = LogGrant(1, "00" * 16, NOW_S, NOW_S + 60)
+    signed = attrs.evolve(typed_data.sign_grant(POOL, ACCOUNT, grant, under), contract=CONTRACT)
+    opened = attrs.evolve(
+        example(LogsOpened),
+        grant_pool_id=grant.pool_id,
+        grant_task=grant.task,
+        grant_not_before_s=grant.not_before_s,
+        grant_not_after_s=grant.not_after_s,
+        grant_signature=signed.signature,
+        grant_delegation=typed_data.delegation_bytes(under),
+        grant_contract=CONTRACT,
+    )
+    assert typed_data.grant_of(opened) == signed

@@ -6,7 +6,7 @@ from typing import Any
 from p2pool.model import limits
 from p2pool.model.access.delegations import Scope
 from p2pool.model.access.requests import Action
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import ADDRESS_BYTES, PoolRef
 
 Schema = dict[str, Any]
 _UINT64 = 2**64 - 1
@@ -54,13 +54,18 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
     }
     signature = {
         "signature": _text(
-            "The account's signature over the typed data (EIP-712), r, s and v, in hex.",
+            "The account's signature over the typed data (EIP-712) in hex: r, s and v; of a"
+            " contract account, whatever its isValidSignature takes (ERC-1271).",
             pattern="^(?:0x)?(?:[0-9a-fA-F]{2})+$",
             maxLength=2 * limits.ACCOUNT_SIGNATURE_MAX_BYTES,
         )
     }
+    contract = {
+        "contract": _hex("The contract account that signed. Left out: a key did.", ADDRESS_BYTES)
+    }
     delegated = {
-        "delegation": _ref("SignedDelegation", "If another account gave the signer its right.")
+        **contract,
+        "delegation": _ref("SignedDelegation", "If another account gave the signer its right."),
     }
     return {
         "SignedRequest": _object(
@@ -72,7 +77,7 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
         "SignedDelegation": _object(
             "A right that an account gave another, with its signature.",
             {"delegation": _ref("Delegation", "What was given."), **signature},
-            {},
+            contract,
         ),
         "Delegation": _object(
             "What an account lets another do, and for how long.",

@@ -9,8 +9,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 from click.core import ParameterSource
 
@@ -25,6 +26,7 @@ from p2pool.cli.shared import types
 from p2pool.cli.shared.chain import config_file, config_option, pool_option
 from p2pool.cli.shared.options import (
     agent_name_option,
+    contract_option,
     dry_run_option,
     json_option,
     key_options,
@@ -47,6 +49,9 @@ from p2pool.model.access.delegations import (
 from p2pool.model.errors import BadSignature, Conflict, NotAllowed, Unavailable
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+
+if TYPE_CHECKING:
+    from p2pool.wire.account import Account
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -140,6 +145,7 @@ def quota_options(command: F) -> F:
 @pool_option
 @agent_name_option()
 @key_options
+@contract_option
 @dry_run_option
 @json_option
 @click.pass_context
@@ -155,6 +161,7 @@ def grant(
     force: bool,
     key: str | None,
     passphrase_file: str | None,
+    contract: Address | None,
     dry_run: bool,
     as_json: bool,
     **given: Any,
@@ -190,7 +197,9 @@ def grant(
         not_after_s=not_before_s + span_s,
         quota=quota,
     )
-    if key and signature is None and (said := key_address(key)) is not None:
+    if contract is not None:
+        _check_grantor(contract, account, told)
+    elif key and signature is None and (said := key_address(key)) is not None:
         _check_grantor(said, account, told)
     _warn(account, quota, told)
     if dry_run:
@@ -199,7 +208,9 @@ def grant(
         write_signature(plain(delegation_typed_data(pool, delegation)), as_json)
         return
     if signature is not None:
-        file = _by_wallet(pool, delegation, signature, told)
+        file = _by_wallet(pool, delegation, signature, contract, told)
+    elif contract is not None:
+        file = _for_contract(pool, delegation, contract, opened_account(key, passphrase_file))
     else:
         file = _signed(pool, delegation, key, passphrase_file, told)
     _hand_over(file, out, force=force, as_json=as_json)
@@ -314,13 +325,32 @@ def _signed(
     return DelegationFile(pool, Address(address), sign_delegation(pool, signer, delegation))
 
 
+def _for_contract(
+    pool: PoolRef, delegation: Delegation, contract: Address, owner: "Account"
+) -> DelegationFile:
+    """The delegation of a contract account, by the key that owns it."""
+    from p2pool.wire.typed_data import sign_delegation
+
+    signed = attrs.evolve(sign_delegation(pool, owner, delegation), contract=contract)
+    return DelegationFile(pool, contract, signed)
+
+
 def _by_wallet(
-    pool: PoolRef, delegation: Delegation, text: str, told: Answer | None
+    pool: PoolRef,
+    delegation: Delegation,
+    text: str,
+    contract: Address | None,
+    told: Answer | None,
 ) -> DelegationFile:
     """The delegation with a signature that was made elsewhere. A signature over other words is one
-    by somebody whom nobody knows."""
+    by somebody whom nobody knows; a contract's only the chain can tell from any other bytes."""
     from p2pool.wire.typed_data import recover_delegation
 
+    if contract is not None:
+        from p2pool.cli.unsigned_file import read_signature
+
+        signed = SignedDelegation(delegation, read_signature(text), contract)
+        return DelegationFile(pool, contract, signed)
     signature = unhex(text, _SIGNATURE_BYTES)
     if signature is None:
         raise click.UsageError(f"--signature is not {_SIGNATURE_BYTES} bytes in hex.")

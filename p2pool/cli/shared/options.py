@@ -22,6 +22,13 @@ dry_run_option = click.option(
 consistent_option = click.option(
     "--consistent", is_flag=True, help="First catch up with the leader."
 )
+contract_option = click.option(
+    "--contract",
+    type=types.AddressType(),
+    metavar="ADDRESS",
+    help="Sign for this contract account (ERC-1271), as its owner: the signature of --key is the"
+    " contract's.",
+)
 delegation_option = click.option(
     "--delegation",
     metavar="FILE",

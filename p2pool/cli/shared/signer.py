@@ -4,7 +4,7 @@ import functools
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
@@ -14,6 +14,7 @@ from p2pool.cli.errors import is_narrow
 from p2pool.cli.shared.output import write_json
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.requests import request_for
+from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Misconfigured, P2poolError
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from p2pool.wire.account import Account
 
 
+S = TypeVar("S", SignedRequest, "SignedGrant")
 _TARGETS = {
     Action.STOP: "task_id",
     **dict.fromkeys((Action.DRAIN, Action.RESUME, Action.BAN, Action.UNBAN), "node_id"),
@@ -39,7 +41,9 @@ _TARGETS = {
 @attrs.frozen
 class Signer:
     """The agent that a command asks, and the key that signs; a dry run only shows the request.
-    `delegation`: the file of the delegation that it signs under; None or empty: for itself."""
+    `delegation`: the file of the delegation that it signs under; None or empty: for itself.
+    `contract`: the contract account that the key signs for; `unsigned`: the file into which to
+    write what has to be signed elsewhere."""
 
     client: AgentClient
     key: str | None
@@ -47,6 +51,8 @@ class Signer:
     dry_run: bool
     as_json: bool
     delegation: str | None = None
+    contract: "Address | None" = None
+    unsigned: Path | None = None
 
     @property
     def account(self) -> "Account":
@@ -71,7 +77,9 @@ class Signer:
         from p2pool.cli.access import delegation_file
 
         delegation_file.check_use(file, pool, int(time.time()))
-        if self.key and (address := key_address(self.key)) is not None:
+        if self.contract is not None:
+            delegation_file.check_delegate(file, self.contract)
+        elif self.key and (address := key_address(self.key)) is not None:
             delegation_file.check_delegate(file, address)
         return file.signed
 
@@ -79,7 +87,7 @@ class Signer:
         """The account that signs under a delegation: of a key that does not say its address only
         its passphrase shows whose it is."""
         account = self.account
-        if under is not None:
+        if under is not None and self.contract is None:
             from p2pool.cli.access.delegation_file import check_delegate
             from p2pool.model.ids import Address
 
@@ -112,10 +120,11 @@ class Signer:
         if (held := self._unlocked()) is not None:
             from p2pool.model.access.grants import SignedGrant
 
-            return SignedGrant(grant, held.sign_grant(pool, grant), under)
+            return self._for_contract(SignedGrant(grant, held.sign_grant(pool, grant), under))
         from p2pool.wire import typed_data
 
-        return typed_data.sign_grant(pool, self._signing(under), grant, under)
+        account = self._signing(under)
+        return self._for_contract(typed_data.sign_grant(pool, account, grant, under))
 
     def show_grant(self, pool: "PoolRef", grant: "LogGrant") -> None:
         """Write what `sign_grant` would sign."""
@@ -124,8 +133,24 @@ class Signer:
         self._under(pool)
         write_signature(plain(grant_typed_data(pool, grant)), self.as_json)
 
+    def _for_contract(self, signed: S) -> S:
+        """The same in the name of the contract account that the key owns, if it is one."""
+        return signed if self.contract is None else attrs.evolve(signed, contract=self.contract)
+
+    def _write_unsigned(self, pool: "PoolRef", request: TaskRequest) -> None:
+        """Write a request for others to sign, in force for as long as one can be."""
+        from p2pool.cli import unsigned_file
+
+        assert self.unsigned is not None
+        last_s = request.not_before_s + limits.REQUEST_LIFETIME_MAX_S
+        request = attrs.evolve(request, not_after_s=last_s)
+        signed = SignedRequest(request, b"", self._under(pool), self.contract)
+        document = unsigned_file.write_request(self.unsigned, pool, signed, plain)
+        say_unsigned(self.unsigned, document["digest"], self.as_json)
+
     def send(self, action: Action, target: str = "", spec_json: str = "") -> Answer | None:
-        """Sign a request and have it carried out, saying what it waits for. None: a dry run."""
+        """Sign a request and have it carried out, saying what it waits for. None: a dry run, or it
+        is for others to sign."""
         pool = self.client.pool_ref()
         request = request_for(pool, action, target, spec_json)
         if self.dry_run:
@@ -134,15 +159,29 @@ class Signer:
             self._under(pool)
             write_signature(plain(request_typed_data(pool, request)), self.as_json)
             return None
-        signed = self._signed(pool, request)
-        told: set[str] = set()
+        if self.unsigned is not None:
+            self._write_unsigned(pool, request)
+            return None
+        signed = self._for_contract(self._signed(pool, request))
+        return _said(action, target, carried_out(self.client, signed))
 
-        def waiting(error: P2poolError) -> None:
-            if error.message not in told:
-                told.add(error.message)
-                click.echo(f"waiting: {visible(error.message)}", err=True)
 
-        return _said(action, target, self.client.send(signed, waiting=waiting))
+def carried_out(client: AgentClient, signed: SignedRequest) -> Answer:
+    """Have a signed request carried out, and say what it waits for."""
+    told: set[str] = set()
+
+    def waiting(error: P2poolError) -> None:
+        if error.message not in told:
+            told.add(error.message)
+            click.echo(f"waiting: {visible(error.message)}", err=True)
+
+    return client.send(signed, waiting=waiting)
+
+
+def sent(client: AgentClient, signed: SignedRequest) -> Answer:
+    """Have a request carried out that was signed elsewhere; the document about it."""
+    request = signed.request
+    return _said(request.action, request.target, carried_out(client, signed))
 
 
 def needless(action: Action, target: str) -> Answer:
@@ -201,6 +240,15 @@ def _absolute(path: str) -> Path:
     from p2pool.drivers.input_files import input_path
 
     return input_path(path)
+
+
+def say_unsigned(path: Path, digest: str, as_json: bool) -> None:
+    """Say what was written for others to sign, and how it goes on."""
+    if as_json:
+        write_json("unsigned", {"file": str(path), "digest": digest})
+        return
+    click.echo(f"{path} holds what has to be signed, of digest {digest}.")
+    click.echo(f"Then: p2pool wallet send {path} --signature SIGNATURE", err=True)
 
 
 def write_signature(typed: Any, as_json: bool) -> None:

@@ -7,29 +7,57 @@ what no delegation can cover goes without (`own_signer_options`).
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from p2pool.cli.shared.options import (
     agent_option,
+    contract_option,
     delegation_option,
     dry_run_option,
     json_option,
     key_options,
 )
+from p2pool.cli.shared.types import FilePath
 from p2pool.client.agent_client import AgentClient
 
 
+def contract_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--contract` and `--unsigned`, for the command's `Signer`."""
+
+    @functools.wraps(command)
+    def for_contract(
+        *context: click.Context,
+        signer: Any,
+        contract: bytes | None,
+        unsigned: Path | None,
+        **given: Any,
+    ) -> None:
+        signer = attrs.evolve(signer, contract=contract, unsigned=unsigned)
+        command(*context, signer=signer, **given)
+
+    made = click.option(
+        "--unsigned",
+        type=FilePath(dir_okay=False),
+        metavar="FILE",
+        help="Write what has to be signed to FILE, with its digest, and send nothing; then:"
+        " p2pool wallet send FILE --signature SIGNATURE.",
+    )(for_contract)
+    return contract_option(made)
+
+
 def signer_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`--key`, `--passphrase-file`, `--delegation`, `--agent`, `--dry-run` and `--json`, given
-    together as one `Signer`."""
-    return key_options(delegation_option(_as_signer(command)))
+    """`--key`, `--passphrase-file`, `--delegation`, `--contract`, `--unsigned`, `--agent`,
+    `--dry-run` and `--json`, given together as one `Signer`."""
+    return key_options(delegation_option(_as_signer(contract_options(command))))
 
 
 def own_signer_options(command: Callable[..., None]) -> Callable[..., None]:
     """The same without `--delegation`: for what an account signs that nobody can sign for it."""
-    return key_options(_as_signer(command))
+    return key_options(_as_signer(contract_options(command)))
 
 
 def _as_signer(command: Callable[..., None]) -> Callable[..., None]:

@@ -70,6 +70,10 @@ def logs(
     With -f it goes on until the task has ended, wherever its copies are restarted or moved, and
     says on standard error what it waits for.
     """
+    if signer.unsigned is not None:
+        raise click.UsageError(
+            "--unsigned is for requests: lines are read under a signature of now."
+        )
     one, copies = _copies(signer.client, name, follow=follow)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])

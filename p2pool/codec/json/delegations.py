@@ -60,7 +60,12 @@ def signed_delegation_json(signed: SignedDelegation) -> dict[str, Any]:
     return {
         "delegation": delegation_json(signed.delegation),
         "signature": "0x" + signed.signature.hex(),
-    }
+    } | contract_json(signed.contract)
+
+
+def contract_json(contract: Address | None) -> dict[str, Any]:
+    """The contract account that is said to have signed, if it is one."""
+    return {} if contract is None else {"contract": address_text(contract)}
 
 
 def delegation_json(given: Delegation) -> dict[str, Any]:
@@ -160,8 +165,8 @@ def signed_delegation(r: Reader) -> SignedDelegation | None:
     given = r.table("delegation", _delegation, None)
     if given is None:
         r.missing("delegation")
-    signature = account_signature(r)
-    return SignedDelegation(given, signature) if given is not None else None
+    signature, contract = account_signature(r), contract_account(r)
+    return SignedDelegation(given, signature, contract) if given is not None else None
 
 
 def _delegation(r: Reader) -> Delegation | None:
@@ -211,6 +216,14 @@ def account_signature(r: Reader) -> bytes:
 
     found = _HEX.fullmatch(r.text("signature", rule=rule))
     return bytes.fromhex(found[1]) if found else b""
+
+
+def contract_account(r: Reader) -> Address | None:
+    """The contract that signed, None where a key did."""
+    if "contract" not in r.left:
+        r.known.append("contract")
+        return None
+    return Address(hex_bytes(r, "contract", ADDRESS_BYTES))
 
 
 def hex_bytes(r: Reader, key: str, size: int) -> bytes:

@@ -4,9 +4,10 @@
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
      "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
 
-What is inside a delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading
-is strict and finds every problem at once; what is signed is the typed data (`wire.typed_data`),
-never this form, so it may be laid out in any way.
+Where a contract account signed, `contract` beside the signature names it. What is inside a
+delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading is strict and
+finds every problem at once; what is signed is the typed data (`wire.typed_data`), never this form,
+so it may be laid out in any way.
 """
 
 import json
@@ -17,6 +18,8 @@ from p2pool.codec.json.delegations import (
     UINT64_MAX,
     UINT256_MAX,
     account_signature,
+    contract_account,
+    contract_json,
     hex_bytes,
     signed_delegation,
     signed_delegation_json,
@@ -35,6 +38,7 @@ from p2pool.model.ids import (
     ADDRESS_BYTES,
     DIGEST_BYTES,
     TASK_ID_BYTES,
+    Address,
     AllocationId,
     NodeId,
     TaskId,
@@ -102,6 +106,7 @@ def request_json(signed: SignedRequest) -> dict[str, Any]:
             "not_after_s": request.not_after_s,
         },
         "signature": "0x" + signed.signature.hex(),
+        **contract_json(signed.contract),
     }
     return _with_delegation(plain, signed.delegation)
 
@@ -111,13 +116,13 @@ def read_request(value: Any) -> SignedRequest:
     problems: list[str] = []
     reader = Reader(value, "body", problems)
     request = reader.table("request", _request, None)
-    signature, delegation = _signed(reader)
+    signature, contract, delegation = _signed(reader)
     if request is None:
         reader.missing("request")
     reader.finish()
     _raise(problems, "The request is not good")
     assert request is not None
-    return SignedRequest(request, signature, delegation)
+    return SignedRequest(request, signature, delegation, contract)
 
 
 def _request(r: Reader) -> TaskRequest:
@@ -154,6 +159,7 @@ def grant_json(signed: SignedGrant) -> dict[str, Any]:
             "not_after_s": grant.not_after_s,
         },
         "signature": "0x" + signed.signature.hex(),
+        **contract_json(signed.contract),
     }
     return _with_delegation(plain, signed.delegation)
 
@@ -174,7 +180,7 @@ def read_logs(value: Any) -> tuple[SignedGrant, "LogOptions"]:
     problems: list[str] = []
     reader = Reader(value, "body", problems)
     grant = reader.table("grant", _grant, None)
-    signature, delegation = _signed(reader)
+    signature, contract, delegation = _signed(reader)
     if grant is None:
         reader.missing("grant")
     options = LogOptions(
@@ -185,7 +191,7 @@ def read_logs(value: Any) -> tuple[SignedGrant, "LogOptions"]:
     reader.finish()
     _raise(problems, "The log request is not good")
     assert grant is not None
-    return SignedGrant(grant, signature, delegation), options
+    return SignedGrant(grant, signature, delegation, contract), options
 
 
 def _grant(r: Reader) -> LogGrant:
@@ -242,8 +248,10 @@ def _with_delegation(plain: dict[str, Any], signed: SignedDelegation | None) -> 
     return plain
 
 
-def _signed(r: Reader) -> tuple[bytes, SignedDelegation | None]:
-    return account_signature(r), r.table("delegation", signed_delegation, None)
+def _signed(r: Reader) -> tuple[bytes, Address | None, SignedDelegation | None]:
+    """The signature, the contract account that is said to have made it, and the delegation."""
+    signature, contract = account_signature(r), contract_account(r)
+    return signature, contract, r.table("delegation", signed_delegation, None)
 
 
 def _any_text(text: str) -> str:

@@ -3,7 +3,9 @@
 Only a quorum of the committee makes a leader, by signatures that come with the order: a seat in the
 committee is not enough, and neither is having led once. And a bad leader can place work badly but
 never invent it: an account with the right to do so must have signed the submission in the order,
-and the task's id must be its digest.
+and the task's id must be its digest. Whether a contract account signed it only the chain can say,
+and this node asks its own endpoints, about the block that its own copy of the committed log names:
+the voters have seen to it that no other block than one of that time stands there.
 Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
@@ -15,6 +17,7 @@ from p2pool.core.fsm.access.revocations import revoked
 from p2pool.core.fsm.permissions import REVOKED, may_start
 from p2pool.core.knowledge.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
+from p2pool.model.access.verdicts import Validity, Verdict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.work import Desired, Order
@@ -81,3 +84,14 @@ class OrderCheck:
         if state is None or signed is None or not revoked(state, signed.delegation):
             return None
         return REVOKED
+
+    def verdict(self, desired: Desired, now: Now) -> Verdict | None:
+        """What the chain tells us of the contract accounts under this copy's submission; None: it
+        is asked, or our copy of the log has not come as far as the submission yet."""
+        state, block = self.context.pool_log.state, desired.judged_at
+        task = state.tasks.get(desired.allocation.task_id) if state is not None else None
+        if task is None:
+            return None
+        if block is None or task.record.judged_at != block:
+            return Verdict(Validity.INVALID, "its order names another block than the log does")
+        return self.context.verdicts.at(desired.signed, block, self.context.me, now)

@@ -260,6 +260,7 @@ def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
         grantor=record.grantor,
         index=changes.index,
         submitted_at_ms=changes.state.log_time_ms,
+        judged_at=record.judged_at,
     )
     spec = parse_spec(record.signed.request.spec_json, changes.state.level)
     tasks.add(changes, kept, Task(kept, spec))

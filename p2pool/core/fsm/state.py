@@ -25,6 +25,7 @@ from p2pool.model.access.delegates import GRANT_ID_BYTES, Delegates, GrantPlace
 from p2pool.model.access.delegations import Delegation
 from p2pool.model.access.quotas import usage_of
 from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
@@ -66,7 +67,8 @@ def history_after(history: Digest, entry: Entry) -> Digest:
 
 @attrs.frozen
 class TaskRecord:
-    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended."""
+    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended. `judged_at`: as in
+    `model.log.entries.RequestApplied`."""
 
     task_id: TaskId
     signed: SignedRequest
@@ -76,6 +78,7 @@ class TaskRecord:
     submitted_at_ms: int
     stop_requested: bool = False
     finished_at_ms: int = 0
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen

@@ -209,11 +209,19 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
     """Those copies for which an order has room, the oldest first; in order of their names."""
     room, found = OrderRoom(), []
     for copy in sorted(copies, key=lambda copy: (copy.token, copy.allocation)):
-        signed = state.tasks[copy.allocation.task_id].record.signed
-        size_bytes = order_bytes(signed)
+        record = state.tasks[copy.allocation.task_id].record
+        size_bytes = order_bytes(record.signed)
         if room.refusal(size_bytes, len(copy.gpus)) is None:
             room.add(size_bytes, len(copy.gpus))
-            found.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
+            found.append(
+                Desired(
+                    allocation=copy.allocation,
+                    attempt=copy.attempt,
+                    signed=record.signed,
+                    gpus=copy.gpus,
+                    judged_at=record.judged_at,
+                )
+            )
     return tuple(sorted(found, key=lambda desired: desired.allocation))
 
 

@@ -28,8 +28,10 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
+from p2pool.model.access.verdicts import FinalBlock, Validity, Verdict
 from p2pool.model.errors import (
     BadSignature,
+    ChainUnavailable,
     Conflict,
     NoLeader,
     NotAllowed,
@@ -55,6 +57,8 @@ from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))
 RETRIED = frozenset({"no-leader", "unavailable"})
+OURS = b""
+"""On whose account this agent's own clients have the chain asked."""
 
 
 @attrs.frozen
@@ -75,7 +79,8 @@ class Remote:
 
 @attrs.define
 class PendingRequest:
-    """One request without an answer yet. `signed` None: a read."""
+    """One request without an answer yet. `signed` None: a read. `judging`: the chain is asked about
+    its contract accounts."""
 
     number: int
     origin: Local | Remote
@@ -89,6 +94,7 @@ class PendingRequest:
     result: Accepted | None = None
     wait_index: int = 0
     wait_until_ms: int = 0
+    judging: bool = False
 
 
 @attrs.define
@@ -110,6 +116,11 @@ class ClientRequests:
             return
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
+        state = self.context.pool_log.state
+        by_contract = signed is not None and signed.by_contract
+        if by_contract and state is not None and state.level < DISTRUST_LEVEL:
+            self._answer(origin, _no_contracts())  # An older leader could not even read it.
+            return
         self._add(
             PendingRequest(
                 number=self.context.request(),
@@ -208,6 +219,8 @@ class ClientRequests:
         """Propose a request, or refuse it. A refusal is a read, so it waits until a quorum has
         confirmed that we lead: a leader that slept, or is new, may judge by old state.
         """
+        if item.judging and self._verdict(item, signed, now) is None:
+            return
         try:
             done = self._propose(item, signed, now)
         except (BadSignature, Unavailable) as error:
@@ -243,6 +256,8 @@ class ClientRequests:
         why = never(self.context.config.pool, signed, item.signers)
         if why is not None:
             raise NotAllowed(f"No voter would take that: {why}.", hint="Sign a new request.")
+        if signed.by_contract and state.level < DISTRUST_LEVEL:
+            raise _no_contracts()
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)
@@ -257,12 +272,49 @@ class ClientRequests:
             raise refused
         origin = item.origin
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
-        record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
+        judged_at = None
+        if signed.by_contract:
+            judged_at = self._judged_at(item, signed, now)
+            if judged_at is None:
+                item.judging, item.sent_to = True, None  # The next step looks again.
+                return None
+            item.judging = False
+        record = RequestApplied(
+            signed=signed,
+            via=via,
+            signer=item.signers.signer,
+            grantor=item.signers.grantor,
+            judged_at=judged_at,
+        )
         kind, body = encode_body(record, state.level)
         # A committee of one commits while it proposes: set the index first.
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)
         return None
+
+    def _judged_at(
+        self, item: PendingRequest, signed: SignedRequest, now: Now
+    ) -> FinalBlock | None:
+        """The final block at which the chain says that contract accounts signed a request; None:
+        it has not answered yet. Raises where it says no, and where nobody can tell."""
+        found = self._verdict(item, signed, now)
+        if found is None:
+            return None
+        if found.validity is Validity.INVALID:
+            raise BadSignature(
+                f"By the chain, {found.reason}.",
+                hint="Have it signed by the contract's present owners, for this pool's chain.",
+            )
+        if found.validity is Validity.UNKNOWN:
+            raise ChainUnavailable(
+                f"The leader cannot tell whether a contract account signed it: {found.reason}.",
+                hint="Send the same request again in a while.",
+            )
+        return found.block
+
+    def _verdict(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Verdict | None:
+        origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
+        return self.context.verdicts.now(signed, origin, now)
 
     def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
         """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
@@ -462,3 +514,10 @@ class ClientRequests:
             yield item.wait_until_ms if item.result is not None else item.deadline_ms
             if item.retry_ms and item.result is None:
                 yield item.retry_ms
+
+
+def _no_contracts() -> NotAllowed:
+    return NotAllowed(
+        "In a pool of feature level 1 no contract account signs.",
+        hint="Upgrade its agents: p2pool pool show names those that keep it there.",
+    )

@@ -4,7 +4,8 @@ The worker makes one when an order names the attempt, or when a listing shows a 
 known order (after a disk was lost): it reports such a container and never touches it unless an
 order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
 again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
-`fresh`: its order came since the agent's start.
+`fresh`: its order came since the agent's start. `unjudged`: the chain has not told this node yet
+that a contract account signed its submission.
 
 Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
 run of its container ends once (`counted_ms`: the start of the last run whose end has counted).
@@ -56,6 +57,7 @@ class StoredAttempt:
     signers: Signers | None
     counted_ms: int
     refused: StartRefusal = since(2, default=StartRefusal.NONE)
+    unjudged: bool = since(2, default=False)
 
 
 @attrs.define
@@ -91,6 +93,7 @@ class Attempt:
     refused: StartRefusal = StartRefusal.NONE
     trouble_since_ms: int | None = None
     fresh: bool = False
+    unjudged: bool = False
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -251,6 +254,7 @@ class Attempt:
             signers=self.signers,
             counted_ms=self.counted_ms,
             refused=self.refused,
+            unjudged=self.unjudged,
         )
 
 
@@ -276,6 +280,7 @@ def item_of(row: bytes) -> Attempt:
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
     item.previous_epoch, item.signers = kept.previous_epoch, kept.signers
+    item.unjudged = kept.unjudged
     return item
 
 

@@ -12,7 +12,8 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
-from p2pool.model.errors import NotFound
+from p2pool.model.access.verdicts import Validity, Verdict
+from p2pool.model.errors import ChainUnavailable, NotFound
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
 from p2pool.model.states import AllocationState, Health, StartRefusal
@@ -228,6 +229,37 @@ def start_failed(
         give_up(item, REFUSALS[event.fault], f"{event.code}: {event.message}", mark)
 
 
+def judge(item: Attempt, verdict: Verdict | None, mark: Mark, now: Now, *, refuses: bool) -> None:
+    """What the chain says of the contract accounts under its submission: a yes lets it start; on a
+    no this node refuses it, and others ask their own endpoints; where nobody can tell it is tried
+    again, and then elsewhere, like any other start that the world keeps from working."""
+    if verdict is None:
+        item.reason = "the chain is asked whether a contract account signed it"
+    elif verdict.validity is Validity.VALID:
+        item.unjudged, item.reason = False, ""
+        item.failures, item.trouble_since_ms = 0, None
+        mark(item)
+    elif verdict.validity is Validity.INVALID:
+        give_up(item, StartRefusal.LASTING, f"not allowed: {verdict.reason}", mark)
+    else:
+        why = f"nobody can tell whether a contract account signed it: {verdict.reason}"
+        event = ev.StartFailed(
+            allocation=item.allocation,
+            attempt=item.attempt,
+            code=ChainUnavailable.code,
+            message=why,
+            fault=Fault.WORLD,
+        )
+        start_failed(item, event, mark, now, refuses=refuses)
+
+
+def waits_for_verdict(item: Attempt, now: Now) -> bool:
+    """Whether nothing but the chain's word keeps it from starting, as far as it knows itself."""
+    over = item.ended or item.stop_wanted or item.busy or item.runs
+    known = item.desired is not None and not item.previous_epoch
+    return item.unjudged and known and not over and now.mono_ms >= item.retry_ms
+
+
 def give_up(item: Attempt, refusal: StartRefusal, reason: str, mark: Mark) -> None:
     """This node cannot start it: another may."""
     item.refused = refusal
@@ -292,6 +324,8 @@ def drive(
     if (why := withdrawn(item.desired)) is not None:
         end(item, S.FAILED, f"not allowed: {why}", mark)
         return None
+    if item.unjudged:
+        return None  # Who submitted it, only the chain can say.
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
         return ev.RestartContainer(item.allocation, item.attempt)

@@ -25,6 +25,7 @@ from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, 
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.access.verdicts import Verdict
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
@@ -40,6 +41,8 @@ from p2pool.model.states import AllocationState, StartRefusal
 from p2pool.model.timing import Now
 
 Allowed = Callable[[Desired, Signers | None, int], str | None]
+Judged = Callable[[Desired, Now], Verdict | None]
+"""What the chain says of the contract accounts under a submission; None: it is asked."""
 ITEMS_TABLE = "orders"
 META_TABLE = "meta"
 TOKEN_KEY = b"worker.token"
@@ -54,6 +57,7 @@ class Worker:
     allowed: Allowed
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
+    judged: Judged = lambda desired, now: None
     withdrawn: reconcile.Withdrawn = attrs.field(default=lambda _: None, repr=False)
     items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
@@ -145,7 +149,7 @@ class Worker:
             item.previous_epoch, new = False, item
         elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
-        new.signers, new.fresh = by, True
+        new.signers, new.fresh, new.unjudged = by, True, desired.signed.by_contract
         self.items[key] = new
         self.dirty[key] = None
 
@@ -200,9 +204,11 @@ class Worker:
 
     def submitted(self, name: AllocationId) -> tuple[SignedRequest, Signers] | None:
         """The submission of a copy that came here by an order, and who signed it, as verified then;
-        None if it did not, or ended long ago."""
+        None if it did not, or ended long ago, or nobody knows yet who signed it."""
         for item in self.items.values():
-            if item.allocation == name and item.desired is not None and item.signers is not None:
+            known = item.signers is not None and not item.unjudged
+            if item.allocation == name and item.desired is not None and known:
+                assert item.signers is not None
                 return item.desired.signed, item.signers
         return None
 
@@ -355,6 +361,10 @@ class Worker:
         if not (self.listed and self.well):
             return
         for item in tuple(self.items.values()):
+            if self.is_member and reconcile.waits_for_verdict(item, now):
+                assert item.desired is not None
+                found, refuses = self.judged(item.desired, now), self.level >= DISTRUST_LEVEL
+                reconcile.judge(item, found, self.mark, now, refuses=refuses)
             effect = reconcile.drive(
                 item, self.items, self.is_member, self.scope, self.withdrawn, self.mark, now
             )

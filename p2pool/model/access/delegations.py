@@ -52,10 +52,11 @@ class Delegation:
 
 @attrs.frozen
 class SignedDelegation:
-    """A delegation with its 65-byte signature."""
+    """A delegation with its signature: a key's, 65 bytes, or what `contract` takes for its own."""
 
     delegation: Delegation
     signature: AccountSignature
+    contract: Address | None = since(2, default=None)
 
 
 @attrs.frozen

@@ -11,6 +11,8 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
+from p2pool.model.features import since
 from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Outcomes
@@ -20,12 +22,14 @@ from p2pool.model.messages.registry import Channel, Message, message
 @attrs.frozen
 class Desired:
     """One allocation that the node should run: the signed submission itself, so that the node can
-    check the account's right; the attempt; and its leased GPUs."""
+    check the account's right; the attempt; and its leased GPUs. `judged_at`: the block at which the
+    log says that the chain took its contract accounts' signatures for good."""
 
     allocation: AllocationId
     attempt: int
     signed: SignedRequest
     gpus: GpuIds
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen(order=True)

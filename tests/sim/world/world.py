@@ -57,7 +57,8 @@ class World:
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
     `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
     it does not; `out_ms`: when one last read that it is finally out of the pool. `skipped_ms`: by
-    how much all clocks were set forward; `perjured`: stores in whose name a liar signed.
+    how much all clocks were set forward; `perjured`: stores in whose name a liar signed. `owners`:
+    who signs for which contract account.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -73,6 +74,7 @@ class World:
         self.one_way: set[tuple[int, int]] = set()
         self.relays = False
         self.chain_up = True
+        self.owners: dict[Address, Address] = {}
         self.gpus = gpus
         self.committee = 3
         self.known: dict[int, FeatureLevel] = {}
