@@ -36,7 +36,8 @@ def show(context: click.Context, file: Path, as_json: bool) -> None:
     state = state_of(given.not_before_s, given.not_after_s, now_s)
     if as_json:
         checked = {"delegation": delegation_file_json(found), "state": state}
-        write_json("delegation-check", checked | {"as_of_s": now_s})
+        proven = {"signature_proven": found.signed.contract is None}
+        write_json("delegation-check", checked | proven | {"as_of_s": now_s})
     else:
         write_pairs(_pairs(found, now_s))
     if state != "in-force":
@@ -49,7 +50,7 @@ def _pairs(found: DelegationFile, now_s: int) -> list[tuple[str, str]]:
     pairs = [
         ("account", address_text(given.delegate)),
         ("pool", pool_text(found.pool)),
-        ("given by", f"{address_text(found.grantor)}, whose signature is good"),
+        ("given by", f"{address_text(found.grantor)}, {_signature(found)}"),
         ("scope", f"{scope}: {SCOPES[scope]}"),
     ]
     if given.scope is not Scope.READ:
@@ -60,3 +61,10 @@ def _pairs(found: DelegationFile, now_s: int) -> list[tuple[str, str]]:
         ("until", moment(given.not_after_s)),
         ("now", state_text(given.not_before_s, given.not_after_s, now_s)),
     ]
+
+
+def _signature(found: DelegationFile) -> str:
+    """How far the signature proves who gave it. A contract account's only the chain can judge."""
+    if found.signed.contract is None:
+        return "whose signature is good"
+    return "a contract: only the chain can tell whether it signed"

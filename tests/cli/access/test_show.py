@@ -105,6 +105,26 @@ def test_an_edited_one_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "was changed after it was signed" in capsys.readouterr().err
 
 
+def test_what_a_contract_signed_is_shown_as_unproven(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only the chain can say whether it did; of a key's signature it is proven here."""
+    path = delegation_file(tmp_path / "a.json")
+    assert main.run(["access", "show", str(path), "--json"]) == errors.OK
+    assert held(capsys.readouterr().out)["signature_proven"] is True
+    contract = "0x" + "5c" * 20
+    told = json.loads(path.read_text()) | {"contract": contract, "grantor": contract}
+    path.write_text(json.dumps(told | {"signature": "0x" + "ab" * 200}))
+    assert main.run(["access", "show", str(path), "--json"]) == errors.OK
+    assert held(capsys.readouterr().out)["signature_proven"] is False
+    assert main.run(["access", "show", str(path)]) == errors.OK
+    out = capsys.readouterr().out
+    assert "only the chain can tell" in out
+    assert "good" not in out
+    path.write_text(json.dumps(told | {"grantor": "0x" + "11" * 20}))
+    assert main.run(["access", "show", str(path)]) == errors.REFUSED
+
+
 def test_words_hold_for_every_number() -> None:
     """Also for times that no calendar has, as a hostile file may hold."""
     assert moment(1_800_000_000) == "2027-01-15 08:00:00 UTC"
