@@ -18,17 +18,6 @@ import attrs
 from p2pool.codec.digests import digest
 from p2pool.codec.spec.secrets import contradictions_in, secret_name_rule
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
-    ANYONE,
-    NamedValue,
-    RecipientPolicy,
-    RegistryAuth,
-    SecretContents,
-    SecretOwner,
-    SecretUse,
-    SecretValue,
-    TaskSecrets,
-)
 from p2pool.model.errors import BadSpec, Refusal
 from p2pool.model.ids import (
     ADDRESS_BYTES,
@@ -41,6 +30,17 @@ from p2pool.model.ids import (
     PoolRef,
 )
 from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.tasks.secrets import (
+    ANYONE,
+    NamedValue,
+    RecipientPolicy,
+    RegistryAuth,
+    SecretContents,
+    SecretOwner,
+    SecretUse,
+    SecretValue,
+    TaskSecrets,
+)
 from p2pool.wire import sealed_box
 from p2pool.wire.binding import check_binding
 

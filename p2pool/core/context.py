@@ -10,14 +10,14 @@ from random import Random
 import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
-from p2pool.core.knowledge.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.awaited_answers import AwaitedAnswers
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.judgements import Judgements
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.announced_leader import AnnouncedLeader
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.log.pool_log import PoolLog

@@ -40,8 +40,8 @@ from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
 from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
-from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.last_certificate import SEEN_KEY, CertificateSighting
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.leader.decisions import GONE

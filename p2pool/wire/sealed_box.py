@@ -23,15 +23,15 @@ from nacl.utils import random
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.codec.digests import digest
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSignature, Malformed, NotForUs
+from p2pool.model.ids import Digest, NodeId, PeerKey
+from p2pool.model.tasks.secrets import (
     KeyStatement,
     SealedKey,
     SecretBlob,
     SecretContents,
     SecretOwner,
 )
-from p2pool.model.errors import BadSignature, Malformed, NotForUs
-from p2pool.model.ids import Digest, NodeId, PeerKey
 
 CONTENTS_PURPOSE = "p2pool/1 secrets"
 KEY_PURPOSE = "p2pool/1 data key"

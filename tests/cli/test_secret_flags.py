@@ -12,8 +12,8 @@ from p2pool.cli.task.secrets.flags import WantedSecrets, new_values, read_source
 from p2pool.cli.task.secrets.registry import login_of
 from p2pool.drivers.input_files import forget_input
 from p2pool.model import limits
-from p2pool.model.access.secrets import ANYONE, RegistryAuth, SecretUse, SecretValue
 from p2pool.model.errors import BadSpec, Misconfigured, RegistryDenied
+from p2pool.model.tasks.secrets import ANYONE, RegistryAuth, SecretUse, SecretValue
 
 CANARY = "hunter2-canary"
 IMAGE = "ghcr.io/team/app:1"

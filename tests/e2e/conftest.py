@@ -15,10 +15,13 @@ from tests.containers.harness.private_engine import private_engine
 COMMAND_DEADLINE_S = 180
 
 
-def p2pool(
-    *arguments: str, cwd: Path | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line, as a user does. `cwd`: where; by default here."""
+def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line, as a user does."""
+    return p2pool_in(Path.cwd(), *arguments, **environment)
+
+
+def p2pool_in(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a directory."""
     return subprocess.run(
         [sys.executable, "-m", "p2pool", *arguments],
         capture_output=True,

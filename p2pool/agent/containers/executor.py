@@ -22,7 +22,6 @@ from p2pool.core.inputs import RuntimeObserved
 from p2pool.core.worker import events as ev
 from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
-from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import P2poolError, Unavailable
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import (
@@ -33,6 +32,7 @@ from p2pool.model.ports.runtime import (
 )
 from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.tasks.faults import fault_of
+from p2pool.model.tasks.secrets import RegistryAuth
 
 log = get_logger(__name__)
 

@@ -10,7 +10,10 @@ Source: docs/design/secrets.md, "In the copy".
 
 from nacl.signing import SigningKey
 
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSpec, NotOffered, Refusal
+from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.ports.secrets import SealedSecret
+from p2pool.model.tasks.secrets import (
     OpenedSecrets,
     RegistryAuth,
     SealedKey,
@@ -18,9 +21,6 @@ from p2pool.model.access.secrets import (
     SecretUse,
     SecretValue,
 )
-from p2pool.model.errors import BadSpec, NotOffered, Refusal
-from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.ports.secrets import SealedSecret
 from p2pool.wire import sealed_box
 
 

@@ -15,15 +15,15 @@ import attrs
 import click
 from click.core import ParameterSource
 
-from p2pool.cli.access.delegation_file import (
+from p2pool.cli.shared import types
+from p2pool.cli.shared.chain import config_file, config_option, pool_option
+from p2pool.cli.shared.delegations.delegation_file import (
     check_free,
     delegation_text,
     pool_text,
     write_delegation,
 )
-from p2pool.cli.access.words import SCOPES, moment, quota_text
-from p2pool.cli.shared import types
-from p2pool.cli.shared.chain import config_file, config_option, pool_option
+from p2pool.cli.shared.delegations.words import SCOPES, moment, quota_text
 from p2pool.cli.shared.options import (
     agent_name_option,
     contract_option,

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import click
 
-from p2pool.cli.access.words import span
 from p2pool.cli.lazy import LazyGroup
+from p2pool.cli.shared.delegations.words import span
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import short, write_json

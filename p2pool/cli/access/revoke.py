@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import click
 
-from p2pool.cli.access.words import moment
 from p2pool.cli.shared import types
+from p2pool.cli.shared.delegations.words import moment
 from p2pool.cli.shared.output import warn, write_json, write_line
 from p2pool.cli.shared.signer import Signer
 from p2pool.cli.shared.signing import signer_options

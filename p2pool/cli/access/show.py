@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.access.delegation_file import pool_text, read_delegation
-from p2pool.cli.access.words import SCOPES, moment, quota_text, state_of, state_text
 from p2pool.cli.errors import REFUSED
+from p2pool.cli.shared.delegations.delegation_file import pool_text, read_delegation
+from p2pool.cli.shared.delegations.words import SCOPES, moment, quota_text, state_of, state_text
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.tables import write_pairs

@@ -64,7 +64,7 @@ class Signer:
         """The delegation that it signs under, read and its signature checked; None: for itself."""
         if not self.delegation:
             return None
-        from p2pool.cli.access.delegation_file import read_delegation
+        from p2pool.cli.shared.delegations.delegation_file import read_delegation
 
         return read_delegation(_absolute(self.delegation))
 
@@ -74,7 +74,7 @@ class Signer:
         file = self.delegation_file
         if file is None:
             return None
-        from p2pool.cli.access import delegation_file
+        from p2pool.cli.shared.delegations import delegation_file
 
         delegation_file.check_use(file, pool, int(time.time()))
         if self.contract is not None:
@@ -88,7 +88,7 @@ class Signer:
         its passphrase shows whose it is."""
         account = self.account
         if under is not None and self.contract is None:
-            from p2pool.cli.access.delegation_file import check_delegate
+            from p2pool.cli.shared.delegations.delegation_file import check_delegate
             from p2pool.model.ids import Address
 
             assert self.delegation_file is not None

@@ -20,15 +20,15 @@ from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSpec
+from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES
+from p2pool.model.tasks.secrets import (
     ANYONE,
     NO_SECRETS,
     RecipientPolicy,
     SecretUse,
     TaskSecrets,
 )
-from p2pool.model.errors import BadSpec
-from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES
 from p2pool.model.tasks.spec import TaskSpec
 
 DIRECTORY = "/run/secrets"

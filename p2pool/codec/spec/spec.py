@@ -31,10 +31,10 @@ from p2pool.codec.spec import rules
 from p2pool.codec.spec.reserved_keys import unheeded_keys
 from p2pool.codec.spec.secrets import read_secrets, secret_contradictions, secrets_plain
 from p2pool.model import features, limits
-from p2pool.model.access.secrets import TaskSecrets
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest
+from p2pool.model.tasks.secrets import TaskSecrets
 from p2pool.model.tasks.spec import (
     Constraint,
     GpuRequest,

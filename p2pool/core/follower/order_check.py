@@ -15,7 +15,7 @@ from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
 from p2pool.core.fsm.access.revocations import revoked
 from p2pool.core.fsm.permissions import REVOKED, may_set_secrets, may_start
-from p2pool.core.knowledge.leader_certificate import UnknownCommittee
+from p2pool.core.knowledge.leadership.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
 from p2pool.model.access.verdicts import Validity, Verdict
 from p2pool.model.errors import Refusal

@@ -26,7 +26,6 @@ from p2pool.core.fsm.sizes import TaskSize
 from p2pool.core.fsm.state import AppliedRequest, PoolState, SecretsRenewed, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
-from p2pool.model.access.secrets import NO_SECRETS, TaskSecrets
 from p2pool.model.errors import (
     BadSpec,
     Conflict,
@@ -41,6 +40,7 @@ from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, Task
 from p2pool.model.log.entries import RequestApplied, Revocation
 from p2pool.model.settings import SETTINGS
 from p2pool.model.states import INTENT, IntentEvent, advance
+from p2pool.model.tasks.secrets import NO_SECRETS, TaskSecrets
 
 INTENT_OF: Mapping[Action, IntentEvent] = {
     Action.DRAIN: IntentEvent.DRAIN_ASKED,

@@ -25,7 +25,6 @@ from p2pool.model.access.delegates import GRANT_ID_BYTES, Delegates, GrantPlace
 from p2pool.model.access.delegations import Delegation
 from p2pool.model.access.quotas import usage_of
 from p2pool.model.access.requests import RequestId, SignedRequest
-from p2pool.model.access.secrets import TaskSecrets
 from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
@@ -52,6 +51,7 @@ from p2pool.model.states import (
     Reachability,
 )
 from p2pool.model.tasks.index import TaskIndex
+from p2pool.model.tasks.secrets import TaskSecrets
 from p2pool.model.tasks.set_aside import SetAsideNodes
 from p2pool.model.tasks.spec import Resources, TaskSpec
 

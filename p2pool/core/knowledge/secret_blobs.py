@@ -18,11 +18,11 @@ from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.digests import digest
 from p2pool.codec.rows import put_record
 from p2pool.model import limits
-from p2pool.model.access.secrets import SealedKey, SecretBlob
 from p2pool.model.errors import Malformed, Overloaded
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Digest, NodeId, PeerKey
 from p2pool.model.ports.store import SECRET_BLOBS_TABLE, SECRET_KEYS_TABLE, Delete, PersistOp, Put
+from p2pool.model.tasks.secrets import SealedKey, SecretBlob
 
 
 @attrs.frozen

@@ -18,10 +18,10 @@ from p2pool.codec.text.clip import clipped
 from p2pool.core.fsm.order_room import OrderRoom, room_on, task_order_bytes
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
-from p2pool.model.access.secrets import RecipientPolicy
 from p2pool.model.ids import Address, NodeId, TaskId
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks.secrets import RecipientPolicy
 from p2pool.model.tasks.set_aside import SetAside
 from p2pool.model.tasks.spec import Constraint, Resources
 

@@ -18,7 +18,6 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
 from p2pool.model import limits
-from p2pool.model.access.secrets import TaskSecrets
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import BadSpec, Malformed, Overloaded, Refusal
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId
@@ -30,6 +29,7 @@ from p2pool.model.messages.secrets import (
     SecretBlobRequested,
 )
 from p2pool.model.states import RaftRole
+from p2pool.model.tasks.secrets import TaskSecrets
 from p2pool.model.timing import Now
 
 

@@ -19,11 +19,11 @@ from p2pool.core.inputs import Sender
 from p2pool.core.secrets.distribution import SecretDistribution
 from p2pool.core.secrets.rules import KeyQuestion, holders, owner_of, seal_refusal
 from p2pool.model import limits
-from p2pool.model.access.secrets import SealedKey, SecretOwner, TaskSecrets
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets
 from p2pool.model.ids import AllocationId, Digest, NodeId
 from p2pool.model.messages.secrets import SecretKeyAnswered, SecretKeyRequested
 from p2pool.model.ports.secrets import SealedSecret
+from p2pool.model.tasks.secrets import SealedKey, SecretOwner, TaskSecrets
 from p2pool.model.timing import Now
 
 

@@ -12,10 +12,10 @@ Source: docs/design/secrets.md, "Sealed on".
 import attrs
 
 from p2pool.core.fsm.state import Allocation, PoolState, Task
-from p2pool.model.access.secrets import SecretOwner
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import AllocationId, Digest, NodeId
 from p2pool.model.states import AllocationState, Reachability
+from p2pool.model.tasks.secrets import SecretOwner
 
 NOT_YET = "most voters have not signed yet that the copy is there"
 """Why a holder waits: it passes."""

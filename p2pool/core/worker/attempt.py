@@ -20,7 +20,6 @@ from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.codec.text.clip import clipped
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
-from p2pool.model.access.secrets import NO_SECRETS, SecretOwner, TaskSecrets
 from p2pool.model.features import since
 from p2pool.model.ids import ADDRESS_BYTES, Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
@@ -33,6 +32,7 @@ from p2pool.model.states import (
     StartRefusal,
     may_become,
 )
+from p2pool.model.tasks.secrets import NO_SECRETS, SecretOwner, TaskSecrets
 from p2pool.model.tasks.spec import OnDisconnect, RestartMode, TaskSpec
 
 Key = tuple[AllocationId, int]

@@ -25,7 +25,6 @@ from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, 
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
-from p2pool.model.access.secrets import SecretOwner, TaskSecrets
 from p2pool.model.access.verdicts import Verdict
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
@@ -40,6 +39,7 @@ from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.ports.store import Delete, PersistOp
 from p2pool.model.states import AllocationState, StartRefusal
+from p2pool.model.tasks.secrets import SecretOwner, TaskSecrets
 from p2pool.model.timing import Now
 
 Allowed = Callable[[Desired, Signers | None, int], str | None]

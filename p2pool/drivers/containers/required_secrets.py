@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from p2pool.model.access.secrets import SecretValue, TaskSecrets
 from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.tasks.secrets import SecretValue, TaskSecrets
 
 
 def check_given(wanted: TaskSecrets, given: Sequence[SecretValue]) -> None:

@@ -11,11 +11,11 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.access.secrets import SealedKey
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import AllocationId, Digest
 from p2pool.model.messages.registry import Channel, Message, message
+from p2pool.model.tasks.secrets import SealedKey
 
 BlobBytes = Annotated[bytes, bounded(bytes=limits.SECRET_BLOB_MAX_BYTES)]
 """A blob as it is stored; empty where there is none."""

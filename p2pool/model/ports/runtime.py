@@ -16,11 +16,11 @@ from typing import Protocol
 
 import attrs
 
-from p2pool.model.access.secrets import RegistryAuth, SecretValue
 from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
 from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.volumes import Retention, TaskEnded, VolumeKeeper
 from p2pool.model.states import Health
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import attrs
 
-from p2pool.model.access.secrets import SealedKey, SecretBlob, SecretOwner, TaskSecrets
 from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.tasks.secrets import SealedKey, SecretBlob, SecretOwner, TaskSecrets
 
 
 @attrs.frozen

@@ -10,9 +10,9 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.access.secrets import NO_SECRETS, TaskSecrets
 from p2pool.model.features import since
 from p2pool.model.field_bounds import bounded
+from p2pool.model.tasks.secrets import NO_SECRETS, TaskSecrets
 
 SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
 """A text bounded only by the specification as a whole."""

@@ -9,7 +9,7 @@ import attrs
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
-from p2pool.cli.access.delegation_file import write_delegation
+from p2pool.cli.shared.delegations.delegation_file import write_delegation
 from p2pool.model.access.delegations import Delegation, DelegationFile, Quota, Scope
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Address, PoolRef

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from p2pool.cli.access.group import access
-from p2pool.cli.access.words import moment
+from p2pool.cli.shared.delegations.words import moment
 from p2pool.cli.task.group import task
 from p2pool.codec.json.delegations import read_delegation_file
 from p2pool.model import limits

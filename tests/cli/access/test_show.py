@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from p2pool.cli import errors, main
-from p2pool.cli.access.words import moment, quota_text, span, state_text
+from p2pool.cli.shared.delegations.words import moment, quota_text, span, state_text
 from p2pool.model.access.delegations import Quota, Scope
 from tests.cli.access.people import DELEGATE_TEXT, MANAGER, delegation_file
 from tests.cli.output.held import held
-from tests.cli.surroundings.test_input_files import give
+from tests.cli.surroundings.standard_input import give
 from tests.wire.samples import POOL
 
 

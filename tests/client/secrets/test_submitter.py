@@ -18,16 +18,16 @@ from p2pool.client.secrets import (
 from p2pool.codec.digests import digest
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSpec
+from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
+from p2pool.model.tasks.secrets import (
     ANYONE,
     RecipientPolicy,
     RegistryAuth,
     SecretOwner,
     SecretValue,
 )
-from p2pool.model.errors import BadSpec
-from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
 from p2pool.wire import sealed_box
 from p2pool.wire.binding import make_binding
 

@@ -7,9 +7,9 @@ import pytest
 from p2pool.codec.spec.reserved_keys import nested, unheeded
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.model.access.requests import Action, TaskRequest
-from p2pool.model.access.secrets import SecretUse, TaskSecrets
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
+from p2pool.model.tasks.secrets import SecretUse, TaskSecrets
 from p2pool.model.tasks.spec import TaskSpec
 
 SMALL = {"name": "a", "image": "busybox"}

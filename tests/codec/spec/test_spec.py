@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from p2pool.codec.spec.spec import check_devices, check_sizes, parse_spec, spec_hash, spec_json
 from p2pool.model import limits
-from p2pool.model.access.secrets import RecipientPolicy, SecretUse
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
+from p2pool.model.tasks.secrets import RecipientPolicy, SecretUse
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {

@@ -10,9 +10,9 @@ import trio
 from p2pool.drivers.containers.process import secret_files
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.process.secret_files import secrets_of
-from p2pool.model.access.secrets import SecretUse, SecretValue, TaskSecrets
 from p2pool.model.errors import CannotStart, NotOffered, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerPlan
+from p2pool.model.tasks.secrets import SecretUse, SecretValue, TaskSecrets
 from tests.containers.harness.plans import FOREVER, SCOPE, first_lines, plan, run_to_end
 
 FILE = SecretValue("password", b"canary-of-h5\n\0\xff")

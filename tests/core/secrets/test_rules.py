@@ -13,7 +13,6 @@ from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.secrets.rules import NOT_YET, KeyQuestion, holders, seal_refusal
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
-from p2pool.model.access.secrets import ANYONE, RecipientPolicy, SecretUse, TaskSecrets
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, TaskId
@@ -27,6 +26,7 @@ from p2pool.model.log.entries import (
 )
 from p2pool.model.log.raft import Entry
 from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks.secrets import ANYONE, RecipientPolicy, SecretUse, TaskSecrets
 from tests.core.fsm.records import MANAGER, NODE, NOW_S, OTHER, POOL
 
 DIGEST = Digest(b"\xab" * 32)

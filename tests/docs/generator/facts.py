@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.core.knowledge import leader_certificate
+from p2pool.core.knowledge.leadership import leader_certificate
 from p2pool.drivers.chain import contracts
 from p2pool.drivers.chain.abi import Function, artifact, function
 from p2pool.drivers.net.mesh import PoolRouter

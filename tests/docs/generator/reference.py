@@ -45,7 +45,7 @@ def _row(hint: Any) -> type[Any] | None:
     """The class of each table, where a key is a list of tables."""
     arguments = get_args(hint)
     found = arguments[0] if get_origin(hint) is tuple else None
-    return found if attrs.has(found) else None
+    return found if isinstance(found, type) and attrs.has(found) else None
 
 
 def _section(cls: type[Any], path: tuple[str, ...]) -> str:

@@ -34,7 +34,6 @@ from p2pool.drivers.chain.consent import (
 from p2pool.drivers.net.transport.frames import encode_frame
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
-from p2pool.model.access.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Address
@@ -42,6 +41,7 @@ from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import DECLARATIONS, TYPES
+from p2pool.model.tasks.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.wire import eip712, envelope
 from tests.codec.samples import example
 from tests.docs.generator import facts

@@ -20,7 +20,7 @@ from p2pool.client.discovery import agent_in
 from p2pool.drivers.config.schema import ApiConfig, write_config
 from p2pool.drivers.keys.keystore import import_key_file
 from tests.cli.output.held import held
-from tests.e2e.conftest import p2pool
+from tests.e2e.conftest import p2pool_in
 from tests.first_run.harness.configuration import config_of
 
 pytestmark = [pytest.mark.e2e]
@@ -53,7 +53,7 @@ class Home:
     def run(self, *words: str, agent: str = "") -> subprocess.CompletedProcess[str]:
         """A command beside those files, of somebody whose own directory has no agent."""
         named = {"P2POOL_AGENT": agent} if agent else {}
-        return p2pool(*words, P2POOL_DATA_DIR=str(self.path / "none"), cwd=self.path, **named)
+        return p2pool_in(self.path, *words, P2POOL_DATA_DIR=str(self.path / "none"), **named)
 
     @contextmanager
     def agent(self, end: int) -> Iterator[None]:

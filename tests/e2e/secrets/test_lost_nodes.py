@@ -18,9 +18,9 @@ from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.keys.keystore import load_account
 from p2pool.model.access.requests import Action
-from p2pool.model.access.secrets import ANYONE, SecretOwner, SecretValue
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Address, NodeId
+from p2pool.model.tasks.secrets import ANYONE, SecretOwner, SecretValue
 from p2pool.wire.typed_data import sign_request
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting

@@ -12,15 +12,15 @@ from p2pool.codec.spec.secrets import renewal_json
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core import inputs
 from p2pool.model.access.requests import Action, Signers, TaskRequest
-from p2pool.model.access.secrets import (
+from p2pool.model.ids import Digest, TaskId
+from p2pool.model.ports.agent import SubmitCommand
+from p2pool.model.tasks.secrets import (
     ANYONE,
     RecipientPolicy,
     SecretOwner,
     SecretValue,
     TaskSecrets,
 )
-from p2pool.model.ids import Digest, TaskId
-from p2pool.model.ports.agent import SubmitCommand
 from p2pool.model.tasks.spec import PublishedPort, TaskSpec
 from p2pool.wire.typed_data import sign_request
 from tests.sim.harness.pool import ENDLESS, Pool

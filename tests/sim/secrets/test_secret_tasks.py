@@ -6,10 +6,10 @@ import pytest
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.scheduler.capacity import NEEDS_SUBMITTER
 from p2pool.model import limits
-from p2pool.model.access.secrets import RecipientPolicy
 from p2pool.model.errors import BadSpec, Unavailable
 from p2pool.model.ids import Digest
 from p2pool.model.ports.agent import Accepted
+from p2pool.model.tasks.secrets import RecipientPolicy
 from tests.sim.harness.pool import Pool, formed
 from tests.sim.harness.secret_tasks import EACH_ALONE, SECRET, SecretTasks, disk_bytes
 

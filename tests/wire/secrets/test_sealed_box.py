@@ -12,15 +12,15 @@ from nacl.signing import SigningKey
 from p2pool.codec.cbor.structs import encode_struct
 from p2pool.codec.digests import digest
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
+from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
+from p2pool.model.tasks.secrets import (
     NamedValue,
     SealedKey,
     SecretBlob,
     SecretContents,
     SecretOwner,
 )
-from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
-from p2pool.model.ids import Address, NodeId, PeerKey, PoolRef
 from p2pool.wire import sealed_box
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "secrets.json"

@@ -24,14 +24,14 @@ import click
 from p2pool.cli.task.secrets import registry
 from p2pool.drivers.input_files import STDIN, input_path, read_input
 from p2pool.model import limits
-from p2pool.model.access.secrets import (
+from p2pool.model.errors import BadSpec
+from p2pool.model.tasks.secrets import (
     ANYONE,
     RecipientPolicy,
     RegistryAuth,
     SecretUse,
     SecretValue,
 )
-from p2pool.model.errors import BadSpec
 
 SOURCES = "file:PATH|env:VARIABLE|-"
 FILE_KEYS = ("secrets", "registry_auth", "secret_recipients")

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from p2pool.drivers.containers.docker.images.reference import HUB, HUB_ALIASES, reference_of
-from p2pool.model.access.secrets import RegistryAuth
+from p2pool.model.tasks.secrets import RegistryAuth
 
 FORM = "REGISTRY=USER:file:PATH|env:VARIABLE|-"
 DOCKER = "docker-config"

@@ -12,7 +12,7 @@ import attrs
 from p2pool.cli.task.secrets.flags import GivenSecrets
 from p2pool.client.requests import new_request_id
 from p2pool.client.secrets import SealedSecrets, candidates_of, recipients_of, seal
-from p2pool.model.access.secrets import SecretOwner
+from p2pool.model.tasks.secrets import SecretOwner
 
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer

@@ -15,8 +15,8 @@ from p2pool.cli.task.secrets import registry
 from p2pool.cli.task.secrets.flags import SOURCES, GivenSecrets, new_values, read_source
 from p2pool.client.agent_client import Answer
 from p2pool.model.access.requests import Action
-from p2pool.model.access.secrets import RecipientPolicy, SecretUse
 from p2pool.model.errors import Conflict
+from p2pool.model.tasks.secrets import RecipientPolicy, SecretUse
 
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer

@@ -49,7 +49,6 @@ from p2pool.drivers.containers.required_secrets import check_given, not_given
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
-from p2pool.model.access.secrets import RegistryAuth, SecretValue
 from p2pool.model.errors import (
     Conflict,
     DirectoryUnseen,
@@ -73,6 +72,7 @@ from p2pool.model.ports.runtime import (
     Unsupported,
 )
 from p2pool.model.ports.volumes import Retention, TaskEnded
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")

@@ -43,7 +43,6 @@ from p2pool.drivers.containers.process.shim import FILES, LINES, RUN
 from p2pool.drivers.containers.required_secrets import check_given, not_given
 from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
-from p2pool.model.access.secrets import RegistryAuth, SecretValue
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import (
     CannotStart,
@@ -68,6 +67,7 @@ from p2pool.model.ports.runtime import (
     RuntimeScope,
 )
 from p2pool.model.ports.volumes import Retention, TaskEnded
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 T = TypeVar("T")

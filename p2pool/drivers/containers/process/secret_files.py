@@ -22,8 +22,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from p2pool.drivers.containers.process.shim import SECRET_FILES, SECRET_VARIABLES
-from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import CannotStart, NotOffered, RuntimeUnavailable
+from p2pool.model.tasks.secrets import SecretValue
 
 MOUNTS = Path("/proc/self/mountinfo")
 IN_MEMORY = ("tmpfs", "ramfs")

@@ -9,8 +9,8 @@ import attrs
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.drivers.containers.docker.container.labels import name_of
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
-from p2pool.model.access.secrets import SecretUse, SecretValue, TaskSecrets
 from p2pool.model.ports.runtime import ContainerPlan
+from p2pool.model.tasks.secrets import SecretUse, SecretValue, TaskSecrets
 from tests.containers.harness.plans import SCOPE, lines, plan, run_to_end
 
 VALUE = b"canary-of-h5\n\0\xff 'quoted' $(id)"

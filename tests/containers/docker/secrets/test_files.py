@@ -16,9 +16,9 @@ from p2pool.drivers.containers.docker import runtime as docker_runtime
 from p2pool.drivers.containers.docker.container.labels import name_of
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import CannotStart, NodeCannotStart, RuntimeUnavailable
 from p2pool.model.ports.runtime import ContainerState
+from p2pool.model.tasks.secrets import SecretValue
 from p2pool.model.tasks.spec import PublishedPort
 from tests.containers.docker.secrets.copies import (
     FILE,

@@ -9,8 +9,8 @@ from p2pool.drivers.containers.docker.secrets.contents import (
     variables_of,
 )
 from p2pool.drivers.containers.docker.secrets.owner import found_owner
-from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import CannotStart, Misconfigured
+from p2pool.model.tasks.secrets import SecretValue
 
 PASSWD = b"root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/app:\nbroken:x:one:1::/:\nodd\n"
 GROUPS = b"root:x:0:\nstaff:x:50:app\n"

@@ -16,7 +16,6 @@ from p2pool.drivers.containers.docker.images.reference import reference_of
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
-from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import (
     ImageNotHere,
     NodeExhausted,
@@ -24,6 +23,7 @@ from p2pool.model.errors import (
     RegistryUnavailable,
     RuntimeUnavailable,
 )
+from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import PullPolicy
 from tests.containers.harness.plans import SCOPE, plan, run_to_end
 from tests.containers.harness.registry import (

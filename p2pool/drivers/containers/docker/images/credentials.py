@@ -17,8 +17,8 @@ from docker.errors import DockerException
 
 from p2pool.drivers.containers.docker.images.reference import reference_of
 from p2pool.drivers.redaction import register_secret
-from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import RegistryDenied
+from p2pool.model.tasks.secrets import RegistryAuth
 
 CONFIG = "config.json"
 

@@ -24,9 +24,9 @@ from pathlib import Path
 from p2pool.drivers.containers.docker.images.reference import Reference
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.model import limits
-from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import NodeExhausted, RuntimeUnavailable
+from p2pool.model.tasks.secrets import RegistryAuth
 
 RECORD = "private_images.json"
 

@@ -44,7 +44,6 @@ from p2pool.drivers.containers.docker.images.registry_check import check_readabl
 from p2pool.drivers.containers.docker.images.room import Room, free_bytes
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.access.secrets import RegistryAuth
 from p2pool.model.errors import (
     ImageNotHere,
     ImageRefused,
@@ -52,6 +51,7 @@ from p2pool.model.errors import (
     RuntimeUnavailable,
 )
 from p2pool.model.ports.runtime import OnProgress
+from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from p2pool.codec.spec.secrets import DIRECTORY
 from p2pool.drivers.containers.docker.images.helper_image import IMAGES
-from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import CannotStart, Misconfigured
+from p2pool.model.tasks.secrets import SecretValue
 
 INIT = ".init"
 INIT_PATH = f"{DIRECTORY}/{INIT}"

@@ -21,8 +21,8 @@ from p2pool.drivers.containers.docker.engine.errors import explanation
 from p2pool.drivers.containers.docker.secrets.contents import archive_of
 from p2pool.drivers.containers.docker.secrets.owner import owner_of
 from p2pool.model import limits
-from p2pool.model.access.secrets import SecretValue
 from p2pool.model.errors import NodeCannotStart, RuntimeUnavailable
+from p2pool.model.tasks.secrets import SecretValue
 
 ON_DISK, NO_USER = 3, 4
 NOBODY = 65534

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from p2pool.cli.access.words import moment, span, state_of
 from p2pool.cli.documents import json_text
+from p2pool.cli.shared.delegations.words import moment, span, state_of
 from p2pool.codec.json.delegations import delegation_file_json, read_delegation_file
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.input_files import is_stdin, read_input
