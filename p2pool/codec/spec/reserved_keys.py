@@ -53,11 +53,11 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
     submits = request.action is Action.SUBMIT
     if submits and request.target:
         return Malformed("A submission has no target.", hint="Leave target empty.")
-    names: list[str] = []
+    twice: list[str] = []
     if too_deep(request.spec_json):
         return None if submits else nested(request)
     try:
-        value = json.loads(request.spec_json or "{}", object_pairs_hook=_noting(names))
+        value = json.loads(request.spec_json or "{}", object_pairs_hook=_noting(twice))
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -69,7 +69,7 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
         listed = "; ".join(problems)
         return BadSpec(f"The task specification is not good: {listed}.", problems=tuple(problems))
     known = _KEYS.get(request.action, ())
-    unknown = sorted(set(value) - set(known)) + sorted(repeated(names))
+    unknown = sorted(set(value) - set(known)) + sorted(twice)
     if not unknown:
         return None
     may = f"only {', '.join(known)}, each once" if known else "nothing"
@@ -78,11 +78,11 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
     )
 
 
-def _noting(names: list[str]) -> Any:
-    """A hook for objects that notes every name, also one that stands twice."""
+def _noting(twice: list[str]) -> Any:
+    """A hook for objects that notes the names that stand twice in one of them."""
 
     def hook(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names.extend(name for name, _ in pairs)
+        twice.extend(repeated(name for name, _ in pairs))
         return dict(pairs)
 
     return hook

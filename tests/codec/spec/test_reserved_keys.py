@@ -59,6 +59,7 @@ def test_an_older_log_with_such_keys_is_read_as_before() -> None:
         (Action.SET, '{"value":"3","force":true}'),
         (Action.SET, '{"value":"3","value":"5"}'),
         (Action.SET_SECRET, '{"restart":true,"secret":{}}'),
+        (Action.SET_SECRET, '{"secrets":{"uses":{"a":{"file":true,"file":false}}}}'),
         (Action.REVOKE, '{"stopRuning":true}'),
     ],
 )
@@ -76,6 +77,7 @@ def test_a_request_with_more_than_its_action_reads_is_refused(action: Action, te
         (Action.REVOKE, '{"beforeS":1,"stopRunning":true}'),
         (Action.REVOKE, ""),
         (Action.SET, "["),
+        (Action.SET_SECRET, '{"secrets":{"uses":{"a":{"file":true},"b":{"file":true}}}}'),
     ],
 )
 def test_what_is_read_is_let_in(action: Action, text: str) -> None:
