@@ -104,16 +104,16 @@ async def test_a_value_on_the_command_line_goes_nowhere(pool_directory: Path) ->
 async def test_a_private_image_with_the_tasks_own_credentials(
     pool_directory: Path, engine: Engine, tmp_path: Path
 ) -> None:
-    """Fetched with them; refused to the next task, on the same engine, without."""
+    """Fetched with them, and kept in no file. Who may use it next is tested with one agent on one
+    engine: agents that share one, as here, keep a record each."""
     acting = Acting.on(pool_directory)
     first = acting.agents[0]
     with running_registry(tmp_path / "registry", engine, login=True) as registry:
         registry.push("team/tool:1", mib=1)
         image = f"{registry.host}/team/tool:1"
-        wanted = ("task", "run", "--image", image, *SIZE)
-        command = ("--", "sh", "-c", ENDLESS)
         made = p2pool(
-            *(*wanted, "--wait", "--registry-auth", f"{registry.host}={USER}:env:TOKEN", *command),
+            *("task", "run", "--image", image, *SIZE, "--wait"),
+            *("--registry-auth", f"{registry.host}={USER}:env:TOKEN", "--", "sh", "-c", ENDLESS),
             TOKEN=PASSWORD,
             **acting.environment(first),
         )
@@ -121,10 +121,6 @@ async def test_a_private_image_with_the_tasks_own_credentials(
         task = made.stdout.strip()
         (copy,) = await acting.wait_states(first, task, "running")
         assert copy["image_digest"].startswith("sha256:")
-        other = p2pool(*wanted, *command, **acting.environment(first))
-        assert other.returncode == 0, other.stderr
-        (refused,) = await acting.wait_states(first, other.stdout.strip(), "failed")
-        assert "does not let this node read the image" in refused["reason"]
         files = [one for one in pool_directory.rglob("*") if one.is_file()]
         assert [one for one in files if PASSWORD.encode() in one.read_bytes()] == []
     await acting.stop_task(first, task)
