@@ -5,7 +5,8 @@ the task finds it. What is here can be opened only by a node with a sealed key, 
 
 Invariants: a blob is known by the digest of its bytes; what the log needs is kept, whatever came
 after it; what no task needs goes, at once if one needed it before, else when the request that
-brought it can no longer be applied. Both tables are bounded in rows and bytes. A row is on the disk
+brought it can no longer be applied; what a copy here runs with stays, whatever the log says: after
+a recovery nobody else may have it. Both tables are bounded in rows and bytes. A row is on the disk
 before anybody is told that it is.
 Source: docs/design/secrets.md, "Beside the log".
 """
@@ -46,9 +47,11 @@ class ReceivedKey:
 
 @attrs.define
 class SecretBlobs:
-    """All blobs at one node. `needed`: whether a task needs one, by the log."""
+    """All blobs at one node. `needed`: whether a task needs one, by the log; `in_use`: whether a
+    copy does that is here and has not ended."""
 
     needed: Callable[[Digest], bool]
+    in_use: Callable[[Digest], bool] = lambda _: False
     held: dict[Digest, HeldBlob] = attrs.field(factory=dict)
     received: dict[Digest, SealedKey] = attrs.field(factory=dict)
     used: dict[Digest, None] = attrs.field(factory=dict)
@@ -127,14 +130,14 @@ class SecretBlobs:
         what was needed once."""
         gone: list[PersistOp] = []
         for name, held in tuple(self.held.items()):
-            if self.needed(name):
+            if self.needed(name) or self.in_use(name):
                 self.used[name] = None
             elif name in self.used or now_ms - held.since_ms >= limits.SECRET_UNCLAIMED_MS:
                 gone += self.drop(name)
         for name in [name for name in self.received if name not in self.held]:
             if not self.needed(name):
                 gone += self.drop(name)
-        for name in [name for name in self.used if not self.needed(name)]:
+        for name in [name for name in self.used if name not in self.held]:
             del self.used[name]
         return gone
 
