@@ -17,7 +17,7 @@ from p2pool.core.scheduler.capacity import SecretReach
 from p2pool.core.secrets.rules import holders
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.entries import Outcome, ReportApplied
-from p2pool.model.states import AllocationState
+from p2pool.model.states import AllocationState, Intent, Reachability
 
 S = AllocationState
 UNSETTLED = (S.ASSIGNED, S.PULLING, S.STARTING, S.STOPPING, S.STOPPED)
@@ -54,7 +54,7 @@ def renewals(state: PoolState) -> list[ReportApplied]:
         old = [copy for copy in copies if _runs_with_earlier(task, copy)]
         if not old:
             state.none_runs_with_earlier_secrets(task_id)
-        elif not task.stop_requested and not any(_keeps_others(task, copy) for copy in copies):
+        elif not task.stop_requested and not any(_keeps_others(state, task, c) for c in copies):
             first = old[0]
             assert first.node_id is not None
             outcome = Outcome(first.allocation, first.attempt, S.STOPPING, RENEWED)
@@ -67,9 +67,14 @@ def _runs_with_earlier(task: Task, copy: Allocation) -> bool:
     return copy.node_id is not None and copy.state is S.RUNNING and earlier
 
 
-def _keeps_others(task: Task, copy: Allocation) -> bool:
+def _keeps_others(state: PoolState, task: Task, copy: Allocation) -> bool:
     """Whether no other copy may be stopped for its new secrets because of this one: it is on its
-    way, or what was begun with them has not come to run."""
+    way, or what was begun with them has not come to run. A system task's copy on a node that takes
+    none now says nothing: it may never come back, and no other node replaces it."""
+    if task.spec.system and copy.node_id is not None:
+        node = state.node(copy.node_id)
+        if (node.reachability, node.intent) != (Reachability.HEALTHY, Intent.ELIGIBLE):
+            return False
     if copy.state in UNSETTLED:
         return True
     begun = copy.attempt > 0 and copy.secrets_index == task.secrets_index

@@ -14,10 +14,17 @@ from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, Digest
-from p2pool.model.log.entries import Outcome, Placed, Placement, ReportApplied, RequestApplied
-from p2pool.model.states import AllocationState, StartRefusal
+from p2pool.model.log.entries import (
+    NodeChanged,
+    Outcome,
+    Placed,
+    Placement,
+    ReportApplied,
+    RequestApplied,
+)
+from p2pool.model.states import AllocationState, Intent, Reachability, StartRefusal
 from p2pool.model.tasks.secrets import SecretUse, TaskSecrets
-from tests.core.fsm.records import MANAGER, NODE, NOW_S, POOL, feed
+from tests.core.fsm.records import MANAGER, NODE, NOW_S, OTHER, POOL, feed
 
 S = AllocationState
 USES = (SecretUse("db"), SecretUse("key", False, "KEY"))
@@ -30,13 +37,15 @@ def table(number: int, uses: tuple[SecretUse, ...] = USES, auth: bool = False) -
 class Rotated:
     """A task of two copies that run, with secrets of its submission."""
 
-    def __init__(self, auth: bool = False) -> None:
+    def __init__(self, auth: bool = False, system: bool = False) -> None:
         self.state, self.number = PoolState(POOL, 1, level=DISTRUST_LEVEL), 0
-        keys = {"name": "t", "image": "i", "replicas": 2, "secrets": table(0, auth=auth)}
+        many = {"system": True} if system else {"replicas": 2}
+        keys = {"name": "t", "image": "i", "secrets": table(0, auth=auth), **many}
         wanted = self._request(Action.SUBMIT, "", spec_json(keys))
         self.task = task_id(POOL, wanted)
         feed(self.state, RequestApplied(SignedRequest(wanted, b"s" * 65), NODE, MANAGER))
         self.first, self.second = (AllocationId(self.task, number) for number in range(2))
+        self.nodes = {self.first: NODE, self.second: OTHER}
         for copy in (self.first, self.second):
             self.place(copy, 1)
             self.report(copy, 1, S.RUNNING)
@@ -55,13 +64,13 @@ class Rotated:
         feed(self.state, RequestApplied(signed, NODE, MANAGER, judged_at=judged_at))
 
     def place(self, copy: AllocationId, attempt: int) -> None:
-        feed(self.state, Placement((Placed(copy, attempt, NODE),)))
+        feed(self.state, Placement((Placed(copy, attempt, self.nodes[copy]),)))
 
     def report(
         self, copy: AllocationId, attempt: int, state: S, refused: StartRefusal = StartRefusal.NONE
     ) -> None:
         outcome = Outcome(copy, attempt, state, refused=refused)
-        feed(self.state, ReportApplied(NODE, (outcome,)))
+        feed(self.state, ReportApplied(self.nodes[copy], (outcome,)))
 
     def to_stop(self) -> list[AllocationId]:
         """The copies that the leader would stop now."""
@@ -107,6 +116,17 @@ def test_secrets_that_break_a_copy_take_no_other_with_them(ends: S, refused: Sta
     rotated.report(name, 2, ends, refused)
     assert rotated.to_stop() == []
     rotated.renew()
+    assert rotated.to_stop() == [rotated.second]
+
+
+def test_a_system_tasks_copy_on_a_node_that_left_keeps_no_other() -> None:
+    """Nothing replaces it elsewhere; on a node that is well it does."""
+    rotated = Rotated(system=True)
+    rotated.report(rotated.first, 1, S.STOPPING)
+    rotated.report(rotated.first, 1, S.STOPPED)
+    rotated.renew()
+    assert rotated.to_stop() == []
+    feed(rotated.state, NodeChanged(NODE, Reachability.UNREACHABLE, Intent.ELIGIBLE))
     assert rotated.to_stop() == [rotated.second]
 
 
