@@ -638,6 +638,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         withdrawn=order_check.withdrawn,
     )
     worker.open_secrets, worker.secrets_allowed = key_exchange.opening, order_check.judge_secrets
+    context.secrets.in_use = worker.uses_secrets
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)

@@ -3,16 +3,20 @@
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import click
 import pytest
 
+from p2pool.cli.shared.signer import Signer
 from p2pool.cli.task.secrets.flags import WantedSecrets, new_values, read_source, wanted_secrets
 from p2pool.cli.task.secrets.registry import login_of
 from p2pool.drivers.input_files import forget_input
 from p2pool.model import limits
+from p2pool.model.access.requests import Action
 from p2pool.model.errors import BadSpec, Misconfigured, RegistryDenied
+from p2pool.model.ids import Address, PoolRef
 from p2pool.model.tasks.secrets import ANYONE, RegistryAuth, SecretUse, SecretValue
 
 CANARY = "hunter2-canary"
@@ -224,6 +228,16 @@ def test_all_secrets_of_a_task_are_named_anew() -> None:
         with pytest.raises(click.UsageError, match=why) as caught:
             new_values(given, uses, read_source)
         assert CANARY not in caught.value.message
+
+
+def test_a_dry_run_says_that_it_cannot_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it encrypted is gone with it: a signature made elsewhere would be for nothing."""
+    pool = SimpleNamespace(pool_ref=lambda: PoolRef(31337, Address(b"c" * 20), 1))
+    signer = Signer(pool, None, None, dry_run=True, as_json=False)  # type: ignore[arg-type]
+    assert signer.send(Action.SET_SECRET, "ab" * 16, "{}", secrets=b"a blob") is None
+    assert "cannot be sent" in capsys.readouterr().err
+    assert signer.send(Action.STOP, "ab" * 16) is None
+    assert not capsys.readouterr().err
 
 
 # --- registries ---------------------------------------------------------------------------------

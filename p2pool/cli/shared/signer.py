@@ -182,6 +182,12 @@ class Signer:
 
             self._under(pool)
             write_signature(plain(request_typed_data(pool, request)), self.as_json)
+            if secrets is not None:
+                click.echo(
+                    "note: secrets are encrypted anew for each request. This one shows what would"
+                    " be signed, and cannot be sent: what it encrypted is gone.",
+                    err=True,
+                )
             return None
         if self.unsigned is not None:
             self._write_unsigned(pool, request)

@@ -86,17 +86,50 @@ class OrderCheck:
         return REVOKED
 
     def verdict(self, desired: Desired, now: Now) -> Verdict | None:
-        """What the chain tells us of the contract accounts under this copy's submission; None: it
-        is asked, or our copy of the log has not come as far as the submission yet."""
-        state, block = self.context.pool_log.state, desired.judged_at
+        """What the chain tells us of the contract accounts under this copy's submission, and under
+        the request that set its secrets since: the worse of the two. None: it is asked, or our copy
+        of the log has not come as far yet."""
+        state = self.context.pool_log.state
         task = state.tasks.get(desired.allocation.task_id) if state is not None else None
         if task is None:
             return None
-        if block is None or task.record.judged_at != block:
-            return Verdict(Validity.INVALID, "its order names another block than the log does")
-        return self.context.verdicts.at(desired.signed, block, self.context.me, now)
+        asked = [(desired.signed, desired.judged_at, task.record.judged_at)]
+        if desired.secrets is not None and desired.secrets.by_contract:
+            renewed = task.record.secrets
+            if renewed is None or renewed.signed != desired.secrets:
+                return None  # The order, or our log, is the older one: the other comes.
+            asked.append((desired.secrets, desired.secrets_judged_at, renewed.judged_at))
+        found: list[Verdict | None] = []
+        for signed, block, logged in asked:
+            if not signed.by_contract:
+                continue
+            if block is None or block != logged:
+                return Verdict(Validity.INVALID, "its order names another block than the log does")
+            found.append(self.context.verdicts.at(signed, block, self.context.me, now))
+        return _worst(found)
 
-    def judge_secrets(self, desired: Desired, signers: Signers | None, at_s: int) -> str | None:
-        """Why this copy must not get the secrets that were set since its submission, or None."""
-        roster, state = self.context.roster.latest, self.context.pool_log.state
-        return may_set_secrets(self.context.config.pool, roster, state, desired, signers, at_s)
+    def judge_secrets(
+        self, desired: Desired, signers: Signers | None, owner: Signers | None, at_s: int
+    ) -> str | None:
+        """Why this copy must not get the secrets that were set since its submission, or None.
+        `owner`: who signed the submission."""
+        return may_set_secrets(
+            pool=self.context.config.pool,
+            roster=self.context.roster.latest,
+            state=self.context.pool_log.state,
+            desired=desired,
+            signers=signers,
+            owner=owner,
+            at_s=at_s,
+        )
+
+
+def _worst(found: list[Verdict | None]) -> Verdict | None:
+    """A no of the chain counts at once; else all of it has to be known."""
+    for one in found:
+        if one is not None and one.validity is Validity.INVALID:
+            return one
+    if None in found:
+        return None
+    unknown = (one for one in found if one is not None and one.validity is Validity.UNKNOWN)
+    return next(unknown, found[-1] if found else None)

@@ -17,7 +17,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import NodeId
 
-REQUEST_BYTES = 256
+REQUEST_BYTES = 384
 """More than a request takes beside its texts and its signature."""
 
 

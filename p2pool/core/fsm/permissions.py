@@ -72,9 +72,15 @@ RULES: Mapping[Action, Rule] = {
 
 
 def may(
-    roster: ChainRoster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
+    roster: ChainRoster,
+    state: PoolState | None,
+    signers: Signers,
+    signed: SignedRequest,
+    at_s: int,
+    owner: Address | None = None,
 ) -> NotAllowed | None:
     """Why these signers may not make this request, or None if they may. `at_s`: Unix seconds.
+    `owner`: who submitted the task, where that was verified; else the state says it.
 
     Without a state (this node has none yet) no revocation is known, and no task counts as the
     signer's own; the leader, which has one, judges again.
@@ -94,7 +100,7 @@ def may(
             "The delegation is for another pool.", hint="Ask this pool's manager for one."
         )
     wrong = _delegation_wrong(state, delegation, at_s) or _scope_wrong(
-        _least_scope(state, rule, signers, request), delegation, request.action
+        _least_scope(state, rule, signers, request, owner), delegation, request.action
     )
     return wrong or _over_quota(signed, newest() if state is None else state.level)
 
@@ -264,9 +270,15 @@ def may_set_secrets(
     state: PoolState | None,
     desired: Desired,
     signers: Signers | None,
+    owner: Signers | None,
     at_s: int,
 ) -> str | None:
-    """Why the secrets that were set since a copy's submission do not count, or None."""
+    """Why the secrets that were set since a copy's submission do not count, or None. `owner`: who
+    signed that submission, as this node verified; its log may not have come that far.
+
+    What this node's log has applied, all replicas judged by what was revoked before. A revocation
+    since then takes nothing of it back, as it stops nothing that runs.
+    """
     signed = desired.secrets
     if signed is None:
         return None
@@ -280,7 +292,11 @@ def may_set_secrets(
     if _task_of(request.target) != desired.allocation.task_id:
         return "its secrets were set for another task"
     within_s = min(max(at_s, request.not_before_s), request.not_after_s)
-    denied = may(roster, state, signers, signed, within_s)
+    task = _find(state, desired.allocation.task_id)
+    applied = task is not None and task.record.secrets is not None
+    applied = applied and task is not None and task.record.secrets.signed == signed
+    by = owner.signer if owner is not None else None
+    denied = may(roster, None if applied else state, signers, signed, within_s, by)
     return denied.message if denied is not None else None
 
 
@@ -289,14 +305,18 @@ def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
 
 
 def _least_scope(
-    state: PoolState | None, rule: Rule, signers: Signers, request: TaskRequest
+    state: PoolState | None,
+    rule: Rule,
+    signers: Signers,
+    request: TaskRequest,
+    owner: Address | None = None,
 ) -> Scope | None:
     """The scope that a delegate needs for this request."""
     if rule.own_task is None:
         return rule.delegate
-    task = _find(state, _task_of(request.target))
-    own = task is not None and task.record.signer == signers.signer
-    return rule.own_task if own else rule.delegate
+    if owner is None and (task := _find(state, _task_of(request.target))) is not None:
+        owner = task.record.signer
+    return rule.own_task if owner == signers.signer else rule.delegate
 
 
 def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) -> NotAllowed | None:

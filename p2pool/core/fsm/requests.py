@@ -166,11 +166,26 @@ def _check_set_secret(state: PoolState, request: TaskRequest) -> None:
         )
     if len(request.spec_json) > limits.SECRETS_JSON_MAX_BYTES:
         raise BadSpec(f"What is said of secrets has {limits.SECRETS_JSON_MAX_BYTES} bytes at most.")
-    renewal = renewal_of(request)
-    problems = tuple(secret_contradictions(attrs.evolve(task.spec, secrets=renewal.secrets)))
+    renewal, before = renewal_of(request).secrets, task.spec.secrets
+    problems = tuple(secret_contradictions(attrs.evolve(task.spec, secrets=renewal)))
+    if not _same_uses(renewal, before):
+        # A copy is made for its secrets; one that is restarted could not be given others.
+        names = ", ".join(use.name for use in before.uses) or "none"
+        problems += (f"secrets.uses are not those of its submission: {names}",)
+    if before.registry_auth and not renewal.registry_auth:
+        problems += ("secrets.registry_auth is missing: its image is fetched with credentials",)
     if problems:
         told = "; ".join(problems)
         raise BadSpec(f"The secrets do not fit the task: {told}.", problems=problems)
+
+
+def _same_uses(one: TaskSecrets, other: TaskSecrets) -> bool:
+    """Whether a copy sees both alike: the names, and each as file and variable."""
+    first, second = (
+        sorted((use.name, use.file, use.variable) for use in secrets.uses)
+        for secrets in (one, other)
+    )
+    return first == second
 
 
 def _check_intent(state: PoolState, request: TaskRequest) -> None:
@@ -316,6 +331,7 @@ def _set_secret(changes: Changes, record: RequestApplied, name: TaskId) -> None:
         grantor=record.grantor,
         index=changes.index,
         restart=renewal.restart,
+        judged_at=record.judged_at,
     )
     changed = attrs.evolve(task.record, secrets=kept)
     state.put_task(attrs.evolve(task, record=changed, renewed=renewal.secrets))

@@ -69,13 +69,15 @@ def history_after(history: Digest, entry: Entry) -> Digest:
 @attrs.frozen
 class SecretsRenewed:
     """The latest request that set a task's secrets. `index`: of its entry. `restart`: copies that
-    began with earlier ones are replaced, one after the other."""
+    began with earlier ones are replaced, one after the other. `judged_at`: as in
+    `model.log.entries.RequestApplied`."""
 
     signed: SignedRequest
     signer: Address
     grantor: Address | None
     index: int
     restart: bool
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen
@@ -321,6 +323,15 @@ class PoolState:
         """Whether a task that has not ended needs the blob of that digest."""
         return digest in self._secret
 
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any task that has not ended needs a blob."""
+        return bool(self._secret)
+
+    def needing(self, digest: Digest) -> tuple[TaskId, ...]:
+        """The tasks that need the blob of that digest: one, unless somebody copied a name."""
+        return tuple(self._secret.get(digest, ()))
+
     def secret_digests(self) -> tuple[Digest, ...]:
         """The digests of all blobs that tasks need."""
         return tuple(self._secret)
@@ -389,6 +400,18 @@ class PoolState:
         self._secret.setdefault(digest, {})[task.task_id] = None
         if task.record.secrets is not None and task.record.secrets.restart:
             self.renewed[task.task_id] = None
+
+    def _note_earlier_secrets(self, task: Task, copy: Allocation) -> None:
+        """A copy runs with earlier secrets than its task has now: the leader has to see it."""
+        given = task.record.secrets
+        replaces = given is not None and given.restart and not task.finished
+        runs = copy.state is AllocationState.RUNNING and copy.secrets_index < task.secrets_index
+        if replaces and runs:
+            self.renewed[task.task_id] = None
+
+    def none_runs_with_earlier_secrets(self, task_id: TaskId) -> None:
+        """The leader need not look at this task's copies again until one of them changes."""
+        self.renewed.pop(task_id, None)
 
     def _release(self, digest: Digest | None) -> None:
         if digest is not None and digest not in self._secret:
@@ -465,6 +488,7 @@ class PoolState:
         task = self.tasks.get(name.task_id)
         if task is not None:
             self._count(task, old, allocation)
+            self._note_earlier_secrets(task, allocation)
         if old is None and task is not None and task.spec.system:
             self._weigh(task)
 

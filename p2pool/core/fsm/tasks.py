@@ -202,7 +202,12 @@ def _refused(changes: Changes, task: Task, copy: Allocation, o: Outcome) -> bool
 def _before(state: PoolState, task: Task, copy: Allocation) -> Allocation:
     """What a copy is that its node refused: it waits for a place. One that it was to replace is the
     copy again, lost as it was, while its node may come back: it may run on there."""
-    none = Allocation(copy.allocation, attempt=copy.attempt, given_up=copy.given_up)
+    none = Allocation(
+        copy.allocation,
+        attempt=copy.attempt,
+        given_up=copy.given_up,
+        secrets_index=copy.secrets_index,
+    )
     mine = (s for s in state.strays.values() if s.allocation == copy.allocation)
     older = [s for s in mine if s.attempt < copy.attempt and _may_come_back(state, s.node_id)]
     newest = max(older, key=lambda stray: stray.attempt, default=None)

@@ -5,11 +5,13 @@ the task finds it. What is here can be opened only by a node with a sealed key, 
 
 Invariants: a blob is known by the digest of its bytes; what the log needs is kept, whatever came
 after it; what no task needs goes, at once if one needed it before, else when the request that
-brought it can no longer be applied. Both tables are bounded in rows and bytes. A row is on the disk
+brought it can no longer be applied; what a copy here runs with stays, whatever the log says: after
+a recovery nobody else may have it. Both tables are bounded in rows and bytes. A row is on the disk
 before anybody is told that it is.
 Source: docs/design/secrets.md, "Beside the log".
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import attrs
@@ -46,9 +48,11 @@ class ReceivedKey:
 
 @attrs.define
 class SecretBlobs:
-    """All blobs at one node. `needed`: whether a task needs one, by the log."""
+    """All blobs at one node. `needed`: whether a task needs one, by the log; `in_use`: whether a
+    copy does that is here and has not ended."""
 
     needed: Callable[[Digest], bool]
+    in_use: Callable[[Digest], bool] = lambda _: False
     held: dict[Digest, HeldBlob] = attrs.field(factory=dict)
     received: dict[Digest, SealedKey] = attrs.field(factory=dict)
     used: dict[Digest, None] = attrs.field(factory=dict)
@@ -85,35 +89,41 @@ class SecretBlobs:
 
     # --- changing: each returns what to make durable ----------------------------------------------
 
-    def keep(self, data: bytes, source: PeerKey | None, now_ms: int) -> tuple[Digest, list[Put]]:
+    def keep(
+        self, data: bytes, source: PeerKey | None, now_ms: int
+    ) -> tuple[Digest, list[PersistOp]]:
         """Keep a blob. `Malformed`: these bytes are none; `Overloaded`: there is no room."""
         name = digest(data)
         if name in self.held:
             return name, []
-        if not self.needed(name):
-            self._check_unclaimed(source)
+        crowded = None if self.needed(name) else self._crowded_out(source)
         if len(self.held) >= limits.SECRET_BLOBS_MAX:
             raise Overloaded(f"This node keeps {limits.SECRET_BLOBS_MAX} tasks' secrets at most.")
         if self.size_bytes + len(data) > limits.SECRET_BLOBS_MAX_BYTES:
             most = limits.SECRET_BLOBS_MAX_BYTES // 2**20
             raise Overloaded(f"This node keeps {most} MiB of encrypted secrets at most.")
+        _check_blob(data)
+        gone = self.drop(crowded) if crowded is not None else []
         self._take(data, source, now_ms)
-        return name, [Put(SECRET_BLOBS_TABLE, bytes(name), data, DISTRUST_LEVEL)]
+        return name, [*gone, Put(SECRET_BLOBS_TABLE, bytes(name), data, DISTRUST_LEVEL)]
 
-    def _check_unclaimed(self, source: PeerKey | None) -> None:
-        """No peer fills the disk with what no request names yet."""
-        waiting = [held for name, held in self.held.items() if not self.needed(name)]
-        from_it = sum(held.source == source for held in waiting)
-        if from_it >= limits.SECRET_BLOBS_PER_SOURCE_MAX:
+    def _crowded_out(self, source: PeerKey | None) -> Digest | None:
+        """What has to go for one more that no request names yet, if all the room for such is taken:
+        the oldest of whoever has brought most. So a few members that bring all they may keep nobody
+        else from it. `Overloaded`: that would be this source itself."""
+        waiting = [name for name in self.held if not (self.needed(name) or self.in_use(name))]
+        brought = Counter(self.held[name].source for name in waiting)
+        if brought[source] >= limits.SECRET_BLOBS_PER_SOURCE_MAX:
             raise Overloaded("Too many secrets wait for their requests.", hint="Retry in a while.")
-        if len(waiting) >= limits.SECRET_BLOBS_UNCLAIMED_MAX:
+        if len(waiting) < limits.SECRET_BLOBS_UNCLAIMED_MAX:
+            return None
+        most = max(brought.values())
+        if brought[source] + 1 >= most:
             raise Overloaded("Too many secrets wait for their requests.", hint="Retry in a while.")
+        return next(name for name in waiting if brought[self.held[name].source] == most)
 
     def _take(self, data: bytes, source: PeerKey | None, now_ms: int) -> None:
-        if len(data) > limits.SECRET_BLOB_MAX_BYTES:
-            raise Malformed(f"A blob of secrets has {limits.SECRET_BLOB_MAX_BYTES} bytes at most.")
-        blob = decode_struct(SecretBlob, data)
-        self.held[digest(data)] = HeldBlob(data, blob, source, now_ms)
+        self.held[digest(data)] = HeldBlob(data, _check_blob(data), source, now_ms)
         self.size_bytes += len(data)
 
     def receive(self, name: Digest, key: SealedKey) -> list[PersistOp]:
@@ -127,14 +137,14 @@ class SecretBlobs:
         what was needed once."""
         gone: list[PersistOp] = []
         for name, held in tuple(self.held.items()):
-            if self.needed(name):
+            if self.needed(name) or self.in_use(name):
                 self.used[name] = None
             elif name in self.used or now_ms - held.since_ms >= limits.SECRET_UNCLAIMED_MS:
                 gone += self.drop(name)
         for name in [name for name in self.received if name not in self.held]:
             if not self.needed(name):
                 gone += self.drop(name)
-        for name in [name for name in self.used if not self.needed(name)]:
+        for name in [name for name in self.used if name not in self.held]:
             del self.used[name]
         return gone
 
@@ -148,3 +158,10 @@ class SecretBlobs:
         if self.received.pop(name, None) is not None:
             gone.append(Delete(SECRET_KEYS_TABLE, bytes(name)))
         return gone
+
+
+def _check_blob(data: bytes) -> SecretBlob:
+    """The blob in these bytes; `Malformed` if they are none."""
+    if len(data) > limits.SECRET_BLOB_MAX_BYTES:
+        raise Malformed(f"A blob of secrets has {limits.SECRET_BLOB_MAX_BYTES} bytes at most.")
+    return decode_struct(SecretBlob, data)

@@ -213,7 +213,7 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
         size_bytes = task_order_bytes(record)
         if room.refusal(size_bytes, len(copy.gpus)) is None:
             room.add(size_bytes, len(copy.gpus))
-            renewed = record.secrets.signed if record.secrets is not None else None
+            renewed = record.secrets
             found.append(
                 Desired(
                     allocation=copy.allocation,
@@ -221,7 +221,8 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
                     signed=record.signed,
                     gpus=copy.gpus,
                     judged_at=record.judged_at,
-                    secrets=renewed,
+                    secrets=renewed.signed if renewed is not None else None,
+                    secrets_judged_at=renewed.judged_at if renewed is not None else None,
                 )
             )
     return tuple(sorted(found, key=lambda desired: desired.allocation))

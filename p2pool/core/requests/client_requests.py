@@ -298,10 +298,6 @@ class ClientRequests:
         refused = refused or unheeded(signed.request) or unfit(state, signed)
         if refused is not None:
             raise refused
-        if not self._spread_secrets(item, signed, state, now):
-            return None
-        origin = item.origin
-        via = origin.node_id if isinstance(origin, Remote) else self.context.me
         judged_at = None
         if signed.by_contract:
             judged_at = self._judged_at(item, signed, now)
@@ -309,6 +305,12 @@ class ClientRequests:
                 item.judging, item.sent_to = True, None  # The next step looks again.
                 return None
             item.judging = False
+        # After the chain: nobody fills the voters' disks in the name of a contract.
+        if not self._spread_secrets(item, signed, state, now):
+            item.sent_to = None  # The next step looks again.
+            return None
+        origin = item.origin
+        via = origin.node_id if isinstance(origin, Remote) else self.context.me
         record = RequestApplied(
             signed=signed,
             via=via,

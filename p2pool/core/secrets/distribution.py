@@ -17,6 +17,7 @@ from p2pool.codec.digests import digest
 from p2pool.core.context import Context
 from p2pool.core.effects import Level, Persist
 from p2pool.core.inputs import Sender
+from p2pool.core.secrets.rules import holders
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import BadSpec, Malformed, Overloaded, Refusal
@@ -155,11 +156,11 @@ class SecretDistribution:
         """A voter says whether it holds what we offered."""
         voter = self._voter(sender)
         spread = self.spreads.get(message.digest)
-        if spread is None:
+        if spread is None or voter is None:
             return
         if not message.held:
             spread.refused = message.reason
-        elif voter is not None:
+        else:
             spread.held_ms[voter.store_id] = now.mono_ms
 
     def _voter(self, sender: Sender) -> Voter | None:
@@ -180,7 +181,7 @@ class SecretDistribution:
 
     def _ask(self, name: Digest, fetch: Fetch, now: Now) -> None:
         """Ask the next peer that may have it."""
-        asked = self._askable(fetch)
+        asked = self._askable(name, fetch)
         fetch.due_ms = now.mono_ms + limits.SECRET_RETRY_MS
         if not asked:
             return
@@ -188,13 +189,28 @@ class SecretDistribution:
         fetch.turn += 1
         self.context.tell(peer_key, SecretBlobRequested(self.context.request(), name))
 
-    def _askable(self, fetch: Fetch) -> tuple[PeerKey, ...]:
-        """Whoever brought it, then the voters that are connected."""
+    def _askable(self, name: Digest, fetch: Fetch) -> tuple[PeerKey, ...]:
+        """Whoever brought it, then the voters that are connected, then some that run the task:
+        after a recovery, or when all voters changed at once, these alone may have it."""
         context = self.context
         electors = context.pool_log.configuration.electors
         found = [fetch.first] if fetch.first is not None else []
         found += [v.peer_key for v in electors if context.bindings.is_connected(v.node_id)]
+        for node_id in self._running(name):
+            key = context.bindings.key_of(node_id)
+            if key is not None and context.bindings.is_connected(node_id):
+                found.append(key)
         return tuple(dict.fromkeys(key for key in found if key != context.config.me.peer_key))
+
+    def _running(self, name: Digest) -> list[NodeId]:
+        """Nodes with a copy that began with this blob, a few of them."""
+        state = self.context.pool_log.state
+        found: dict[NodeId, None] = {}
+        for task_id in state.needing(name)[:1] if state is not None else ():
+            assert state is not None
+            for node_id in holders(state, state.tasks[task_id]):
+                found[node_id] = None
+        return list(found)[: limits.SECRET_RUNNING_ASKED_MAX]
 
     def on_secret_blob_requested(
         self, message: SecretBlobRequested, sender: Sender, now: Now
@@ -223,7 +239,7 @@ class SecretDistribution:
         if message.blob:
             by = sender.node_id.hex()
             self.context.log(Level.WARNING, "a peer gave other secrets than asked for", by=by)
-        if fetch.turn < len(self._askable(fetch)):
+        if fetch.turn < len(self._askable(message.digest, fetch)):
             self._ask(message.digest, fetch, now)
 
     def _drop_because(self, name: Digest, why: str) -> None:
@@ -248,7 +264,10 @@ class SecretDistribution:
             return
         released, state.released = state.released, {}
         for name in released:
-            if not context.secrets.needed(name) and (gone := context.secrets.drop(name)):
+            blobs = context.secrets
+            if blobs.needed(name) or blobs.in_use(name):
+                continue
+            if gone := blobs.drop(name):
                 context.effects.append(Persist(tuple(gone)))
         if now.mono_ms < self.sweep_due_ms:
             return
@@ -264,6 +283,6 @@ class SecretDistribution:
         """When something is due next; nothing while no task has secrets."""
         dues = [fetch.due_ms for fetch in self.fetches.values()]
         state = self.context.pool_log.state
-        if state is not None and (self.context.secrets.held or state.secret_digests()):
+        if state is not None and (self.context.secrets.held or state.has_secrets):
             dues.append(self.sweep_due_ms)
         return min(dues, default=None)

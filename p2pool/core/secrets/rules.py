@@ -64,6 +64,8 @@ def seal_refusal(
         return "that copy has ended"
     if copy.token.epoch != state.epoch or copy.token.index > proven_index:
         return NOT_YET
+    if task.secrets_index > proven_index:
+        return NOT_YET  # A leader could have made up who sets the secrets, and for whom.
     if not any(_runs(state, mine, me, proven_index) for mine in state.of_task(task.task_id)):
         return "no copy of the task runs here"
     return None

@@ -5,7 +5,8 @@ known order (after a disk was lost): it reports such a container and never touch
 order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
 again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
 `fresh`: its order came since the agent's start. `unjudged`: the chain has not told this node yet
-that a contract account signed its submission.
+that a contract account signed its submission; `secrets_unjudged`: the same for the request that set
+its secrets since.
 
 Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
 run of its container ends once (`counted_ms`: the start of the last run whose end has counted).
@@ -61,6 +62,7 @@ class StoredAttempt:
     refused: StartRefusal = since(2, default=StartRefusal.NONE)
     unjudged: bool = since(2, default=False)
     secret_signers: Signers | None = since(2, default=None)
+    secrets_unjudged: bool = since(2, default=False)
 
 
 @attrs.define
@@ -99,6 +101,7 @@ class Attempt:
     unjudged: bool = False
     renewed: TaskSecrets | None = None
     secret_signers: Signers | None = None
+    secrets_unjudged: bool = False
 
     # --- secrets ----------------------------------------------------------------------------------
 
@@ -124,6 +127,7 @@ class Attempt:
         assert desired.secrets is not None
         self.renewed = parse_renewal(desired.secrets.request.spec_json).secrets
         self.desired, self.secret_signers = desired, signers
+        self.secrets_unjudged = desired.secrets.by_contract
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -286,6 +290,7 @@ class Attempt:
             refused=self.refused,
             unjudged=self.unjudged,
             secret_signers=self.secret_signers,
+            secrets_unjudged=self.secrets_unjudged,
         )
 
 
@@ -313,6 +318,7 @@ def item_of(row: bytes) -> Attempt:
     item.previous_epoch, item.signers = kept.previous_epoch, kept.signers
     item.unjudged = kept.unjudged
     item.secret_signers = kept.secret_signers
+    item.secrets_unjudged = kept.secrets_unjudged
     return item
 
 

@@ -46,7 +46,7 @@ def reportable(items: Mapping[Key, Attempt]) -> tuple[list[Attempt], tuple[Desir
             if size > room_bytes or len(claims) >= limits.CLAIMS_PER_REPORT_MAX:
                 continue
             room_bytes -= size
-            claims.append(attrs.evolve(item.desired, secrets=None))
+            claims.append(attrs.evolve(item.desired, secrets=None, secrets_judged_at=None))
             told.append(item)
         elif item.news and not item.unclaimable:
             told.append(item)

@@ -239,7 +239,7 @@ def judge(item: Attempt, verdict: Verdict | None, mark: Mark, now: Now, *, refus
     if verdict is None:
         item.reason = "the chain is asked whether a contract account signed it"
     elif verdict.validity is Validity.VALID:
-        item.unjudged, item.reason = False, ""
+        item.unjudged, item.secrets_unjudged, item.reason = False, False, ""
         item.failures, item.trouble_since_ms = 0, None
         mark(item)
     elif verdict.validity is Validity.INVALID:
@@ -260,7 +260,8 @@ def waits_for_verdict(item: Attempt, now: Now) -> bool:
     """Whether nothing but the chain's word keeps it from starting, as far as it knows itself."""
     over = item.ended or item.stop_wanted or item.busy or item.runs
     known = item.desired is not None and not item.previous_epoch
-    return item.unjudged and known and not over and now.mono_ms >= item.retry_ms
+    unjudged = item.unjudged or item.secrets_unjudged
+    return unjudged and known and not over and now.mono_ms >= item.retry_ms
 
 
 def give_up(item: Attempt, refusal: StartRefusal, reason: str, mark: Mark) -> None:
@@ -328,8 +329,8 @@ def drive(
     if (why := withdrawn(item.desired)) is not None:
         end(item, S.FAILED, f"not allowed: {why}", mark)
         return None
-    if item.unjudged:
-        return None  # Who submitted it, only the chain can say.
+    if item.unjudged or item.secrets_unjudged:
+        return None  # Who submitted it, or set its secrets, only the chain can say.
     sealed = open_secrets(item) if item.secrets.sealed else None
     if isinstance(sealed, str):
         _lacks_secrets(item, sealed, mark, now)

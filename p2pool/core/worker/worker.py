@@ -29,7 +29,7 @@ from p2pool.model.access.verdicts import Verdict
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId, Token
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, TaskId, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.machine.hardware import FreeResources, Hardware
 from p2pool.model.messages.gossip import AllocationStatus
@@ -45,6 +45,8 @@ from p2pool.model.timing import Now
 Allowed = Callable[[Desired, Signers | None, int], str | None]
 Judged = Callable[[Desired, Now], Verdict | None]
 """What the chain says of the contract accounts under a submission; None: it is asked."""
+SecretsAllowed = Callable[[Desired, Signers | None, Signers | None, int], str | None]
+"""Why who signed a copy's later secrets had no right to; beside them, who signed its submission."""
 OpenSecrets = Callable[[AllocationId, int, TaskSecrets, SecretOwner, Now], SealedSecret | str]
 """What opens the secrets of a copy, or why it has to wait for them."""
 ITEMS_TABLE = "orders"
@@ -83,7 +85,7 @@ class Worker:
         factory=lambda: BoundedDict(limits.FULL_REASONS_KEPT_MAX)
     )
     open_secrets: OpenSecrets = lambda *given: "this node opens no secrets"
-    secrets_allowed: Allowed = lambda *given: None
+    secrets_allowed: SecretsAllowed = lambda *given: None
     lacks_secrets: dict[AllocationId, int] = attrs.field(factory=dict)
     dirty: dict[Key, None] = attrs.field(factory=dict)
     persist: list[PersistOp] = attrs.field(factory=list)
@@ -154,8 +156,10 @@ class Worker:
             return  # No correct leader places a specification that nobody can parse.
         denied = self.allowed(desired, by, now.wall_ms // 1000)
         if item is not None:
-            # A listing showed it before its order came: it is this copy.
-            item.desired, item.spec, item.token = desired, new.spec, token
+            # A listing showed it before its order came: it is this copy. Who set its secrets since
+            # is judged apart.
+            first = attrs.evolve(desired, secrets=None, secrets_judged_at=None)
+            item.desired, item.spec, item.token = first, new.spec, token
             item.previous_epoch, new = False, item
         elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
@@ -171,11 +175,13 @@ class Worker:
             return
         if item.desired.secrets == desired.secrets and item.secret_signers is not None:
             return
-        denied = self.secrets_allowed(desired, by, now.wall_ms // 1000)
+        denied = self.secrets_allowed(desired, by, item.signers, now.wall_ms // 1000)
         if denied is not None:
-            if not item.runs:
-                item.become(S.FAILED, f"not allowed: {denied}")
-                self.dirty[item.key] = None
+            if item.desired.secrets is not None and item.secret_signers is None:
+                # It came with them, and has no others. Another node may know better who rules the
+                # pool. What was here before keeps what it has.
+                why = f"not allowed: {denied}"
+                reconcile.give_up(item, StartRefusal.LASTING, why, self.mark)
             return
         try:
             item.renew_secrets(desired, by)
@@ -183,6 +189,11 @@ class Worker:
             return  # No correct leader orders secrets that nobody can parse.
         item.trouble_since_ms = None
         self.dirty[item.key] = None
+
+    def uses_secrets(self, digest: Digest) -> bool:
+        """Whether a copy here that has not ended gets, or got, the secrets of that blob."""
+        name = digest.hex()
+        return any(not i.ended and i.secrets.digest == name for i in self.items.values())
 
     def _secrets_of(self, item: Attempt, now: Now) -> SealedSecret | str:
         owner = item.secret_owner(self.scope.pool)
@@ -394,11 +405,11 @@ class Worker:
             self.list_due_ms = now.mono_ms + limits.ENGINE_CALL_TIMEOUT_MS
             self.effects.append(ev.ListContainers())
         self.starts.tick(now)
+        self.lacks_secrets = {}
         if not self.well:
             self._give_up_unbegun(now)
         if not (self.listed and self.well):
             return
-        self.lacks_secrets = {}
         opened: reconcile.Opened = lambda item: self._secrets_of(item, now)  # noqa: E731
         for item in tuple(self.items.values()):
             if self.is_member and reconcile.waits_for_verdict(item, now):

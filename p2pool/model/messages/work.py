@@ -24,7 +24,8 @@ class Desired:
     """One allocation that the node should run: the signed submission itself, so that the node can
     check the account's right; the attempt; and its leased GPUs. `judged_at`: the block at which the
     log says that the chain took its contract accounts' signatures for good. `secrets`: the latest
-    request that set the task's secrets, None: its submission did."""
+    request that set the task's secrets, None: its submission did; `secrets_judged_at`: the same
+    for that one."""
 
     allocation: AllocationId
     attempt: int
@@ -32,6 +33,7 @@ class Desired:
     gpus: GpuIds
     judged_at: FinalBlock | None = since(2, default=None)
     secrets: SignedRequest | None = since(2, default=None)
+    secrets_judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen(order=True)

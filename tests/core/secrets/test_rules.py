@@ -8,6 +8,7 @@ import pytest
 from p2pool.client.secrets import secrets_table
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import Record, encode_body
+from p2pool.codec.spec.secrets import renewal_json
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply_entry
 from p2pool.core.fsm.state import Allocation, PoolState
@@ -169,3 +170,19 @@ def test_holders_are_those_that_run_it_and_are_heard() -> None:
     feed(held.state, gone)
     assert holders(held.state, held.state.tasks[held.task]) == ()
     assert isinstance(held.state.allocation(held.copy), Allocation)
+
+
+def test_secrets_that_no_quorum_signed_wait() -> None:
+    """A leader alone may have written who sets them, with the name of the old request and a policy
+    that lets its thief in: the copy's place was signed, this was not."""
+    held = Held(RecipientPolicy(nodes=(NODE.hex(),)))
+    proven = held.state.applied_index
+    assert "does not name" in (held.refusal(proven=proven) or "")
+    table = secrets_table(TaskSecrets((SecretUse("db"),), DIGEST.hex(), 5, ANYONE))
+    text = renewal_json(table, restart=False)
+    held.state.applied.clear()  # Its hour is over, so that its id is free again.
+    lied = TaskRequest(Action.SET_SECRET, 0, held.task.hex(), text, b"r" * 32, NOW_S, NOW_S + 600)
+    feed(held.state, RequestApplied(SignedRequest(lied, b"x" * 65), NODE, MANAGER))
+    assert held.state.tasks[held.task].secrets.recipients == ANYONE
+    assert held.refusal(proven=proven) == NOT_YET
+    assert held.refusal() is None

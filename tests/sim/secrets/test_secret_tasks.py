@@ -195,6 +195,23 @@ def test_a_new_voter_fetches_what_the_log_needs() -> None:
     pool.until(lambda: gone.number in secrets.holding(digest), 60_000)
 
 
+def test_where_no_voter_has_it_any_longer_a_node_that_runs_the_task_is_asked() -> None:
+    """All voters changed at once, or a recovery began with others: the copy has what they lack."""
+    pool, secrets = with_level_two(5)
+    seats = {
+        m.number for m in pool.world.machines if not pool.node(m.number).context.pool_log.fetches
+    }
+    (at, *_) = [number for number in range(5) if number not in seats]
+    name = secrets.run(at, [at])
+    digest = Digest(bytes.fromhex(_state(pool).tasks[name].secrets.digest))
+    for number in seats:
+        pool.world.crash(number)
+        pool.world.machines[number].disk.tables["secret_blobs"].pop(digest, None)
+    for number in seats:
+        pool.world.start(number)
+    pool.until(lambda: seats <= set(secrets.holding(digest)), 120_000)
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_leader_that_dies_on_the_way_loses_nothing(seed: int) -> None:
     """The client sends the same request again, through whoever is there: it runs once."""
