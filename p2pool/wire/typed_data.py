@@ -18,6 +18,7 @@ from p2pool.codec.digests import task_id as _task_id
 from p2pool.codec.json.delegations import name_prefix_rule
 from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
+from p2pool.model.access.amounts import cpus_text
 from p2pool.model.access.delegations import (
     Delegation,
     DelegationFile,
@@ -25,7 +26,6 @@ from p2pool.model.access.delegations import (
     SignedDelegation,
 )
 from p2pool.model.access.grants import LogGrant, SignedGrant
-from p2pool.model.access.quotas import cpus_text
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
 from p2pool.model.access.verdicts import ContractSignature
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Stale

@@ -5,7 +5,6 @@ without an agent too (`--offline`). With one the command looks first whether the
 rules the pool, since a delegation by another gives nothing.
 """
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,13 +27,14 @@ from p2pool.cli.shared.options import (
     agent_name_option,
     contract_option,
     dry_run_option,
+    found_agent,
     json_option,
     key_options,
+    names_remote,
 )
 from p2pool.cli.shared.output import warn, write_json
 from p2pool.cli.shared.signer import key_address, opened_account, plain, write_signature
 from p2pool.client.agent_client import AgentClient, Answer
-from p2pool.client.discovery import find_agent
 from p2pool.codec.json.delegations import delegation_file_json, name_prefix_rule, quota_json
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.drivers.input_files import is_stdin
@@ -105,8 +105,8 @@ def quota_options(command: F) -> F:
     "--scope",
     type=click.Choice(list(SCOPES)),
     required=True,
-    help="read: the log lines of every task. submit: also run tasks, and stop its own. admin: also"
-    " stop any task, drain, resume and ban nodes.",
+    help="read: the log lines of every task. submit: also run tasks, stop its own and set their"
+    " secrets. admin: also stop any task and set its secrets, drain, resume and ban nodes.",
 )
 @click.option(
     "--for",
@@ -261,12 +261,12 @@ def _pool(
         for name, option in (("config", "--config"), ("pool_id", "--pool")):
             if context.get_parameter_source(name) is typed:
                 raise click.UsageError(f"{option} needs --offline: the agent says which pool.")
-        client = AgentClient.of(find_agent(given["agent"], os.environ))
+        client = AgentClient.of(found_agent(given["agent"]))
         held = client.access(address_text(account))
         void_s = max((one["revoked_before_s"] or 0 for one in held), default=0)
         return client.pool_ref(), {**client.pool(), "revoked_before_s": void_s}
-    if context.get_parameter_source("agent") is typed:
-        raise click.UsageError("--offline asks no agent: leave --agent out.")
+    if context.get_parameter_source("agent") is typed or names_remote():
+        raise click.UsageError("--offline asks no agent: leave --agent, --token-file, --ca out.")
     from p2pool.drivers.config.schema import load_chain, load_config
 
     found = config_file(given["config"], None)

@@ -1,7 +1,7 @@
 """`p2pool access`: gives others rights in a pool, shows who holds which, takes them back."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -12,6 +12,7 @@ from p2pool.cli.shared.options import agent_option, consistent_option, json_opti
 from p2pool.cli.shared.output import short, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.client.agent_client import AgentClient, Answer
+from p2pool.model.access.amounts import cpus_text
 
 HEAVY = {
     "grant": (
@@ -87,9 +88,9 @@ def _row(one: Answer, now_s: int) -> Iterator[str]:
     yield _ends(one, now_s) if given else "-"
     yield str(one["tasks"]) if given else "-"
     quota, used = one["quota"] or {}, one["used"]
-    yield _part(used["gpus"], quota.get("max_gpus"), given)
-    yield _part(used["cpu_milli"] / 1000, _thousandth(quota.get("max_cpu_milli")), given)
-    yield _part(used["replicas"], quota.get("max_replicas"), given)
+    yield _part(used["gpus"], quota.get("max_gpus"), given, str)
+    yield _part(used["cpu_milli"], quota.get("max_cpu_milli"), given, cpus_text)
+    yield _part(used["replicas"], quota.get("max_replicas"), given, str)
     most = quota.get("max_priority")
     yield "-" if most is None else f"to {most}"
     prefix = quota.get("name_prefix")
@@ -102,12 +103,8 @@ def _ends(one: Answer, now_s: int) -> str:
     return f"in {span(left_s)}" if left_s >= 0 else f"{span(-left_s)} ago"
 
 
-def _thousandth(milli: int | None) -> float | None:
-    return None if milli is None else milli / 1000
-
-
-def _part(used: float, most: float | None, given: bool) -> str:
+def _part(used: int, most: int | None, given: bool, text: Callable[[int], str]) -> str:
     """What is in use, and of how much if there is a limit."""
     if not given:
         return "-"
-    return f"{used:g}" if most is None else f"{used:g}/{most:g}"
+    return text(used) if most is None else f"{text(used)}/{text(most)}"

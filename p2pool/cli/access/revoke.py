@@ -122,7 +122,9 @@ def _before(given_s: int | None, held: Sequence[Answer]) -> int:
         # No later than a clock may be ahead: what an agent says must not void what comes.
         most_s = now_s + limits.CLOCK_SKEW_MAX_MS // 1000
         begun = [min(one["not_before_s"] or 0, most_s) for one in held]
-        return max(now_s, *begun, 0) + 1
+        # A grant after a revocation begins with its end, unseen (`access grant`): take it too.
+        voided = [one["revoked_before_s"] or 0 for one in held]
+        return max(now_s, *begun, *(at_s for at_s in voided if at_s <= most_s), 0) + 1
     if given_s <= now_s:
         raise click.UsageError(
             f"--before {moment(given_s)} is past: a revocation takes effect now."

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from p2pool.model.access.amounts import cpus_text
 from p2pool.model.access.delegations import Quota
 from p2pool.model.errors import NotAllowed
 from p2pool.model.tasks.spec import Resources, TaskSpec
@@ -100,9 +101,3 @@ def _amounts(quota: Quota, used: Usage, more: Usage) -> Iterator[tuple[str, tupl
 def _text(amount: int, unit: str) -> str:
     """An amount as people write it: 2500 thousandths of a CPU are 2.5."""
     return cpus_text(amount) if unit == _CPUS else str(amount)
-
-
-def cpus_text(cpu_milli: int) -> str:
-    """CPUs as people write them, in one way only."""
-    whole, rest = divmod(cpu_milli, 1000)
-    return f"{whole}.{rest:03}".rstrip("0") if rest else str(whole)

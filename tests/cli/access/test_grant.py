@@ -179,7 +179,11 @@ WRONG: dict[str, tuple[tuple[str, ...], str]] = {
     "a pool, online": ((DELEGATE_TEXT, *LEAST, "--pool", "3"), "--pool needs --offline"),
     "an agent, offline": (
         (DELEGATE_TEXT, *LEAST, "--offline", "--agent", "http://x"),
-        "leave --agent out",
+        "leave --agent, --token-file, --ca out",
+    ),
+    "a token, offline": (
+        (DELEGATE_TEXT, *LEAST, "--offline", "--token-file", "x"),
+        "leave --agent, --token-file, --ca out",
     ),
 }
 
@@ -195,6 +199,16 @@ async def test_what_nobody_means_is_wrong_usage(
     assert result.exit_code == 2, result
     assert said in " ".join(result.stderr.split()), result.stderr
     assert not path.exists()
+
+
+async def test_it_shows_the_token_that_was_named(manager: Commands, tmp_path: Path) -> None:
+    """As every command does: one that is not the agent's is refused."""
+    file = tmp_path / "token"
+    file.write_text("p2p-nobodys\n")
+    file.chmod(0o600)
+    words = ("grant", DELEGATE_TEXT, *LEAST, "--token-file", str(file))
+    error = (await manager(access, *words)).exception
+    assert isinstance(error, NotAllowed), error
 
 
 @pytest.mark.parametrize("text", [checksummed(DELEGATE), DELEGATE_TEXT, DELEGATE_TEXT[2:].upper()])

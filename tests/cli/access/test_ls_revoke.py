@@ -10,6 +10,7 @@ import pytest
 from p2pool.cli.access import group
 from p2pool.cli.access.group import access
 from p2pool.cli.shared import tables
+from p2pool.cli.shared.delegations.words import quota_text
 from p2pool.cli.shared.tables import Look
 from p2pool.model import limits
 from p2pool.model.access.delegates import Grant, GrantPlace
@@ -96,6 +97,18 @@ async def test_who_holds_what_is_a_line_each(served: Served, manager: Commands) 
     assert {one["delegate"]: one["state"] for one in told}[DELEGATE_TEXT] == "in-force"
 
 
+async def test_large_amounts_are_shown_as_they_were_signed(
+    served: Served, manager: Commands
+) -> None:
+    """To the last digit."""
+    most = Quota(1_234_567, 1_234_567_891, max_replicas=10_000_000)
+    seen(served, grant(DELEGATE, quota=most, used=Usage(7, 1_234_568, 9)))
+    result = await manager(access, "ls", "--wide")
+    assert "7/1234567 1234.568/1234567.891 9/10000000" in " ".join(result.stdout.split())
+    words = quota_text({"max_gpus": 1_234_567, "max_cpu_milli": 1_234_567_891, "max_replicas": 1})
+    assert words == "1234567 GPUs, 1234567.891 CPUs and 1 copy at once"
+
+
 async def test_nobody_holds_anything(served: Served, manager: Commands) -> None:
     """It says so, and JSON is an empty list."""
     result = await manager(access, "ls")
@@ -178,6 +191,18 @@ async def test_a_grantor_whose_clock_is_ahead_is_revoked_too(
         assert (await manager(access, "revoke", DELEGATE_TEXT, "--yes")).exit_code == 0
         _, wanted = asked_of(served)
         assert now_s + most_s < wanted["beforeS"] <= time.time() + most_s + 2
+
+
+async def test_a_grant_behind_the_last_revocation_is_revoked_too(
+    served: Served, manager: Commands
+) -> None:
+    """It begins where that one ends, unseen, by a clock that was a moment ahead."""
+    now_s = int(time.time())
+    for ahead_s, voided in ((5, True), (86400, False)):
+        served.port.asked.clear()
+        seen(served, attrs.evolve(bare(DELEGATE), revoked_before_s=now_s + ahead_s))
+        assert (await manager(access, "revoke", DELEGATE_TEXT, "--yes")).exit_code == 0
+        assert (asked_of(served)[1]["beforeS"] > now_s + ahead_s) is voided
 
 
 async def test_what_begins_later_is_revoked_where_that_is_asked_for(

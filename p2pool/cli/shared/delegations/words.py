@@ -4,16 +4,18 @@ Kept apart from what signs: `access ls` only reads, and shows the same words.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from p2pool.cli.shared.output import SPANS
 from p2pool.model import limits
+from p2pool.model.access.amounts import cpus_text
 
 SCOPES: Mapping[str, str] = {
     "read": "read the log lines of every task",
-    "submit": "run tasks, stop its own, read the log lines of every task",
-    "admin": "run and stop tasks, drain, resume and ban nodes, read the log lines of every task",
+    "submit": "run tasks, stop its own and set their secrets, read the log lines of every task",
+    "admin": "run and stop tasks, set their secrets, drain, resume and ban nodes, read the log"
+    " lines of every task",
 }
 """What each scope lets a delegate do."""
 
@@ -59,9 +61,9 @@ def quota_text(quota: Mapping[str, Any] | None) -> str:
     """A quota as its JSON has it, in a line; what it does not limit is not named."""
     given = quota or {}
     at_once = [
-        *_counted(given.get("max_gpus"), "GPU", "GPUs"),
-        *_counted(_cpus(given.get("max_cpu_milli")), "CPU", "CPUs"),
-        *_counted(given.get("max_replicas"), "copy", "copies"),
+        *_counted(given.get("max_gpus"), str, "GPU", "GPUs"),
+        *_counted(given.get("max_cpu_milli"), cpus_text, "CPU", "CPUs"),
+        *_counted(given.get("max_replicas"), str, "copy", "copies"),
     ]
     parts = [f"{_listed(at_once)} at once"] if at_once else []
     if given.get("max_priority") is not None:
@@ -71,14 +73,11 @@ def quota_text(quota: Mapping[str, Any] | None) -> str:
     return "; ".join(parts) or "no limit"
 
 
-def _cpus(milli: int | None) -> float | None:
-    return None if milli is None else milli / 1000
-
-
-def _counted(most: float | None, one: str, many: str) -> list[str]:
+def _counted(most: int | None, text: Callable[[int], str], one: str, many: str) -> list[str]:
     if most is None:
         return []
-    return [f"no {one}" if not most else f"{most:g} {one if most == 1 else many}"]
+    shown = text(most)
+    return [f"no {one}" if not most else f"{shown} {one if shown == '1' else many}"]
 
 
 def _listed(parts: list[str]) -> str:
