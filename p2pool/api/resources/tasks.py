@@ -64,6 +64,7 @@ from p2pool.model import features, limits
 from p2pool.model.access.quotas import never_fits, quota_refusal
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports import agent as ports
@@ -448,7 +449,7 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
     typed_data.check_times(signed, int(time.time()))
     if (why := unheeded(signed.request)) is not None:
         raise why
-    if signed.delegation is not None:
+    if signed.delegation is not None or signed.request.action is Action.SET_SECRET:
         _check_level(port_of(state).view(), signed)
     if signed.request.action is Action.SUBMIT:
         _check_spec(port_of(state).view(), signed)
@@ -458,8 +459,10 @@ async def requests(state: State, request: AnyRequest) -> Accepted:
 
 
 def _check_level(view: View, signed: SignedRequest) -> None:
-    """Refuse what the pool's log has no words for yet: a delegation with a quota."""
-    if lowest_level(signed) > view.feature_level:
+    """Refuse what the pool's log has no words for yet: a delegation with a quota, other secrets. A
+    leader of that level could not even read it."""
+    renews = signed.request.action is Action.SET_SECRET
+    if max(lowest_level(signed), DISTRUST_LEVEL if renews else BASE_LEVEL) > view.feature_level:
         told = f"The pool is at feature level {view.feature_level}, which knows no such request."
         raise Conflict(told, hint=_level_hint(view))
 
