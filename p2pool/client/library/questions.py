@@ -36,11 +36,12 @@ from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import (
     Malformed,
     Misconfigured,
+    NotAllowed,
     NotFound,
     P2poolError,
     Unavailable,
 )
-from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, PoolRef
 
 T = TypeVar("T")
 Body = dict[str, Any]
@@ -121,19 +122,30 @@ class Questions:
         if agent in self._checked:
             return
         document = yield from self._document(agent, "/v1/pool")
-        said = read(answers.Pool, document.get("pool"), name_of(self.agents[agent]))
+        said = read(answers.Pool, document.get("pool"), self._name(agent))
         contract = unhex(said.contract, ADDRESS_BYTES)
         if contract is None:
-            raise not_an_agent("it says no contract's address", name_of(self.agents[agent]))
+            raise not_an_agent("it says no contract's address", self._name(agent))
         pool = PoolRef(said.chain_id, Address(contract), said.pool_id)
         if self.pool is not None and pool != self.pool:
             raise Misconfigured(
-                f"The agent at {name_of(self.agents[agent])} is of another pool:"
+                f"The agent at {self._name(agent)} is of another pool:"
                 f" {pool_text(pool)}, not {pool_text(self.pool)}.",
                 hint="Name agents of one pool.",
             )
         self.pool = pool
         self._checked.add(agent)
+
+    def settle(self, agent: int, error: P2poolError) -> Flow[P2poolError]:
+        """Why a stream was refused. Where the agent takes its token no more, that is for who lists
+        the agents, and others may take theirs: who asks it for its pool learns that."""
+        if isinstance(error, NotAllowed):
+            self._checked.discard(agent)
+            try:
+                yield from self.check(agent)
+            except (Unavailable, Misconfigured) as failed:
+                return failed
+        return error
 
     def _document(self, agent: int, path: str) -> Flow[Body]:
         """The body of a good answer, with what it says of the log noted."""
@@ -146,7 +158,9 @@ class Questions:
             raise self.refused(agent, status, body)
         meta = body.get("meta")
         if isinstance(meta, Mapping):
-            at = (int(meta.get("epoch", 0)), int(meta.get("applied_index", 0)))
+            at = (meta.get("epoch", 0), meta.get("applied_index", 0))
+            if any(type(one) is not int for one in at):
+                raise not_an_agent("it does not say where in the log it is", self._name(agent))
             self.reached[agent] = at
             self.seen = max(self.seen, at)
         return body
@@ -154,13 +168,16 @@ class Questions:
     def refused(self, agent: int, status: int, body: object) -> P2poolError:
         """The error that an answer is. That an agent does not take its token, or the name that it
         was called by, is for who lists the agents; others may take theirs."""
-        name = name_of(self.agents[agent])
+        name = self._name(agent)
         if not isinstance(body, Mapping) or ("code" not in body and status not in _AWAY):
             return not_an_agent(f"it answers with HTTP status {status}, and no reason", name)
         error = error_of(status, body)
         if status not in (401, 421):
             return error
         return Misconfigured(f"{name}: {error.message}", hint=error.hint)
+
+    def _name(self, agent: int) -> str:
+        return name_of(self.agents[agent])
 
     def _behind(self, agent: int) -> bool:
         """Whether an agent may know less than this client has seen: then it is asked to catch up
@@ -217,10 +234,15 @@ class Questions:
         return self.pool
 
     def task(self, name: str, consistent: bool = False) -> Flow[answers.Task]:
-        """One task by its id, its name, or the beginning of its id."""
+        """One task by its id, its name, or the beginning of its id. Which task has a name is the
+        agent's word; a whole id is that task's and no other's, whatever an agent says."""
         path = f"/v1/tasks/{_part(name, 'task')}"
         answer = yield from self.get(path, (), consistent)
-        return read(answers.Task, answer.get("task"))
+        found = read(answers.Task, answer.get("task"))
+        whole = unhex(name, TASK_ID_BYTES)
+        if whole is not None and found.task_id != whole.hex():
+            raise NotFound(f"There is no task {name}: the agent told of {found.task_id[:64]!r}.")
+        return found
 
     def tasks(
         self, states: Iterable[str], labels: Mapping[str, str], name: str | None, consistent: bool

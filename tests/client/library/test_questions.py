@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from p2pool.client.library.steps import Ask, Pause
+from p2pool.client.library.steps import Ask, Pause, Sign
 from p2pool.codec.json import requests as forms
 from p2pool.model.errors import (
     Conflict,
@@ -178,6 +178,31 @@ def test_names_stay_in_their_route() -> None:
     for name in ("", "a/b", "../pool"):
         with pytest.raises(NotFound):
             Stage().run(questions().task(name))
+
+
+def test_an_id_is_one_task_whatever_an_agent_says() -> None:
+    """Or it could have another task stopped with the signature that it gets."""
+    wanted, other = "ab" * 16, "cd" * 16
+    stage = Stage(lambda ask: (200, task_answer(copy_of(), task_id=other)))
+    with pytest.raises(NotFound, match=f"told of '{other}'"):
+        stage.run(questions().stop(wanted, None))
+    assert not any(isinstance(step, Sign) for step in stage.told)
+    honest = Stage(lambda ask: (200, task_answer(copy_of(), task_id=wanted)))
+    assert honest.run(questions().task(f"0x{wanted.upper()}"))[1].task_id == wanted
+
+
+@pytest.mark.parametrize("meta", [{"epoch": "x"}, {"epoch": 1, "applied_index": None}])
+def test_a_place_in_the_log_that_is_none_is_told_so(meta: dict[str, Any]) -> None:
+    """And not raised as whatever Python makes of it."""
+    stage = Stage(lambda ask: (200, task_answer(copy_of()) | {"meta": meta}))
+    with pytest.raises(Misconfigured, match="where in the log"):
+        stage.run(questions(1).task("t"))
+
+
+def test_a_number_of_copies_that_is_none_is_one() -> None:
+    """What a specification holds is what its signer wrote, as some agent tells it."""
+    answer = task_answer(copy_of(), spec={"replicas": "many"})
+    assert Stage(lambda ask: (200, answer)).run(questions(1).task("t"))[1].started
 
 
 def test_who_cannot_sign_is_told_before_anything_is_sent() -> None:
