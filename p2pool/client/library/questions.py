@@ -34,6 +34,7 @@ from p2pool.model.access.delegations import SignedDelegation
 from p2pool.model.access.grants import SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import (
+    BadSpec,
     Malformed,
     Misconfigured,
     NotAllowed,
@@ -48,6 +49,11 @@ Body = dict[str, Any]
 Query = Sequence[tuple[str, str]]
 _AWAY = (502, 503, 504)
 """What a proxy answers where its agent does not."""
+_ELSEWHERE = {
+    Action.SUBMIT: "Call submit(spec).",
+    Action.SET_SECRET: "The command line encrypts secrets: p2pool task set-secret.",
+}
+"""Requests that hold what this client has another way for, or none."""
 
 
 @attrs.frozen
@@ -315,12 +321,14 @@ class Questions:
         """A signed submission, not sent yet."""
         from p2pool.wire import typed_data
 
+        _check_secrets(spec)
         signed = yield from self.prepare(Action.SUBMIT, "", spec_json(spec))
         pool = yield from self.pool_ref()
         return Prepared(typed_data.task_id(pool, signed).hex(), forms.request_json(signed))
 
     def submit(self, spec: Mapping[str, Any], patience_s: float | None) -> Flow[answers.Accepted]:
         """Sign a submission and have it carried out."""
+        _check_secrets(spec)
         signed = yield from self.prepare(Action.SUBMIT, "", spec_json(spec))
         return (yield from self.send(signed, patience_s))
 
@@ -337,8 +345,10 @@ class Questions:
         try:
             wanted = Action(action)
         except ValueError as error:
-            known = ", ".join(one.value for one in Action)
+            known = ", ".join(one.value for one in Action if one not in _ELSEWHERE)
             raise Malformed(f"{action!r} is no action.", hint=f"One of {known}.") from error
+        if wanted in _ELSEWHERE:
+            raise Malformed(f"{action} needs more than a target.", hint=_ELSEWHERE[wanted])
         text = json.dumps({"value": value}, separators=(",", ":")) if value is not None else ""
         signed = yield from self.prepare(wanted, target, text)
         return (yield from self.send(signed, patience_s))
@@ -386,6 +396,17 @@ class Questions:
                     hint="Wait longer, or read why in its allocations and refusals.",
                 )
             yield Pause(limits.CLIENT_POLL_MS / 1000)
+
+
+def _check_secrets(spec: Mapping[str, Any]) -> None:
+    """`BadSpec` for what only the command line encrypts, before anything is signed."""
+    for key in ("secrets", "registry_auth", "secret_recipients"):
+        if key in spec:
+            raise BadSpec(
+                f"This client encrypts no secrets, and the specification has {key!r}:"
+                " p2pool task run does, with --secret and --registry-auth.",
+                problems=(f"{key} is for p2pool task run",),
+            )
 
 
 def pool_text(pool: PoolRef) -> str:

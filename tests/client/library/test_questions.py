@@ -7,6 +7,7 @@ import pytest
 from p2pool.client.library.steps import Ask, Pause, Sign
 from p2pool.codec.json import requests as forms
 from p2pool.model.errors import (
+    BadSpec,
     Conflict,
     Malformed,
     Misconfigured,
@@ -211,6 +212,25 @@ def test_who_cannot_sign_is_told_before_anything_is_sent() -> None:
         Stage().run(questions(signs=False).submit(SPEC, None))
     with pytest.raises(Malformed, match="no action"):
         Stage().run(questions().act("explode", "", None, None))
+
+
+@pytest.mark.parametrize("key", ["secrets", "registry_auth", "secret_recipients"])
+def test_secrets_are_for_the_command_line(key: str) -> None:
+    """Nothing is signed that no node could open, and who asks is told what does it."""
+    for flow in (
+        questions().submit(SPEC | {key: ["db"]}, None),
+        questions().submission(SPEC | {key: {}}),
+    ):
+        stage = Stage()
+        with pytest.raises(BadSpec, match="p2pool task run does, with --secret"):
+            stage.run(flow)
+        assert stage.told == []
+    with pytest.raises(Malformed) as failed:
+        Stage().run(questions().act("set-secret", "t", None, None))
+    assert "p2pool task set-secret" in failed.value.hint
+    with pytest.raises(Malformed) as failed:
+        Stage().run(questions().act("submit", "", None, None))
+    assert "submit(spec)" in failed.value.hint
 
 
 def test_waiting_says_why_it_was_in_vain() -> None:
