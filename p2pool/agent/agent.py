@@ -231,8 +231,9 @@ class Agent:
 
     # --- life -------------------------------------------------------------------------------------
 
-    async def run(self, token: str, started: Callable[[str], None]) -> None:
-        """Run until cancelled; `started` receives the API's URL."""
+    async def run(self, token: str, tokens: TokenFile, started: Callable[[str], None]) -> None:
+        """Run until cancelled; `started` receives the API's URL. `tokens`: the same for all runs of
+        a process, since it knows which ones were revoked while the disk was full."""
         config = self.options.config
         chain = PoolContracts.of(config.chain)
         chain.rpc.first_block = first_block_of(self.store.restored)
@@ -251,7 +252,9 @@ class Agent:
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
             nursery.start_soon(self.contract_judge.run, chain.rpc)
-            url = await nursery.start(_serve_api, self.api, settings, self.options.directory, token)
+            url = await nursery.start(
+                *(_serve_api, self.api, settings, self.options.directory, token, tokens)
+            )
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
@@ -299,6 +302,7 @@ async def _serve_api(
     settings: ApiSettings,
     directory: Path,
     token: str,
+    tokens: TokenFile,
     *,
     task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -306,7 +310,7 @@ async def _serve_api(
         *(port, settings, directory, token),
         version=__version__,
         counters=port.connections,
-        token_store=TokenFile(directory),
+        token_store=tokens,
         task_status=task_status,
     )
 
@@ -323,6 +327,7 @@ async def run_agent(
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
     receivers = await trio.to_thread.run_sync(load_receivers, options.config.notify)
     urls: list[str] = []
+    tokens = TokenFile(options.directory)
 
     def tell_once(url: str) -> None:
         if not urls:
@@ -334,7 +339,7 @@ async def run_agent(
         runtime = await open_runtime(options)
         agent = Agent(options, seed, store, runtime, receivers=receivers)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(agent.run, token, tell_once)
+            nursery.start_soon(agent.run, token, tokens, tell_once)
             await first_of(
                 stop, agent.loop.store_failed, agent.effects.begins_anew, agent.superseded
             )

@@ -19,6 +19,8 @@ from p2pool.model.ports.view import Event
 
 _ID_HEX = 8
 """So many digits of the contract, or of the agent, stand in an id."""
+_LAST_MS = 253_402_300_799_000
+"""The end of the year 9999."""
 
 
 @attrs.frozen
@@ -61,5 +63,6 @@ def message_body(event: Event, origin: Origin, now_ms: int) -> bytes:
 
 
 def _moment(at_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    # What a leader's clock says may be later than any date that can be written.
+    moment = datetime.fromtimestamp(min(at_ms, _LAST_MS) / 1000, UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

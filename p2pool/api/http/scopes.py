@@ -31,6 +31,8 @@ SCOPES: Mapping[tuple[str, str], TokenScope | None] = {
     # What every member of the pool sees.
     ("/v1/nodes", "get"): READ,
     ("/v1/nodes/{node_id}", "get"): READ,
+    ("/v1/bindings", "get"): READ,
+    ("/v1/access", "get"): READ,
     ("/v1/tasks", "get"): READ,
     ("/v1/tasks/{task_id}", "get"): READ,
     ("/v1/tasks/{task_id}/metrics", "get"): READ,

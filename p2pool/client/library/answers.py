@@ -79,6 +79,12 @@ class Task:
     refusals: tuple[NodeRefusal, ...] = ()
 
     @property
+    def replicas(self) -> int:
+        """How many copies it is to have."""
+        said = self.spec.get("replicas", 1)
+        return said if type(said) is int else 1
+
+    @property
     def ended(self) -> bool:
         """Whether it has ended for good."""
         return self.state not in LIVING
@@ -88,7 +94,7 @@ class Task:
         """Whether all its copies run, or have done their work."""
         copies = self.allocations
         done = [one for one in copies if one.runs or one.state == "succeeded"]
-        return len(copies) >= int(self.spec.get("replicas", 1)) and len(done) == len(copies)
+        return len(copies) >= self.replicas and len(done) == len(copies)
 
     @property
     def reasons(self) -> tuple[str, ...]:

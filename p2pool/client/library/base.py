@@ -47,11 +47,18 @@ class Base:
         the right that the signer uses, or the file with it, which also says of which pool; `pool`:
         the same without one, so that nothing is signed for another.
 
-        `timeout_s`: how long an agent may be silent; `patience_s`: for how long one that answers is
+        `timeout_s`: how long an agent may be silent; a stream says something every 15 s, and breaks
+        off with less; `patience_s`: for how long one that answers is
         looked for."""
         found = listed(agents)
         if token or token_file is not None or ca_file is not None:
-            found = tuple(_shown(one, token, token_file, ca_file) for one in found)
+            given = found
+            found = tuple(_shown(one, token, token_file, ca_file) for one in given)
+            if found == given:
+                raise Misconfigured(
+                    "A token or ca_file is given, and no agent is named by an http(s) URL.",
+                    hint="A data directory has both; others are named by Agent(url=..., ...).",
+                )
         self.agents, self.signer, self.timeout_s = found, signer, timeout_s
         self._delegation = delegation_of(delegation) if delegation is not None else None
         if self._delegation is not None:

@@ -24,7 +24,14 @@ from p2pool.client.library.documents import document
 from p2pool.client.library.questions import Questions, Search
 from p2pool.client.library.steps import Clock, Close, Flow, Give, Open, Read
 from p2pool.model import limits
-from p2pool.model.errors import Malformed, Misconfigured, P2poolError, Stale, Unavailable
+from p2pool.model.errors import (
+    Malformed,
+    Misconfigured,
+    NotAllowed,
+    P2poolError,
+    Stale,
+    Unavailable,
+)
 
 Place: TypeAlias = tuple[int, ...]
 
@@ -32,7 +39,8 @@ Place: TypeAlias = tuple[int, ...]
 @attrs.define
 class EventReader:
     """`after`: the id up to which everything was given; empty: from now on, whatever the first
-    agent takes for that. `_gaps`: what agents lack behind it, `_taken`: whose gap is given."""
+    agent takes for that. `_gaps`: what agents lack behind it, `_taken`: whose gap is given;
+    `_lasted_s`: for how long the last stream said something."""
 
     questions: Questions
     after: str
@@ -40,6 +48,7 @@ class EventReader:
     _gaps: dict[int, Event] = attrs.field(factory=dict)
     _taken: int | None = None
     _gaps_since: float | None = None
+    _lasted_s: float = 0.0
 
     def flow(self) -> Flow[None]:
         """Events, without an end. Raises when no agent goes on for `patience_s`."""
@@ -51,20 +60,24 @@ class EventReader:
         asked = self.questions
         search = Search((yield Clock()) + self.patience_s)
         while True:
-            agent, before = asked.rotation.at, self.after
+            agent, before, self._lasted_s = asked.rotation.at, self.after, 0.0
             error: P2poolError = Unavailable(
                 f"The events of {name_of(asked.agents[agent])} broke off."
             )
             try:
                 yield from asked.check(agent)
                 yield from self._read(agent)
-            except (Unavailable, Misconfigured, Stale) as failed:
+            except (Unavailable, Misconfigured, Stale, NotAllowed) as failed:
                 error = failed
             yield Close()
+            error = yield from asked.settle(agent, error)
+            if isinstance(error, NotAllowed):
+                raise error
             if self._taken == agent:  # It went away with its gap.
                 self._taken = None
                 self._gaps.pop(agent, None)
-            if self.after != before:
+            # One that went on for a while, be it without an event, was there.
+            if self.after != before or self._lasted_s > limits.CLIENT_RETRY_PAUSE_MS / 1000:
                 search = Search((yield Clock()) + self.patience_s)
             if not (yield from self._choose()):
                 yield from asked.turn_away(search, agent, error)
@@ -87,9 +100,11 @@ class EventReader:
     def _read(self, agent: int) -> Flow[None]:
         """What one agent tells, until its stream ends or there is a gap that is not to be given."""
         path = "/v1/events" + (f"?{urlencode({'after': self.after})}" if self.after else "")
+        begun_s: float = yield Clock()
         yield Open(agent, "GET", path, body=None, kind="text/event-stream")
         parser = _Parser(name_of(self.questions.agents[agent]))
         while (lines := (yield Read())) is not None:
+            self._lasted_s = (yield Clock()) - begun_s
             for kind, place, data in parser.feed(lines):
                 if kind == "error":
                     raise error_of(_status(data), data)

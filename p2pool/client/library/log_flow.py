@@ -28,7 +28,7 @@ from p2pool.client.library.questions import Questions, Search
 from p2pool.client.library.steps import Clock, Close, Flow, Give, Open, Pause, Read
 from p2pool.codec.json import requests as forms
 from p2pool.model import limits
-from p2pool.model.errors import Misconfigured, NotFound, P2poolError, Unavailable
+from p2pool.model.errors import Misconfigured, NotAllowed, NotFound, P2poolError, Unavailable
 from p2pool.model.ports.agent import LogOptions
 
 PLACELESS = ("pending", "assigned", "pulling")
@@ -51,7 +51,8 @@ class _Place:
 @attrs.define
 class LogReader:
     """`options`: where to begin, and whether to go on with lines as they come. `_seen`: how the
-    copy was when a stream of it was read to its end."""
+    copy was when a stream of it was read to its end; `_useless`: which agents, asked since a stream
+    began, are none or take no token."""
 
     questions: Questions
     name: str
@@ -62,6 +63,7 @@ class LogReader:
     _fresh: bool = True
     _seen: tuple[int, str, int] | None = None
     _lines: "_Lines" = attrs.field(factory=lambda: _Lines())
+    _useless: set[int] = attrs.field(factory=set)
 
     def flow(self) -> Flow[None]:
         """Lines until the copy has ended for good, or, where none are followed, to the end of what
@@ -104,7 +106,7 @@ class LogReader:
 
     def _copy(self, task: Task) -> Allocation | None:
         found = [one for one in task.allocations if one.replica == self.replica]
-        if not found and self.replica >= max(1, int(task.spec.get("replicas", 1))):
+        if not found and self.replica >= max(1, task.replicas):
             raise NotFound(f"The task {task.name} has no copy {self.replica}.")
         return found[0] if found else None
 
@@ -128,12 +130,17 @@ class LogReader:
             body = forms.logs_json(grant, options)
             yield Open(agent, "POST", path, body=body, kind="application/x-ndjson")
             yield from self._stream(agent, self._place, copy)
-        except (Unavailable, Misconfigured, NotFound) as error:
+        except (Unavailable, Misconfigured, NotFound, NotAllowed) as failed:
             yield Close()
+            error = yield from self.questions.settle(agent, failed)
             if (self._place.at_ms, self._place.count) != before:
                 search.end = (yield Clock()) + self.patience_s
-            if isinstance(error, NotFound) and over:
-                raise
+            if isinstance(error, NotAllowed) or (isinstance(error, NotFound) and over):
+                raise error from None
+            if isinstance(error, Misconfigured):
+                self._useless.add(agent)
+                if len(self._useless) == len(self.questions.agents):
+                    raise error from None  # No time mends that.
             if self.options.follow and not over:
                 # The copy may come back, or move: how long that takes is for the pool to say.
                 self.questions.rotation.leave(agent)
@@ -153,6 +160,7 @@ class LogReader:
         skip_ms, skip = place.at_ms, place.count
         lost = skip > 0
         while (lines := (yield Read())) is not None:
+            self._useless.clear()
             for line in lines:
                 if not line.strip():
                     continue  # A ping.

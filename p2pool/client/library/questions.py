@@ -34,19 +34,26 @@ from p2pool.model.access.delegations import SignedDelegation
 from p2pool.model.access.grants import SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest
 from p2pool.model.errors import (
+    BadSpec,
     Malformed,
     Misconfigured,
+    NotAllowed,
     NotFound,
     P2poolError,
     Unavailable,
 )
-from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
+from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, PoolRef
 
 T = TypeVar("T")
 Body = dict[str, Any]
 Query = Sequence[tuple[str, str]]
 _AWAY = (502, 503, 504)
 """What a proxy answers where its agent does not."""
+_ELSEWHERE = {
+    Action.SUBMIT: "Call submit(spec).",
+    Action.SET_SECRET: "The command line encrypts secrets: p2pool task set-secret.",
+}
+"""Requests that hold what this client has another way for, or none."""
 
 
 @attrs.frozen
@@ -121,19 +128,30 @@ class Questions:
         if agent in self._checked:
             return
         document = yield from self._document(agent, "/v1/pool")
-        said = read(answers.Pool, document.get("pool"), name_of(self.agents[agent]))
+        said = read(answers.Pool, document.get("pool"), self._name(agent))
         contract = unhex(said.contract, ADDRESS_BYTES)
         if contract is None:
-            raise not_an_agent("it says no contract's address", name_of(self.agents[agent]))
+            raise not_an_agent("it says no contract's address", self._name(agent))
         pool = PoolRef(said.chain_id, Address(contract), said.pool_id)
         if self.pool is not None and pool != self.pool:
             raise Misconfigured(
-                f"The agent at {name_of(self.agents[agent])} is of another pool:"
+                f"The agent at {self._name(agent)} is of another pool:"
                 f" {pool_text(pool)}, not {pool_text(self.pool)}.",
                 hint="Name agents of one pool.",
             )
         self.pool = pool
         self._checked.add(agent)
+
+    def settle(self, agent: int, error: P2poolError) -> Flow[P2poolError]:
+        """Why a stream was refused. Where the agent takes its token no more, that is for who lists
+        the agents, and others may take theirs: who asks it for its pool learns that."""
+        if isinstance(error, NotAllowed):
+            self._checked.discard(agent)
+            try:
+                yield from self.check(agent)
+            except (Unavailable, Misconfigured) as failed:
+                return failed
+        return error
 
     def _document(self, agent: int, path: str) -> Flow[Body]:
         """The body of a good answer, with what it says of the log noted."""
@@ -146,7 +164,9 @@ class Questions:
             raise self.refused(agent, status, body)
         meta = body.get("meta")
         if isinstance(meta, Mapping):
-            at = (int(meta.get("epoch", 0)), int(meta.get("applied_index", 0)))
+            at = (meta.get("epoch", 0), meta.get("applied_index", 0))
+            if any(type(one) is not int for one in at):
+                raise not_an_agent("it does not say where in the log it is", self._name(agent))
             self.reached[agent] = at
             self.seen = max(self.seen, at)
         return body
@@ -154,13 +174,16 @@ class Questions:
     def refused(self, agent: int, status: int, body: object) -> P2poolError:
         """The error that an answer is. That an agent does not take its token, or the name that it
         was called by, is for who lists the agents; others may take theirs."""
-        name = name_of(self.agents[agent])
+        name = self._name(agent)
         if not isinstance(body, Mapping) or ("code" not in body and status not in _AWAY):
             return not_an_agent(f"it answers with HTTP status {status}, and no reason", name)
         error = error_of(status, body)
         if status not in (401, 421):
             return error
         return Misconfigured(f"{name}: {error.message}", hint=error.hint)
+
+    def _name(self, agent: int) -> str:
+        return name_of(self.agents[agent])
 
     def _behind(self, agent: int) -> bool:
         """Whether an agent may know less than this client has seen: then it is asked to catch up
@@ -217,10 +240,15 @@ class Questions:
         return self.pool
 
     def task(self, name: str, consistent: bool = False) -> Flow[answers.Task]:
-        """One task by its id, its name, or the beginning of its id."""
+        """One task by its id, its name, or the beginning of its id. Which task has a name is the
+        agent's word; a whole id is that task's and no other's, whatever an agent says."""
         path = f"/v1/tasks/{_part(name, 'task')}"
         answer = yield from self.get(path, (), consistent)
-        return read(answers.Task, answer.get("task"))
+        found = read(answers.Task, answer.get("task"))
+        whole = unhex(name, TASK_ID_BYTES)
+        if whole is not None and found.task_id != whole.hex():
+            raise NotFound(f"There is no task {name}: the agent told of {found.task_id[:64]!r}.")
+        return found
 
     def tasks(
         self, states: Iterable[str], labels: Mapping[str, str], name: str | None, consistent: bool
@@ -293,12 +321,14 @@ class Questions:
         """A signed submission, not sent yet."""
         from p2pool.wire import typed_data
 
+        _check_secrets(spec)
         signed = yield from self.prepare(Action.SUBMIT, "", spec_json(spec))
         pool = yield from self.pool_ref()
         return Prepared(typed_data.task_id(pool, signed).hex(), forms.request_json(signed))
 
     def submit(self, spec: Mapping[str, Any], patience_s: float | None) -> Flow[answers.Accepted]:
         """Sign a submission and have it carried out."""
+        _check_secrets(spec)
         signed = yield from self.prepare(Action.SUBMIT, "", spec_json(spec))
         return (yield from self.send(signed, patience_s))
 
@@ -315,8 +345,10 @@ class Questions:
         try:
             wanted = Action(action)
         except ValueError as error:
-            known = ", ".join(one.value for one in Action)
+            known = ", ".join(one.value for one in Action if one not in _ELSEWHERE)
             raise Malformed(f"{action!r} is no action.", hint=f"One of {known}.") from error
+        if wanted in _ELSEWHERE:
+            raise Malformed(f"{action} needs more than a target.", hint=_ELSEWHERE[wanted])
         text = json.dumps({"value": value}, separators=(",", ":")) if value is not None else ""
         signed = yield from self.prepare(wanted, target, text)
         return (yield from self.send(signed, patience_s))
@@ -364,6 +396,17 @@ class Questions:
                     hint="Wait longer, or read why in its allocations and refusals.",
                 )
             yield Pause(limits.CLIENT_POLL_MS / 1000)
+
+
+def _check_secrets(spec: Mapping[str, Any]) -> None:
+    """`BadSpec` for what only the command line encrypts, before anything is signed."""
+    for key in ("secrets", "registry_auth", "secret_recipients"):
+        if key in spec:
+            raise BadSpec(
+                f"This client encrypts no secrets, and the specification has {key!r}:"
+                " p2pool task run does, with --secret and --registry-auth.",
+                problems=(f"{key} is for p2pool task run",),
+            )
 
 
 def pool_text(pool: PoolRef) -> str:

@@ -5,11 +5,14 @@ ask through its API, else a command, for a moment.
 
 Invariants: replaced whole or not at all, and synced before anybody is told that a token is made or
 void; readable by its owner alone, and refused where others could have written it, since a row more
-is a way in. What a token reads as is never in it.
+is a way in. What a token reads as is never in it. What was to be removed and could not, since the
+disk was full, does not come back as long as this object lives: an agent begins anew where its store
+fails, which a full disk makes it do too.
 """
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from p2pool.codec.json.tokens import read_tokens, tokens_text
@@ -18,6 +21,7 @@ from p2pool.model import limits
 from p2pool.model.access.tokens import PREFIX, Tokens
 from p2pool.model.data_dir import API_TOKENS_FILE
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, TooNew
+from p2pool.model.ids import Digest
 
 
 class TokenFile:
@@ -26,6 +30,8 @@ class TokenFile:
     def __init__(self, directory: Path) -> None:
         """Opens nothing yet."""
         self.path = directory / API_TOKENS_FILE
+        self._known: set[Digest] = set()
+        self._void: set[Digest] = set()
 
     def load(self) -> Tokens:
         """See the port; none where there is no file."""
@@ -48,7 +54,7 @@ class TokenFile:
         try:
             if len(data) > limits.API_TOKENS_FILE_MAX_BYTES:
                 raise Malformed(f"it is longer than {limits.API_TOKENS_FILE_MAX_BYTES} bytes")
-            return read_tokens(data)
+            written = read_tokens(data)
         except TooNew as error:
             raise Misconfigured(
                 f"A later version wrote {self.path}: {error.message}.", hint="Upgrade p2pool."
@@ -59,9 +65,17 @@ class TokenFile:
                 hint="Put it back from a backup, or remove it: all its tokens are void then, and"
                 " api.token is not.",
             ) from error
+        found = tuple(one for one in written if one.digest not in self._void)
+        self._known = {one.digest for one in found}
+        if found != written:
+            with suppress(StoreFailed):  # Void they are, whether or not there is room by now.
+                self.save(found)
+        return found
 
     def save(self, tokens: Tokens) -> None:
         """See the port."""
+        given = {one.digest for one in tokens}
+        self._void |= self._known - given
         aside = self.path.with_name(f".{self.path.name}.new")
         try:
             aside.unlink(missing_ok=True)
@@ -81,6 +95,7 @@ class TokenFile:
                 f"The tokens cannot be written to {self.path}: {error.strerror}.",
                 hint="Make room on that disk, or check whose it is; then try again.",
             ) from error
+        self._known, self._void = given, set()
 
     def make(self) -> str:
         """See the port."""

@@ -169,7 +169,12 @@ class WebhookClient:
             if tried >= limits.WEBHOOK_ADDRESSES_TRIED_MAX:
                 break
             tried += 1
-            sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+            try:
+                # A name may have addresses of a family that this machine does not speak.
+                sock = trio.socket.socket(family, trio.socket.SOCK_STREAM)
+            except OSError as error:
+                why = _broken(error)
+                continue
             try:
                 with trio.fail_after(limits.WEBHOOK_CONNECT_MS / 1000):
                     await sock.connect(where)
@@ -251,7 +256,8 @@ def _broken(error: BaseException) -> str:
     """What a failure of a connection says."""
     cause = error.__cause__ or error
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate cannot be trusted: {cause.verify_message.removesuffix('.')}"
+        told = safe_text(cause.verify_message.removesuffix("."))  # It quotes the receiver's host.
+        return f"its certificate cannot be trusted: {told}"
     if isinstance(cause, ssl.SSLError):
         return f"it does not speak TLS as we do: {cause.reason or cause}"
     if isinstance(cause, trio.TooSlowError):

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from p2pool.agent.notify.message import Origin, message_id
+from p2pool.agent.notify.message import Origin, message_body, message_id
 from p2pool.agent.notify.notifier import Notifier
 from p2pool.drivers.webhooks.receiver import Receiver
 from p2pool.model import limits
@@ -305,3 +305,11 @@ def test_ids_are_the_same_from_every_agent_but_of_gaps() -> None:
     elsewhere = Origin(PoolRef(31337, Address(b"d" * 20), 1), NodeId(b"n" * 20))
     assert message_id(event, ORIGIN) != message_id(event, elsewhere)
     assert "." not in message_id(event, ORIGIN)
+
+
+def test_a_moment_that_no_date_can_have_ends_nobody() -> None:
+    """A leader's clock stands in each event, and a leader may write what it likes."""
+    event = Event(1, 2, 0, at_ms=2**64 - 1, kind="task", subject="t", text="")
+    told = json.loads(message_body(event, Origin(POOL, NodeId(b"\1" * 20)), 1))
+    assert told["timestamp"] == "9999-12-31T23:59:59.000Z"
+    assert told["data"]["at_ms"] == 2**64 - 1

@@ -101,6 +101,27 @@ async def test_reads(client: Either, served: Served) -> None:
     assert failed.value.hint
 
 
+async def test_a_token_of_scope_read_is_enough(kind: type[Client], served: Served) -> None:
+    """As docs/platforms.md says: a platform gets no other."""
+    made = await thread(served.client.create_token, "acme", "read")
+    agent = Agent(url=served.url, token=made["token"])
+    client = Either(kind(agent, signer=SIGNER, patience_s=2))
+    for read in ("pool", "tasks", "nodes", "access"):
+        await client(read)
+    assert (await client("task", "train")).name == "train"
+    assert len(await client("metrics", "train")) == 1
+    assert (await client("submit", SPEC)).action == "submit"
+
+
+async def test_a_token_that_no_agent_would_get_is_not_passed_over(kind: type[Client]) -> None:
+    """A directory has its own; what is given beside it would be ignored in silence."""
+    for given in ({"token": "x" * 40}, {"token_file": "t"}, {"ca_file": "c"}):
+        for agents in ("/data/agent", None, Agent(url="https://a.example", token="y" * 40)):
+            with pytest.raises(Misconfigured, match="no agent is named by"):
+                kind(agents, **given)
+    kind(["/data/agent", "https://a.example"], token="x" * 40, ca_file="c")
+
+
 async def test_writes(client: Either, served: Served) -> None:
     """Signed by the key, for the agent's pool; a specification that is bad is refused here."""
     said = await client("submit", SPEC)

@@ -7,11 +7,12 @@ import pytest
 
 from p2pool.client.library.event_flow import EventReader
 from p2pool.client.library.steps import Open
-from p2pool.model.errors import Malformed, Misconfigured, Stale, Unavailable
+from p2pool.model.errors import Malformed, Misconfigured, NotAllowed, Stale, Unavailable
 from p2pool.model.ports.view import AFTER_ENTRY
-from tests.client.library.scripted import AWAY, Line, Stage, questions
+from tests.client.library.scripted import AWAY, Line, Said, Stage, pool_answer, questions
 
 BEHIND = Stale("It is of the future.")
+ANSWERED: Said = (200, pool_answer())
 
 
 def sse(number: int, kind: str = "task", name: str = "") -> bytes:
@@ -197,3 +198,64 @@ def test_the_error_of_a_stream_is_no_event() -> None:
 
     given, _ = Stage(stream=stream).run(EventReader(questions(2), "1.2.0", 60).flow(), most=2)
     assert ids(given) == ["1.3.0", "1.4.0"]
+
+
+def test_a_stream_that_was_quiet_for_long_was_there() -> None:
+    """Patience counts from when it broke off, and not from its beginning: in a quiet pool an agent
+    that is restarted, hours later, is waited for as in any other."""
+
+    def quiet(opened: Open) -> Iterator[Line]:
+        if len(breaks) % 2:  # It is back, but not at once.
+            breaks.append(stage.now)
+            raise AWAY
+        yield b"id: 1.2.0\n\n"
+        for _ in range(400):
+            stage.now += 15
+            yield b": ping\n\n"
+        if len(breaks) > 9:
+            yield sse(3)
+        breaks.append(stage.now)
+        raise AWAY
+
+    for count in (1, 3):
+        breaks, stage = list[float](), Stage(stream=quiet)
+        given, _ = stage.run(EventReader(questions(count), "1.2.0", 60).flow(), most=1)
+        assert ids(given) == ["1.3.0"]
+
+
+REVOKED: Said = (401, {"code": "not-allowed", "detail": "The token 'ci' was revoked."})
+
+
+@pytest.mark.parametrize("midway", [False, True])
+def test_a_token_that_one_agent_takes_no_more(midway: bool) -> None:
+    """Revoked while its stream was open, or before it: others may take theirs. Where none does, it
+    says so."""
+
+    def stream(opened: Open) -> Iterator[Line]:
+        if opened.agent == 0 or everywhere:
+            for one in range(2):
+                stage.pools[one] = REVOKED if one == opened.agent or everywhere else ANSWERED
+            if midway:
+                yield sse(3)
+                yield b'event: error\ndata: {"code":"not-allowed","status":403,"detail":"x"}\n\n'
+            raise NotAllowed("The token 'ci' was revoked.")
+        yield sse(4)
+
+    everywhere, stage = False, Stage(stream=stream)
+    given, _ = stage.run(EventReader(questions(2), "1.2.0", 60).flow(), most=1 + midway)
+    assert ids(given) == (["1.3.0", "1.4.0"] if midway else ["1.4.0"])
+    everywhere, stage = True, Stage(stream=stream)
+    with pytest.raises(Misconfigured, match="was revoked"):
+        stage.run(EventReader(questions(2), "1.2.0", 60).flow())
+
+
+def test_what_a_token_does_not_open_is_a_refusal() -> None:
+    """The agent takes the token, and it is too narrow: no other agent is asked."""
+
+    def stream(opened: Open) -> Iterator[Line]:
+        raise NotAllowed("The token has the scope metrics, and this needs read.")
+
+    stage = Stage(stream=stream)
+    with pytest.raises(NotAllowed, match="needs read"):
+        stage.run(EventReader(questions(2), "1.2.0", 60).flow())
+    assert len(stage.asked()) == 1

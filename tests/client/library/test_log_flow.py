@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.client.library.log_flow import LogReader
 from p2pool.client.library.steps import Ask, Open
-from p2pool.model.errors import NotFound, P2poolError, Unavailable
+from p2pool.model.errors import Misconfigured, NotAllowed, NotFound, P2poolError, Unavailable
 from p2pool.model.ports.agent import LogOptions
 from tests.client.library.scripted import AWAY, Line, Said, Stage, copy_of, questions, task_answer
 
@@ -153,3 +153,40 @@ def test_a_line_without_end_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     over = OVER | {"task": "succeeded"}
     _, lines = Acts((over, [out(1, "aaaa"), out(1, "b\n"), END])).read(follow=False)
     assert [(one.text, one.whole) for one in lines] == [("aaaa", False), ("b", True)]
+
+
+def test_agents_that_take_no_token_are_left_and_not_for_ever() -> None:
+    """One whose token was revoked is left for another; where all are so, following ends with it."""
+
+    def stream(opened: Open) -> Iterator[Line]:
+        if opened.agent == 0 or everywhere:
+            stage.pools[opened.agent] = (401, {"code": "not-allowed", "detail": "It was revoked."})
+            raise NotAllowed("It was revoked.")
+        yield from (*ONE, END)
+
+    def answer(ask: Ask) -> Said:
+        return 200, task_answer(copy_of(**OVER), state="succeeded")
+
+    everywhere, stage = False, Stage(answer, stream)
+    given, _ = stage.run(reader(2).flow())
+    assert [one.text for one in given] == ["a", "b", "c"]
+    everywhere, stage = True, Stage(answer, stream)
+    with pytest.raises(Misconfigured, match="was revoked"):
+        stage.run(reader(2).flow())
+
+
+def test_what_no_agent_streams_as_an_agent_does_ends_following() -> None:
+    """As behind a proxy that lets reads through and no more: no time mends that."""
+
+    def stream(opened: Open) -> Iterator[Line]:
+        raise Misconfigured("It is no agent.")
+
+    stage = Stage(lambda ask: (200, task_answer(copy_of())), stream)
+    with pytest.raises(Misconfigured, match="is no agent"):
+        stage.run(reader(2).flow())
+    assert stage.now < 5
+
+
+def reader(count: int) -> LogReader:
+    """Who follows a copy, at so many agents."""
+    return LogReader(questions(count), "n", 0, LogOptions(follow=True), 20)

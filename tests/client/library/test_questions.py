@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from p2pool.client.library.steps import Ask, Pause
+from p2pool.client.library.steps import Ask, Pause, Sign
 from p2pool.codec.json import requests as forms
 from p2pool.model.errors import (
+    BadSpec,
     Conflict,
     Malformed,
     Misconfigured,
@@ -180,12 +181,56 @@ def test_names_stay_in_their_route() -> None:
             Stage().run(questions().task(name))
 
 
+def test_an_id_is_one_task_whatever_an_agent_says() -> None:
+    """Or it could have another task stopped with the signature that it gets."""
+    wanted, other = "ab" * 16, "cd" * 16
+    stage = Stage(lambda ask: (200, task_answer(copy_of(), task_id=other)))
+    with pytest.raises(NotFound, match=f"told of '{other}'"):
+        stage.run(questions().stop(wanted, None))
+    assert not any(isinstance(step, Sign) for step in stage.told)
+    honest = Stage(lambda ask: (200, task_answer(copy_of(), task_id=wanted)))
+    assert honest.run(questions().task(f"0x{wanted.upper()}"))[1].task_id == wanted
+
+
+@pytest.mark.parametrize("meta", [{"epoch": "x"}, {"epoch": 1, "applied_index": None}])
+def test_a_place_in_the_log_that_is_none_is_told_so(meta: dict[str, Any]) -> None:
+    """And not raised as whatever Python makes of it."""
+    stage = Stage(lambda ask: (200, task_answer(copy_of()) | {"meta": meta}))
+    with pytest.raises(Misconfigured, match="where in the log"):
+        stage.run(questions(1).task("t"))
+
+
+def test_a_number_of_copies_that_is_none_is_one() -> None:
+    """What a specification holds is what its signer wrote, as some agent tells it."""
+    answer = task_answer(copy_of(), spec={"replicas": "many"})
+    assert Stage(lambda ask: (200, answer)).run(questions(1).task("t"))[1].started
+
+
 def test_who_cannot_sign_is_told_before_anything_is_sent() -> None:
     """With what to do."""
     with pytest.raises(Misconfigured, match="has no signer"):
         Stage().run(questions(signs=False).submit(SPEC, None))
     with pytest.raises(Malformed, match="no action"):
         Stage().run(questions().act("explode", "", None, None))
+
+
+@pytest.mark.parametrize("key", ["secrets", "registry_auth", "secret_recipients"])
+def test_secrets_are_for_the_command_line(key: str) -> None:
+    """Nothing is signed that no node could open, and who asks is told what does it."""
+    for flow in (
+        questions().submit(SPEC | {key: ["db"]}, None),
+        questions().submission(SPEC | {key: {}}),
+    ):
+        stage = Stage()
+        with pytest.raises(BadSpec, match="p2pool task run does, with --secret"):
+            stage.run(flow)
+        assert stage.told == []
+    with pytest.raises(Malformed) as failed:
+        Stage().run(questions().act("set-secret", "t", None, None))
+    assert "p2pool task set-secret" in failed.value.hint
+    with pytest.raises(Malformed) as failed:
+        Stage().run(questions().act("submit", "", None, None))
+    assert "submit(spec)" in failed.value.hint
 
 
 def test_waiting_says_why_it_was_in_vain() -> None:

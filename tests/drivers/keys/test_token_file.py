@@ -76,6 +76,25 @@ def test_a_disk_that_refuses_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert file.path.read_bytes() == before
 
 
+def test_what_was_revoked_on_a_full_disk_does_not_come_back(tmp_path: Path) -> None:
+    """The agent begins anew in the same process, since its store found no room either, and loads
+    the file that still has it. As soon as there is room it is gone there too."""
+    file = TokenFile(tmp_path)
+    kept, _ = made_token((), "kept", TokenScope.READ, file.make(), 5, None)
+    both, _ = made_token(kept, "leaked", TokenScope.OPERATE, file.make(), 5, None)
+    file.save(both)
+    assert file.load() == both
+    full = tmp_path / ".tokens.json.new"
+    full.mkdir()
+    with pytest.raises(StoreFailed):
+        file.save(kept)
+    assert file.load() == kept
+    assert TokenFile(tmp_path).load() == both
+    full.rmdir()
+    assert file.load() == kept
+    assert TokenFile(tmp_path).load() == kept
+
+
 def test_no_log_line_shows_a_token() -> None:
     """Nor one that was made before this start, of which only the digest is known: by its form."""
     text = "p2pool_" + "Ab-_9" * 9

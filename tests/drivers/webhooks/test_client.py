@@ -1,5 +1,6 @@
 """One attempt goes where it may go, ends in time, and says what became of it."""
 
+import errno
 import ipaddress
 import socket
 from collections.abc import AsyncIterator
@@ -153,6 +154,27 @@ async def test_of_several_addresses_only_the_allowed_are_tried(
     assert connected == public[: limits.WEBHOOK_ADDRESSES_TRIED_MAX]
 
 
+async def test_addresses_that_this_machine_cannot_speak_to_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name has addresses of version 6, and the machine has none: its kernel makes no such socket.
+    The next address is tried, and where there is none the attempt has failed, and no more."""
+    connected = lead(monkeypatch, ["93.184.215.1", "93.184.215.2"], ["93.184.215.3"])
+    made, left = trio.socket.socket, [True, False, True]
+
+    def without_some(*args: Any) -> Any:
+        if left.pop(0):
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(*args)
+
+    monkeypatch.setattr(trio.socket, "socket", without_some)
+    client = client_of(tmp_path, "https://both.example/")
+    assert (await client.post(HEADERS, b"{}")).why == "no connection: Connection refused"
+    outcome = await client.post(HEADERS, b"{}")
+    assert outcome.why == "no connection: Address family not supported by protocol"
+    assert connected == ["93.184.215.2"]
+
+
 async def test_without_tls_only_private_addresses_are_sent_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +207,23 @@ async def test_the_certificate_is_checked(certificate: tuple[Path, Path], tmp_pa
         assert not stand_in.got
         good = await post(tmp_path, at, allow_private=True, ca_file=certificate[0])
         assert good == Outcome(204, "")
+
+
+async def test_a_key_in_the_name_of_a_host_is_not_told(
+    certificate: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's words about a certificate quote the host, and `agent status` shows them."""
+    look_up = trio.socket.getaddrinfo
+
+    async def here(_: str, port: int, **more: Any) -> Any:
+        return await look_up("127.0.0.1", port, **more)
+
+    monkeypatch.setattr(trio.socket, "getaddrinfo", here)
+    async with receiving(certificate) as stand_in:
+        at = f"https://k3y0f4cust0mer5ecret.hooks.example:{stand_in.port}/"
+        wrong = await post(tmp_path, at, allow_private=True, ca_file=certificate[0])
+    assert "its certificate cannot be trusted: Hostname mismatch" in wrong.why
+    assert "k3y0f4cust0mer5ecret" not in wrong.why
 
 
 async def test_what_speaks_no_tls_is_told(plain: StandIn, tmp_path: Path) -> None:
