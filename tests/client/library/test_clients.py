@@ -115,7 +115,8 @@ async def test_a_token_of_scope_read_is_enough(kind: type[Client], served: Serve
 
 async def test_a_token_that_no_agent_would_get_is_not_passed_over(kind: type[Client]) -> None:
     """A directory has its own; what is given beside it would be ignored in silence."""
-    for given in ({"token": "x" * 40}, {"token_file": "t"}, {"ca_file": "c"}):
+    named: tuple[dict[str, Any], ...] = ({"token": "x" * 40}, {"token_file": "t"}, {"ca_file": "c"})
+    for given in named:
         for agents in ("/data/agent", None, Agent(url="https://a.example", token="y" * 40)):
             with pytest.raises(Misconfigured, match="no agent is named by"):
                 kind(agents, **given)
