@@ -115,8 +115,10 @@ async def test_a_token_of_scope_read_is_enough(kind: type[Client], served: Serve
 
 async def test_a_token_that_no_agent_would_get_is_not_passed_over(kind: type[Client]) -> None:
     """A directory has its own; what is given beside it would be ignored in silence."""
-    for given in ({"token": "x" * 40}, {"token_file": "t"}, {"ca_file": "c"}):
-        for agents in ("/data/agent", None, Agent(url="https://a.example", token="y" * 40)):
+    beside: list[dict[str, Any]] = [{"token": "x" * 40}, {"token_file": "t"}, {"ca_file": "c"}]
+    others: list[Any] = ["/data/agent", None, Agent(url="https://a.example", token="y" * 40)]
+    for given in beside:
+        for agents in others:
             with pytest.raises(Misconfigured, match="no agent is named by"):
                 kind(agents, **given)
     kind(["/data/agent", "https://a.example"], token="x" * 40, ca_file="c")
