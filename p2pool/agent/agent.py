@@ -253,7 +253,7 @@ class Agent:
             nursery.start_soon(self.disk_collector.run)
             nursery.start_soon(self.contract_judge.run, chain.rpc)
             url = await nursery.start(
-                *(_serve_api, self.api, settings, self.options.directory, token, tokens)
+                _serve_api, self.api, settings, self.options.directory, token, tokens
             )
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
