@@ -103,7 +103,14 @@ class Base:
                 hint=f"tail_lines is {limits.LOG_TAIL_MAX_LINES} at most; nothing is below 0.",
             )
         options = LogOptions(follow=follow, tail_lines=tail, since_ms=since_ms)
-        return LogReader(self._questions, name, replica, options, patience_s).flow()
+        reader = LogReader(
+            questions=self._questions,
+            name=name,
+            replica=replica,
+            options=options,
+            patience_s=patience_s,
+        )
+        return reader.flow()
 
     @staticmethod
     def signed(prepared: Prepared | Mapping[str, Any]) -> SignedRequest:

@@ -87,7 +87,7 @@ class EventReader:
     def _read(self, agent: int) -> Flow[None]:
         """What one agent tells, until its stream ends or there is a gap that is not to be given."""
         path = "/v1/events" + (f"?{urlencode({'after': self.after})}" if self.after else "")
-        yield Open(agent, "GET", path, None, "text/event-stream")
+        yield Open(agent, "GET", path, body=None, kind="text/event-stream")
         parser = _Parser(name_of(self.questions.agents[agent]))
         while (lines := (yield Read())) is not None:
             for kind, place, data in parser.feed(lines):

@@ -126,7 +126,7 @@ class LogReader:
             yield from self.questions.check(agent)
             path = f"/v1/allocations/{quote(copy.id, safe='')}/logs"
             body = forms.logs_json(grant, options)
-            yield Open(agent, "POST", path, body, "application/x-ndjson")
+            yield Open(agent, "POST", path, body=body, kind="application/x-ndjson")
             yield from self._stream(agent, self._place, copy)
         except (Unavailable, Misconfigured, NotFound) as error:
             yield Close()
