@@ -23,13 +23,11 @@ from p2pool.wire.typed_data import recover_signers
 
 
 def requests_in(message: Message) -> tuple[SignedRequest, ...]:
-    """The signed requests inside a message: of an order the submissions first, then those that set
-    secrets since."""
+    """The signed requests inside a message, in its order."""
     if isinstance(message, RequestForwarded):
         return (message.signed,)
     if isinstance(message, Order):
-        renewed = (one.secrets for one in message.desired if one.secrets is not None)
-        return (*(desired.signed for desired in message.desired), *renewed)
+        return tuple(desired.signed for desired in message.desired)
     if isinstance(message, Report):
         return tuple(claim.signed for claim in message.claims)
     return ()

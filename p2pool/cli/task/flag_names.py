@@ -35,7 +35,6 @@ _FLAGS: Mapping[str, str] = {
     "resources.gpu.count": "--gpus",
     "resources.gpu.model": "--gpu-model",
     "resources.gpu.memory_min_bytes": "--gpu-memory",
-    "secrets": "--secret",
 }
 _PARTS: Mapping[str, str] = {
     "kind": "type",

@@ -8,7 +8,6 @@ import attrs
 
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import ContainerPlan, ContainerStatus, PullProgress
-from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.tasks.faults import Fault
 
 # --- inputs -------------------------------------------------------------------------------------
@@ -102,11 +101,9 @@ WorkerInput = (
 
 @attrs.frozen
 class StartContainer:
-    """Pull the image, then start this attempt; answered by ContainerStarted or StartFailed.
-    `secrets`: what the agent opens for it, if the task has any."""
+    """Pull the image, then start this attempt; answered by ContainerStarted or StartFailed."""
 
     plan: ContainerPlan
-    secrets: SealedSecret | None = None
 
 
 @attrs.frozen
@@ -120,12 +117,10 @@ class CancelPull:
 
 @attrs.frozen
 class RestartContainer:
-    """Restart an ended container; answered by ContainerStarted or StartFailed. `secrets`: as for
-    its start."""
+    """Restart an ended container; answered by ContainerStarted or StartFailed."""
 
     allocation: AllocationId
     attempt: int
-    secrets: SealedSecret | None = None
 
 
 @attrs.frozen

@@ -29,8 +29,6 @@ from p2pool.model.ids import (
 from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
-from p2pool.model.messages.gossip import PeerBinding
-from p2pool.model.ports.access import AccessTable
 from p2pool.model.states import (
     AllocationState,
     Health,
@@ -46,8 +44,7 @@ from p2pool.model.tasks.spec import TaskSpec
 @attrs.frozen
 class NodeView:
     """One node as this agent knows it: from the chain, the pool and its own heartbeat. `known`:
-    whether anything tells its reachability; it may never have been heard. `binding`: proves its
-    peer key."""
+    whether anything tells its reachability; it may never have been heard."""
 
     node_id: NodeId
     provider: Address
@@ -68,7 +65,6 @@ class NodeView:
     load: Load = Load()
     allocations: int = 0
     known: bool = True
-    binding: PeerBinding | None = None
 
     @property
     def tells(self) -> bool:
@@ -127,8 +123,7 @@ class RefusalView:
 @attrs.frozen
 class TaskView:
     """A task with its allocations. `state`: pending, running, stopping or how it ended;
-    `refusals`: the nodes that refused to start it; `grantor`: in whose name its signer acted, if in
-    another's."""
+    `refusals`: the nodes that refused to start it."""
 
     task_id: TaskId
     spec: TaskSpec
@@ -139,7 +134,6 @@ class TaskView:
     stop_requested: bool = False
     refusals: tuple[RefusalView, ...] = ()
     index: int = 0
-    grantor: Address | None = None
 
     @property
     def place(self) -> TaskPlace:
@@ -244,19 +238,6 @@ AFTER_ENTRY = 999_999
 """The number of a place behind all events of an entry, which has fewer."""
 
 
-EVENT_KINDS = (
-    "allocation",
-    "committee",
-    "leader",
-    "node",
-    "pool",
-    "revocation",
-    "setting",
-    "task",
-)
-"""What events are about, beside `gap`."""
-
-
 @attrs.frozen
 class Event:
     """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
@@ -315,7 +296,6 @@ class View:
     roster_age_ms: int
     nodes: NodeTable = attrs.field(factory=NodeTable, converter=_nodes)
     tasks: TaskTable = attrs.field(factory=TaskTable, converter=_tasks)
-    access: AccessTable = attrs.field(factory=AccessTable)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()

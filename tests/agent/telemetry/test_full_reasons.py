@@ -72,8 +72,7 @@ def streams(
 
     network: Any = SimpleNamespace(open_stream=open_stream)
     nothing: Any = None
-    sealer = Sealer(POOL, me, key_of(key), 1, key)
-    return LogStreams(node, nothing, sealer, network, nothing, nothing)
+    return LogStreams(node, nothing, Sealer(POOL, me, key_of(key), 1, key), network, nothing)
 
 
 def failed(text: str) -> tuple[Bench, ev.StartFailed]:

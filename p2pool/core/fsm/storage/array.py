@@ -92,8 +92,7 @@ def decode_array(data: bytes) -> PoolState:
     state.strays = {(s.allocation, s.attempt): s for s in kept.strays}
     state.nodes = {n.node_id: n for n in kept.nodes}
     state.settings = {s.name: s.value for s in kept.settings}
-    for revocation in kept.revocations:
-        state.revoke(revocation)
+    state.revocations = {r.delegate: r for r in kept.revocations}
     for request in kept.applied:
         state.note_applied(request)
     state.recovered_at_ms = kept.recovered_at_ms

@@ -1,1 +1,0 @@
-"""The pool's events, sent to those whom the operator named."""

@@ -1,1 +1,0 @@
-"""Delegations as people see them: the file that holds one, and its words."""

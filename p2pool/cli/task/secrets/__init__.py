@@ -1,1 +1,0 @@
-"""Secrets of tasks: said in flags and files, encrypted, and set anew."""

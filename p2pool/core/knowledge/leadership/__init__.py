@@ -1,1 +1,0 @@
-"""Who leads, as far as this node can tell: announced, certified, and last known."""

@@ -1,1 +1,0 @@
-"""Sends one signed message to one receiver, and says what became of it."""

@@ -1,1 +1,0 @@
-"""Tests of tokens: what each opens, and when it ends."""

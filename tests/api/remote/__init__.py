@@ -1,1 +1,0 @@
-"""Tests of reaching an agent from elsewhere: certificates that change, and reverse proxies."""

@@ -1,1 +1,0 @@
-"""Tests of the commands about tokens, and of commands with one."""

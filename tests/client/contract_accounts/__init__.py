@@ -1,1 +1,0 @@
-"""Commands that sign for a contract account, or have others sign."""

@@ -1,1 +1,0 @@
-"""Secrets of copies on a real engine."""

@@ -1,1 +1,0 @@
-"""Who may have which key, and who holds which blob."""

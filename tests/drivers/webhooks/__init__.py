@@ -1,1 +1,0 @@
-"""Signed messages to receivers that an operator names."""

@@ -1,1 +1,0 @@
-"""A pool of real agents whose manager is a contract."""

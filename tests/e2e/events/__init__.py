@@ -1,1 +1,0 @@
-"""Who is told of events by a real pool misses none."""

@@ -1,1 +1,0 @@
-"""What is encrypted, and who can open it."""
