@@ -293,8 +293,8 @@ def may_set_secrets(
         return "its secrets were set for another task"
     within_s = min(max(at_s, request.not_before_s), request.not_after_s)
     task = _find(state, desired.allocation.task_id)
-    applied = task is not None and task.record.secrets is not None
-    applied = applied and task is not None and task.record.secrets.signed == signed
+    kept = task.record.secrets if task is not None else None
+    applied = kept is not None and kept.signed == signed
     by = owner.signer if owner is not None else None
     denied = may(roster, None if applied else state, signers, signed, within_s, by)
     return denied.message if denied is not None else None
