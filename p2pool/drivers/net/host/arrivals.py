@@ -1,9 +1,9 @@
-"""Takes connections in as fast as they come, and turns away at once who comes too often.
+"""Takes connections in several at a time, and turns away at once who comes too often.
 
 Intuition: the kernel keeps newcomers in a line, and a loop that takes one in each of its turns
 leaves it full: then whoever knocks next is not even heard, however fair everything behind the door
-is. So all that wait are taken in at once, and who comes too often costs a few system calls: no
-task, no place, no handshake. Where more come than a host can look at, a neighbourhood that sends
+is. So several are let in at a time, and who comes too often costs a few system calls: no task, no
+place, no handshake. Where more come than a host can look at, a neighbourhood that sends
 few is let in all the same.
 
 Invariants: between two looks at anything else it takes so many out of the line, lets in so many of
@@ -47,7 +47,7 @@ class Arrivals:
 
 
 class Line(trio.abc.Listener[trio.SocketStream]):
-    """A listening socket of which all that wait are taken in together."""
+    """A listening socket of which several that wait are taken in together."""
 
     def __init__(self, listening: Any, arrivals: Arrivals, counters: Counter[str]) -> None:
         """In place of the listener of an open socket, whose line gets longer."""
