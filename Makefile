@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos attacks lifecycles starts fuzz upgrade-from bench format lock abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos attacks kills lifecycles starts fuzz upgrade-from bench format lock abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ starts: setup-dev ## start development pools one after the other, half under CPU
 	$(PY) -m tests.starts --starts $(or $(N),100) --report docs/reports/starts.md
 
 FUZZ_SECONDS ?= 600
+kills: setup-dev ## kill agents under readers of events: KILLS=n
+	P2POOL_KILLS=$(or $(KILLS),50) $(PY) -m pytest -v tests/e2e/platforms/test_kills.py
+
 fuzz: setup-dev ## fuzz what strangers' bytes reach: FUZZ_SECONDS=n for each target, ONLY=word
 	$(PY) -m pip install --quiet --editable '.[fuzz]'
 	$(PY) -m tests.fuzz --seconds $(FUZZ_SECONDS) --only '$(ONLY)' --report docs/reports/fuzz.md

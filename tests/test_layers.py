@@ -28,7 +28,7 @@ NO_MODULES = {
 """Named like modules of ours: files, a key of the config, and Python's own."""
 
 STDLIB_OF_THE_PURE = {
-    "__future__", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
+    "__future__", "base64", "bisect", "collections", "contextlib", "dataclasses", "difflib", "enum",
     "ipaddress",
     "functools", "hashlib", "heapq", "io", "itertools", "json", "math", "operator", "random",
     "re", "string", "struct", "types", "typing",
@@ -76,10 +76,13 @@ CORE: dict[str, set[str]] = {
     "peers": SHARED | {"knowledge"},
     "follower": SHARED | ENGINES | {"knowledge"},
     "voter": SHARED | ENGINES | {"chain_claims", "knowledge", "follower"},
-    "requests": SHARED | ENGINES | {"knowledge", "follower"},
-    "leader": SHARED | ENGINES | {"feature_levels", "knowledge", "follower", "voter"},
+    "secrets": SHARED | ENGINES | {"knowledge"},
+    "requests": SHARED | ENGINES | {"knowledge", "follower", "secrets"},
+    "leader": SHARED | ENGINES | {"feature_levels", "knowledge", "follower", "secrets", "voter"},
     "local": SHARED | ENGINES | {"knowledge", "peers", "voter"},
-    "parts": SHARED | ENGINES | {"follower", "leader", "local", "peers", "requests", "voter"},
+    "parts": SHARED
+    | ENGINES
+    | {"follower", "leader", "local", "peers", "requests", "secrets", "voter"},
     "view": SHARED | ENGINES | {"feature_levels", "follower"},
     "dispatch": SHARED | ENGINES | {"follower", "parts"},
 }

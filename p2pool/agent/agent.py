@@ -12,6 +12,7 @@ Source: docs/ARCHITECTURE.md, "One step"; docs/design/identities.md, "Keys".
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import trio
 from nacl.signing import SigningKey
@@ -22,9 +23,13 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.containers.secret_opener import SecretOpener
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.join.driver import join_pool
 from p2pool.agent.loop import Loop
+from p2pool.agent.notify.message import Origin
+from p2pool.agent.notify.notifier import Notifier
 from p2pool.agent.observers import (
     check_first_block,
     follow_chain,
@@ -48,11 +53,13 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterFollower, RosterReader
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
+from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
+from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
 from p2pool.model.errors import Superseded
 from p2pool.model.ids import PoolRef
@@ -77,9 +84,14 @@ class Agent:
     """An agent, built but not yet running."""
 
     def __init__(
-        self, options: AgentOptions, seed: bytes, store: Store, runtime: ContainerRuntime
+        self,
+        options: AgentOptions,
+        seed: bytes,
+        store: Store,
+        runtime: ContainerRuntime,
+        receivers: tuple[Receiver, ...] = (),
     ) -> None:
-        """Build all parts; nothing runs yet."""
+        """Build all parts; nothing runs yet. `receivers`: who is sent the pool's events."""
         config, restored = options.config, store.restored
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
@@ -96,6 +108,7 @@ class Agent:
             opens=partial(open_one, self.pool),
             recovers=signers.signers,
             trusted=options.trusted,
+            secret_keys=SecretOpener(self.key),
         )
         self.node = Node(about, restored, int.from_bytes(seed[:8], "big") ^ now.wall_ms, now)
         dispatch = self.node.dispatch
@@ -124,28 +137,58 @@ class Agent:
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
         )
         self.runtime = runtime
-        self.task_metrics = TaskMetrics(options.directory)
+        self._wire(int.from_bytes(seed[16:24], "big"), receivers)
+
+    def _wire(self, random_seed: int, receivers: tuple[Receiver, ...]) -> None:
+        """Build what carries the node's effects out."""
+        self.contract_judge = ContractJudge(self.pool, self.loop)
+        self.task_metrics = TaskMetrics(self.options.directory)
         self.log_streams = LogStreams(
-            self.node, self.runtime, self.sealer, self.network, self.task_metrics
+            node=self.node,
+            runtime=self.runtime,
+            sealer=self.sealer,
+            network=self.network,
+            metrics=self.task_metrics,
+            contract_judge=self.contract_judge,
         )
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
+        self.api = AgentApi(
+            loop=self.loop,
+            logs=self.log_streams,
+            metrics=self.metrics,
+            runtime=self.runtime,
+            contract_judge=self.contract_judge,
+        )
+        origin, random = Origin(self.pool, self.options.node_id), Random(random_seed)
+        self.notifier = Notifier(receivers, self.api.event_hub, self.store, origin, random)
+        self.api.notified = lambda: self.notifier.statuses
+        self._add_counters()
+        self.executor = self._executor()
+        self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
+        self.effects = EffectRunner(self._drivers())
+
+    def _drivers(self) -> Drivers:
+        return Drivers(
+            sealer=self.sealer,
+            network=self.network,
+            api=self.api,
+            executor=self.executor,
+            contract_judge=self.contract_judge,
+            loop=self.loop,
+        )
+
+    def _add_counters(self) -> None:
+        """Have the metrics tell what each part counts."""
         self.metrics.add("network", lambda: self.network.counters)
         self.metrics.add("gate", lambda: self.ingress.counters)
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
-        self.api = AgentApi(self.loop, self.log_streams, self.metrics, self.runtime)
         self.metrics.add("api_connections", lambda: self.api.connections)
-        self.executor = ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics)
-        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
-        self.effects = EffectRunner(
-            Drivers(
-                sealer=self.sealer,
-                network=self.network,
-                api=self.api,
-                executor=self.executor,
-                loop=self.loop,
-            )
-        )
+        self.metrics.add("webhooks", lambda: self.notifier.counters)
+
+    def _executor(self) -> ContainerExecutor:
+        opener = SecretOpener(self.key)
+        return ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics, opener)
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -188,8 +231,9 @@ class Agent:
 
     # --- life -------------------------------------------------------------------------------------
 
-    async def run(self, token: str, started: Callable[[str], None]) -> None:
-        """Run until cancelled; `started` receives the API's URL."""
+    async def run(self, token: str, tokens: TokenFile, started: Callable[[str], None]) -> None:
+        """Run until cancelled; `started` receives the API's URL. `tokens`: the same for all runs of
+        a process, since it knows which ones were revoked while the disk was full."""
         config = self.options.config
         chain = PoolContracts.of(config.chain)
         chain.rpc.first_block = first_block_of(self.store.restored)
@@ -200,12 +244,17 @@ class Agent:
             certificate=config.api.tls_certificate,
             private_key=config.api.tls_key,
             metrics=config.metrics.enabled,
+            tls_bind=config.api.tls_bind,
+            path_prefix=config.api.path_prefix,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
             nursery.start_soon(self.executor.run)
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
-            url = await nursery.start(_serve_api, self.api, settings, self.options.directory, token)
+            nursery.start_soon(self.contract_judge.run, chain.rpc)
+            url = await nursery.start(
+                _serve_api, self.api, settings, self.options.directory, token, tokens
+            )
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
@@ -216,6 +265,7 @@ class Agent:
             nursery.start_soon(self._renew_binding)
             nursery.start_soon(learn_first_block, chain.rpc, self.store)
             nursery.start_soon(self._watch_superseded)
+            nursery.start_soon(self.notifier.run)
             nursery.start_soon(
                 join_pool, self.options, self.loop, self.effects, chain, self.runtime
             )
@@ -252,6 +302,7 @@ async def _serve_api(
     settings: ApiSettings,
     directory: Path,
     token: str,
+    tokens: TokenFile,
     *,
     task_status: "trio.TaskStatus[str]" = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -259,6 +310,7 @@ async def _serve_api(
         *(port, settings, directory, token),
         version=__version__,
         counters=port.connections,
+        token_store=tokens,
         task_status=task_status,
     )
 
@@ -273,7 +325,9 @@ async def run_agent(
     await trio.to_thread.run_sync(prepare_directory, options.directory)
     seed = await trio.to_thread.run_sync(load_or_make_peer_seed, options.directory)
     token = await trio.to_thread.run_sync(load_or_make_token, options.directory)
+    receivers = await trio.to_thread.run_sync(load_receivers, options.config.notify)
     urls: list[str] = []
+    tokens = TokenFile(options.directory)
 
     def tell_once(url: str) -> None:
         if not urls:
@@ -282,9 +336,10 @@ async def run_agent(
 
     async def live(store: Store) -> bool:
         await check_first_block(options, store)
-        agent = Agent(options, seed, store, await open_runtime(options))
+        runtime = await open_runtime(options)
+        agent = Agent(options, seed, store, runtime, receivers=receivers)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(agent.run, token, tell_once)
+            nursery.start_soon(agent.run, token, tokens, tell_once)
             await first_of(
                 stop, agent.loop.store_failed, agent.effects.begins_anew, agent.superseded
             )

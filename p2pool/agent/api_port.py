@@ -1,11 +1,13 @@
 """The agent as its API sees it: the latest view, requests, events, log lines and metrics."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.event_hub import EventHub
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.log_streams import LogStreams
@@ -22,9 +24,11 @@ from p2pool.model.ports.agent import (
     Accepted,
     Ask,
     EventStream,
+    InviteOffered,
     LogEnds,
     LogEndsCommand,
     SubmitCommand,
+    WebhookStatus,
 )
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import EventId, View
@@ -42,9 +46,15 @@ class AgentApi:
     """`model.ports.agent.AgentPort` of one agent."""
 
     def __init__(
-        self, loop: Loop, logs: LogStreams, metrics: Metrics, runtime: ContainerRuntime
+        self,
+        loop: Loop,
+        logs: LogStreams,
+        metrics: Metrics,
+        runtime: ContainerRuntime,
+        contract_judge: ContractJudge,
     ) -> None:
         """Pool questions go to the loop's node, machine questions to its runtime."""
+        self._contract_judge = contract_judge
         self._runtime = runtime
         self._log_streams = logs
         # Those that the API ended by itself, by why it did.
@@ -55,6 +65,7 @@ class AgentApi:
         self._metrics = metrics
         self._signers = SignerCache(loop.node.context.config.pool)
         self._waiting: dict[int, _Waiting] = {}
+        self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
         self._last = 0
         self._view: View | None = None
 
@@ -92,6 +103,9 @@ class AgentApi:
             signers = (
                 self._signers.signers(request.signed) if delegated else Signers(request.signer)
             )
+        if isinstance(request, InviteOffered):
+            roster = self._loop.node.context.roster
+            await self._contract_judge.check_invite(request.invite, roster.latest)
         result = await self._ask(request, signers, deadline_ms)
         assert isinstance(result, Accepted)
         return result
@@ -140,6 +154,10 @@ class AgentApi:
     async def events(self, after: EventId | None) -> EventStream:
         """Events after an id (None: from now on)."""
         return await self.event_hub.listen(after)
+
+    def webhooks(self) -> tuple[WebhookStatus, ...]:
+        """How deliveries of events go."""
+        return self.notified()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

@@ -21,7 +21,7 @@ from nacl.signing import SigningKey
 from p2pool import __version__
 from p2pool.agent.clock import read_clock
 from p2pool.agent.options import BootstrapOptions
-from p2pool.agent.wire.ingress import NOBODY, Ingress
+from p2pool.agent.wire.ingress import NOBODY, Ingress, in_turns
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.text.multiaddr import host_and_port, is_public
@@ -133,8 +133,10 @@ class Bootstrap:
                 self.ingress.guests.disconnected(event.peer_key)
                 self.peers.disconnect(event.peer_key)
             case net.FrameReceived():
-                taken = self.ingress.frame(event.channel, event.peer_key, event.data, read_clock())
-                for received in taken:
+                turns = self.ingress.by_turns(
+                    event.channel, event.peer_key, event.data, read_clock()
+                )
+                for received in await in_turns(turns):
                     if isinstance(received, Received):
                         await self._take(event.peer_key, received, nursery)
                     elif isinstance(received, OutdatedHeard):

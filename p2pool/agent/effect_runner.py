@@ -12,6 +12,7 @@ import trio
 from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.executor import ContainerExecutor
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.loop import Loop
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
@@ -35,6 +36,7 @@ class Drivers:
     network: Network
     api: AgentApi
     executor: ContainerExecutor
+    contract_judge: ContractJudge
     loop: Loop
 
 
@@ -56,6 +58,7 @@ class EffectRunner:
             fx.Reply: drivers.api.reply,
             fx.Emit: self._on_emit,
             fx.TakeInvite: self._on_take_invite,
+            fx.JudgeContractSignatures: drivers.contract_judge.ask,
             fx.BeginAnew: self._on_begin_anew,
             fx.Log: self._on_log,
             **drivers.executor.handlers,

@@ -58,6 +58,15 @@ class EventHub:
             listener.close()
         self._listeners.clear()
 
+    @property
+    def voided(self) -> int:
+        """How often a log became void whose events were told: then ids begin below them."""
+        return self._window.voided
+
+    def begun_anew(self) -> Event:
+        """The gap between a void log's events and those that there are now, which come after it."""
+        return gap(self._window.floor, self._window.oldest, "the log that they came from is void")
+
     async def listen(self, after: EventId | None) -> EventStream:
         """Events after an id (None: from now on). `Stale` for an id that this node does not reach
         within a moment; what comes raises `Overloaded` for a reader that is too slow."""

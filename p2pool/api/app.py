@@ -1,7 +1,7 @@
 """Makes the application: routes over an agent's port, every error a problem document.
 
-`create_app` gives the bare application, for tests of routes; `server.serve_api` puts access control
-before it and listens.
+`create_app` gives the bare application; `server.serve_api` puts access control before it, without
+which no route but health opens, and listens.
 """
 
 from typing import Any
@@ -13,13 +13,16 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
+from p2pool.api.certificates import Certificate
 from p2pool.api.document.document import make_document
 from p2pool.api.http.methods import allowed
 from p2pool.api.http.negotiation import check
 from p2pool.api.http.places import Places
 from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, problem, problem_of
+from p2pool.api.http.scopes import check_scope
 from p2pool.api.http.streams import Streams
-from p2pool.api.resources import agent, nodes, pool, proofs, reasons, tasks, volumes
+from p2pool.api.http.tokens import TokenTable
+from p2pool.api.resources import access, agent, nodes, pool, proofs, reasons, tasks, tokens, volumes
 from p2pool.api.resources.context import port_of
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
@@ -29,6 +32,8 @@ _log = structlog.get_logger("p2pool.api")
 
 _HTTP_CODES = {
     400: "malformed",
+    401: "not-allowed",
+    403: "not-allowed",
     404: "not-found",
     405: "method-not-allowed",
     406: "not-acceptable",
@@ -38,17 +43,19 @@ _HTTP_CODES = {
 
 # In the order of the OpenAPI document.
 ROUTES: tuple[HTTPRouteHandler, ...] = (
-    *(nodes.nodes, nodes.node),
+    *(nodes.nodes, nodes.node, nodes.bindings),
     *(tasks.tasks, tasks.task, tasks.task_metrics, reasons.task_reasons, tasks.requests),
     nodes.invites,
     *(tasks.allocations, tasks.allocation, tasks.logs),
     *(proofs.leader, proofs.evidence),
     *(pool.committee, pool.roster, pool.pool),
+    access.access,
     agent.agent,
     *(pool.logs_held, pool.events),
     *(agent.health, agent.readiness, agent.metrics),
     *(volumes.volumes, volumes.remove, volumes.export),
     agent.runtime,
+    *(tokens.tokens, tokens.create, tokens.revoke),
 )
 
 
@@ -56,21 +63,40 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
 async def openapi(state: State) -> dict[str, Any]:
     """Made when somebody reads it first."""
     if "document" not in state:
-        state.document = make_document(ROUTES, port_of(state).pool, state.version)
+        state.document = make_document(
+            ROUTES, port_of(state).pool, state.version, state.path_prefix
+        )
     found: dict[str, Any] = state.document
     return found
 
 
 def create_app(
-    port: AgentPort, *, version: str = "", metrics: bool = True, places: Places | None = None
+    port: AgentPort,
+    tokens: TokenTable,
+    *,
+    version: str = "",
+    metrics: bool = True,
+    places: Places | None = None,
+    certificate: Certificate | None = None,
+    path_prefix: str = "",
 ) -> Litestar:
-    """The application over a port; it knows neither tokens nor sockets. `metrics`: whether
-    `/metrics` answers; `places`: what connections have, for what the agent says of itself."""
-    known = {"port": port, "streams": Streams(), "metrics": metrics, "version": version}
+    """The application over a port; it knows no sockets, and takes the word of access control for
+    which token a request showed. `metrics`: whether `/metrics` answers; `places`: what connections
+    have, and `certificate`: what they are shown, for what the agent says of itself; `path_prefix`:
+    below it clients find the routes."""
+    known = {
+        "port": port,
+        "tokens": tokens,
+        "streams": Streams(),
+        "metrics": metrics,
+        "version": version,
+        "certificate": certificate,
+        "path_prefix": path_prefix,
+    }
     return Litestar(
         route_handlers=(*ROUTES, openapi),
         state=State({**known, "places": Places() if places is None else places}),
-        guards=[check],
+        guards=[check_scope, check],
         exception_handlers={
             P2poolError: _on_error,
             HTTPException: _on_http_error,

@@ -1,4 +1,4 @@
-"""Where the API listens: a TCP port, with TLS or on loopback only, and a unix socket beside it.
+"""Where the API listens: TCP ports, with TLS or on loopback only, and a unix socket beside them.
 
 Intuition: a port is open to every program of the machine; a socket in the data directory is open to
 whom the file system lets in, so nobody else can take its places. It is there for the commands of
@@ -13,11 +13,9 @@ sockets, the API listens on TCP alone and says so.
 """
 
 import errno
-import hashlib
 import ipaddress
 import os
 import socket
-import ssl
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -39,19 +37,22 @@ _NO_SOCKETS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EROFS, errno.
 @attrs.frozen
 class ApiSettings:
     """Where to listen. `bind` is HOST:PORT, port 0 for any. `hosts`: more names by which clients
-    reach the agent. A certificate and its key (PEM) turn TLS on. `metrics`: whether `/metrics`
-    answers."""
+    reach the agent. A certificate and its key (PEM) turn TLS on: at `tls_bind`, if there is one,
+    and then `bind` stays plain beside it. `path_prefix`: below it clients of a proxy find the
+    routes. `metrics`: whether `/metrics` answers."""
 
     bind: str
     hosts: tuple[str, ...] = ()
     certificate: Path | None = None
     private_key: Path | None = None
     metrics: bool = True
+    tls_bind: str = ""
+    path_prefix: str = ""
 
     @property
     def tls(self) -> bool:
-        """Whether the API speaks TLS."""
-        return self.certificate is not None
+        """Whether the API speaks TLS at `bind`."""
+        return self.certificate is not None and not self.tls_bind
 
 
 # --- TCP ----------------------------------------------------------------------------------------
@@ -60,24 +61,42 @@ class ApiSettings:
 def bind(settings: ApiSettings) -> socket.socket:
     """A listening socket; `Misconfigured` if that would be unsafe, `PortTaken` if the system
     refuses it."""
-    host, number = address_of(settings.bind)
     if (settings.certificate is None) is not (settings.private_key is None):
         raise Misconfigured(
             "TLS needs both a certificate and its private key.",
             hint="Set both [api] tls_certificate and tls_key, or neither.",
         )
+    return _listening(settings.bind, "bind", secured=settings.tls)
+
+
+def bind_tls(settings: ApiSettings) -> socket.socket | None:
+    """A second one, which speaks TLS, where the settings ask for it; errors as of `bind`."""
+    if not settings.tls_bind:
+        return None
+    if settings.certificate is None:
+        raise Misconfigured(
+            f"The API cannot speak TLS on {settings.tls_bind}: it has no certificate.",
+            hint="Set [api] tls_certificate and tls_key beside tls_bind.",
+        )
+    return _listening(settings.tls_bind, "tls_bind", secured=True)
+
+
+def _listening(address: str, key: str, *, secured: bool) -> socket.socket:
+    """`key`: what the address is called in `[api]`."""
+    host, number = address_of(address, key)
     try:
         found = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise Misconfigured(
             f"The API cannot listen on {host!r}: {error}.",
-            hint="Set [api] bind to an address of this machine.",
+            hint=f"Set [api] {key} to an address of this machine.",
         ) from error
     family, kind, protocol, _, where = found[0]
-    if not settings.tls and not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback:
+    if not secured and not ipaddress.ip_address(str(where[0]).partition("%")[0]).is_loopback:
         raise Misconfigured(
-            f"The API would listen on {settings.bind} without TLS, where others can read along.",
-            hint="Set [api] bind to 127.0.0.1, or set tls_certificate and tls_key.",
+            f"The API would listen on {address} without TLS, where others can read along.",
+            hint="Set [api] bind to 127.0.0.1, and tls_bind, tls_certificate and tls_key for"
+            " others.",
         )
     listener = socket.socket(family, kind, protocol)
     try:
@@ -87,14 +106,13 @@ def bind(settings: ApiSettings) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise PortTaken.at(
-            settings.bind, number, error.strerror or str(error), what="The API"
-        ) from error
+        raise PortTaken.at(address, number, error.strerror or str(error), what="The API") from error
     return listener
 
 
-def address_of(text: str) -> tuple[str, int]:
-    """Host and port of `[api] bind`; a port alone, as `:8470`, is one of loopback."""
+def address_of(text: str, key: str = "bind") -> tuple[str, int]:
+    """Host and port of `[api] bind`; a port alone, as `:8470`, is one of loopback. `key`: what it
+    is called there."""
     host, _, number = text.strip().rpartition(":")
     plain, percent, zone = host.partition("%")
     bracketed = host.startswith("[")
@@ -102,7 +120,7 @@ def address_of(text: str) -> tuple[str, int]:
     known = number.isascii() and number.isdigit() and int(number) <= limits.PORT_MAX
     if found is None or found[1] is not None or not known or (percent and not bracketed):
         raise Misconfigured(
-            f"{text!r} is not HOST:PORT.", hint="Write [api] bind as 127.0.0.1:8470."
+            f"{text!r} is not HOST:PORT.", hint=f"Write [api] {key} as 127.0.0.1:8470."
         )
     return found[0] + percent + zone.removesuffix("]"), int(number)
 
@@ -113,31 +131,6 @@ def url_of(listener: socket.socket, settings: ApiSettings) -> str:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.tls else 'http'}://{name}:{number}"
-
-
-def tls_context(settings: ApiSettings) -> ssl.SSLContext | None:
-    """What TLS needs, None without it."""
-    if settings.certificate is None or settings.private_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    try:
-        context.load_cert_chain(settings.certificate, settings.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise Misconfigured(
-            f"The API cannot use its certificate: {error}.",
-            hint="Check the PEM files in [api] tls_certificate and tls_key.",
-        ) from error
-    return context
-
-
-def fingerprint(certificate: Path) -> str:
-    """SHA-256 of the certificate that clients are shown: the first one in the file."""
-    text = certificate.read_text(encoding="utf-8", errors="replace")
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    first = begin + text.partition(begin)[2].partition(end)[0] + end
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(first)).hexdigest()
 
 
 # --- the unix socket ----------------------------------------------------------------------------

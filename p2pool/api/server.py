@@ -8,9 +8,9 @@ can be missed most goes (`http/places.py`).
 import errno
 import os
 import socket
-import ssl
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -18,24 +18,26 @@ import structlog
 import trio
 
 from p2pool.api.app import create_app
+from p2pool.api.certificates import Certificate
 from p2pool.api.http.access_control import AccessControl
 from p2pool.api.http.connection import Connection, Server
 from p2pool.api.http.methods import Methods
 from p2pool.api.http.places import NO_FILES, SLOW_HANDSHAKE, Place, Places
 from p2pool.api.http.problems import body_of, problem
 from p2pool.api.http.streams import Streams
+from p2pool.api.http.tokens import TokenTable
 from p2pool.api.listeners import (
     ApiSettings,
     address_of,
     bind,
-    fingerprint,
-    tls_context,
+    bind_tls,
     unix_listener,
     url_of,
 )
 from p2pool.model import limits
 from p2pool.model.data_dir import API_CERTIFICATE_FILE, API_URL_FILE
 from p2pool.model.ports.agent import AgentPort
+from p2pool.model.ports.tokens import TokenStore
 
 __all__ = ["ApiSettings", "bind", "serve_api"]
 
@@ -52,38 +54,91 @@ async def serve_api(
     *,
     version: str = "",
     counters: Counter[str] | None = None,
+    token_store: TokenStore | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer until cancelled; started with the URL once it is listening.
 
-    Every client must send `token`, from `drivers.keys.load_or_make_token(directory)`. Writes
-    `api.url` to `directory`, so that this machine's commands find the agent, makes `api.sock`
-    there, and removes both at the end. `counters`: where connections that were cut are counted.
-    Raises `PortTaken` and `Misconfigured` before it starts.
+    `token`, from `drivers.keys.load_or_make_token(directory)`, opens everything; others are in
+    `token_store`. Writes `api.url` to `directory`, so that this machine's commands find the agent,
+    makes `api.sock` there, and removes both at the end. `counters`: where connections that were cut
+    are counted. Raises `PortTaken` and `Misconfigured` before it starts.
     """
-    context = tls_context(settings)
-    with bind(settings) as listener, unix_listener(directory) as local:
-        host, _ = address_of(settings.bind)
-        any_ip = host in ("0.0.0.0", "::")
+    certificate = None
+    if settings.certificate is not None and settings.private_key is not None:
+        certificate = Certificate(settings.certificate, settings.private_key)
+    tokens = TokenTable(token, token_store)
+    await tokens.load()
+    with ExitStack() as stack:
+        listener = stack.enter_context(bind(settings))
+        remote = bind_tls(settings)
+        if remote is not None:
+            stack.enter_context(remote)
+        local = stack.enter_context(unix_listener(directory))
         places = Places(counters)
-        app = create_app(port, version=version, metrics=settings.metrics, places=places)
-        # A name may be bound, while the URL for this machine has its number.
-        hosts = (host, str(listener.getsockname()[0]), *settings.hosts)
-        server = Server(AccessControl(Methods(app), token, hosts, any_ip), places)
-        url = url_of(listener, settings)
-        path, shown = directory / API_URL_FILE, directory / API_CERTIFICATE_FILE
-        shown.unlink(missing_ok=True)
-        if settings.certificate is not None:
-            _write_private(shown, fingerprint(settings.certificate) + "\n")
-        _write_private(path, url + "\n")
-        doors = [_Door(listener, context, server)]
+        app = create_app(
+            *(port, tokens),
+            version=version,
+            metrics=settings.metrics,
+            places=places,
+            certificate=certificate,
+            path_prefix=settings.path_prefix,
+        )
+        hosts, any_ip = _names(settings, listener, remote)
+        guarded = AccessControl(Methods(app), tokens, hosts, any_ip, settings.path_prefix)
+        server = Server(guarded, places)
+        doors = [_Door(listener, certificate if settings.tls else None, server)]
+        if remote is not None:
+            doors.append(_Door(remote, certificate, server))
         if local is not None:
             doors.append(_Door(local, None, server))
-        try:
-            await _serve(doors, app.state["streams"], lambda: task_status.started(url))
-        finally:
-            path.unlink(missing_ok=True)
-            shown.unlink(missing_ok=True)
+        url = url_of(listener, settings)
+        with _told(directory, url, certificate if settings.tls else None):
+            async with trio.open_nursery() as nursery:
+                if token_store is not None:
+                    nursery.start_soon(tokens.keep_used)
+                await _serve(doors, app.state["streams"], lambda: task_status.started(url))
+
+
+def _names(
+    settings: ApiSettings, listener: socket.socket, remote: socket.socket | None
+) -> tuple[list[str], bool]:
+    """By which names clients call this agent, and whether by any number: where it listens on all
+    addresses. A name may be bound, while the URL for this machine has its number."""
+    opened = [(settings.bind, listener)]
+    if remote is not None:
+        opened.append((settings.tls_bind, remote))
+    hosts, any_ip = list(settings.hosts), False
+    for text, one in opened:
+        host, _ = address_of(text)
+        hosts += [host, str(one.getsockname()[0])]
+        any_ip |= host in ("0.0.0.0", "::")
+    return hosts, any_ip
+
+
+@contextmanager
+def _told(directory: Path, url: str, certificate: Certificate | None) -> Iterator[None]:
+    """Says to this machine's commands where the API is, and which certificate it shows there, until
+    the block ends; `certificate` None: it speaks no TLS at the URL."""
+    path, shown = directory / API_URL_FILE, directory / API_CERTIFICATE_FILE
+    shown.unlink(missing_ok=True)
+    if certificate is not None:
+        _write_fingerprint(shown, certificate)
+        certificate.changed = lambda: _write_fingerprint(shown, certificate)
+    _write_private(path, url + "\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        shown.unlink(missing_ok=True)
+
+
+def _write_fingerprint(path: Path, certificate: Certificate) -> None:
+    """A disk that is full costs this machine's commands the TLS port, and nobody the API."""
+    try:
+        _write_private(path, certificate.shown.fingerprint + "\n")
+    except OSError as error:
+        _log.warning("api_certificate_not_told", path=str(path), error=error.strerror)
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -103,7 +158,7 @@ class _Door:
     """Where connections come in. The file system has let in who comes by a unix socket."""
 
     listener: socket.socket
-    tls: ssl.SSLContext | None
+    tls: Certificate | None
     server: Server
 
     @property
@@ -127,6 +182,8 @@ class _Door:
                     pause_ms = limits.API_ROOM_PAUSE_MS if helped else limits.API_ACCEPT_PAUSE_MS
                     await trio.sleep(pause_ms / 1000)
                 continue
+            if not self.trusted:
+                _bound_silence(stream)
             if (place := places.take(known=self.trusted)) is None:
                 nursery.start_soon(self._turn_away, stream)
             else:
@@ -156,7 +213,8 @@ class _Door:
         """The same in TLS where that is spoken here; None if the client does not speak it."""
         if self.tls is None:
             return stream
-        spoken = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True)
+        context = self.tls.context()
+        spoken = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         with trio.move_on_after(limits.API_HEAD_TIMEOUT_MS / 1000) as place.waiting:
             try:
                 await spoken.do_handshake()
@@ -184,6 +242,15 @@ class _Door:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
+
+
+def _bound_silence(stream: trio.SocketStream) -> None:
+    """Have the system end a connection whose other side acknowledges nothing: one that vanished
+    without a word would keep its stream for a quarter of an hour, ping by ping."""
+    with suppress(OSError, AttributeError):  # Another system than Linux has its own patience.
+        stream.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.API_UNACKNOWLEDGED_MAX_MS
+        )
 
 
 async def _serve(doors: Sequence[_Door], streams: Streams, started: Callable[[], None]) -> None:

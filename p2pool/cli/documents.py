@@ -25,6 +25,9 @@ KINDS: Mapping[str, str] = {
     "agent-started": "`agent run`: where its API listens, once it does",
     "bootstrap-started": "`bootstrap run`: the addresses to give to others",
     "checks": "`agent check`: the verdict, and each check",
+    "delegates": "`access ls`: who holds rights, and what of it is in use",
+    "delegation": "`access grant`: the delegation, as its file holds it",
+    "delegation-check": "`access show`: the delegation, and whether it is in force",
     "dev-pool": "`dev up`, `dev down`, `dev demo`: what runs now, or ran",
     "error": "any command: code, message, hint, problems, exit_code",
     "event": "`pool events`: one event, an envelope a line",
@@ -38,18 +41,23 @@ KINDS: Mapping[str, str] = {
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
     "recovery": "`pool recover`: the logs, the proposal, and who leads now",
-    "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set",
+    "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set,"
+    " revoke",
     "root-record": "`pool root`: the record on the chain, and the log's",
     "signature": "`--dry-run` of whatever is signed: exactly what would be signed",
     "task": "`task show`",
     "task-metrics": "`task metrics`: the numbers of each copy",
     "tasks": "`task ls`",
+    "token": "`agent token create`: the token, or the file that it is in",
+    "tokens": "`agent token ls`, `agent token revoke`",
     "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
     " with `--dry-run` what would be sent",
+    "unsigned": "`--unsigned` of whatever is signed: the file, and the digest to sign",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",
     "version": "`--version`",
     "volume": "`volume export`: the archive",
     "volumes": "`volume ls`, `volume rm`",
+    "webhook-tests": "`agent notify test`: what became of the message to each receiver",
 }
 """What each kind of document is, by the command that writes it."""
 

@@ -26,6 +26,7 @@ from p2pool.model.errors import P2poolError
 
 # Name: module and attribute of the click command, and its line in the list.
 COMMANDS: dict[str, tuple[str, str]] = {
+    "access": ("p2pool.cli.access.group:access", "Give others rights in a pool, and take them."),
     "agent": ("p2pool.cli.agent.group:agent", "Run and inspect the agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
     "dev": ("p2pool.cli.dev:dev", "Run a whole pool on this machine."),
@@ -34,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
     "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
-    "wallet": ("p2pool.cli.wallet:wallet", "Make and show key files."),
+    "wallet": (
+        "p2pool.cli.wallet:wallet",
+        "Make and show key files; send what was signed elsewhere.",
+    ),
 }
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
-from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import write_json
+from p2pool.cli.shared.options import agent_option, json_option
+from p2pool.cli.shared.output import write_json, write_line
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import FilePath, Span
+from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.input_files import is_stdin, read_input
 from p2pool.model import limits
@@ -16,6 +17,8 @@ from p2pool.model.errors import BadKey
 from p2pool.model.ids import Address
 
 _PRIVATE_KEY_MAX_BYTES = 256
+_NAMED = ("task_id", "node_id", "setting")
+"""What a request may be about."""
 passphrase_option = click.option(
     "--passphrase-file",
     type=FilePath(),
@@ -27,7 +30,7 @@ file_argument = click.argument("file", type=FilePath())
 key_argument = click.argument("file", metavar="[FILE]", type=FilePath(), envvar="P2POOL_KEY")
 
 
-@click.group(name="wallet", help="Make and show key files.")
+@click.group(name="wallet", help="Make and show key files; send what was signed elsewhere.")
 def wallet() -> None:
     """The group."""
 
@@ -136,6 +139,45 @@ def lock(file: Path, as_json: bool) -> None:
         write_json("unlocked-key", said)
     else:
         click.echo(f"{address_text(address)} is locked{'' if was else ' already'}.")
+
+
+@wallet.command("send")
+@click.argument("file", type=FilePath(dir_okay=False))
+@click.option(
+    "--signature",
+    required=True,
+    metavar="SIGNATURE",
+    help="What was signed elsewhere: 0x and hex digits, or a file that holds them; - reads standard"
+    " input.",
+)
+@agent_option
+@json_option
+def send(file: Path, signature: str, client: AgentClient, as_json: bool) -> None:
+    """Send what --unsigned wrote to FILE, with a signature that was made elsewhere.
+
+    By a wallet on another machine, or by the owners of a contract account: the file holds the typed
+    data that a wallet shows, and the digest that the contract is asked about.
+    """
+    from p2pool.cli import unsigned_file
+    from p2pool.cli.shared.signer import sent
+    from p2pool.codec.json.requests import invite_json
+
+    unsigned = unsigned_file.read_unsigned(file)
+    made = unsigned_file.read_signature(signature)
+    if unsigned.is_invite:
+        invite = unsigned.invite(made)
+        client.invite(invite)
+        if as_json:
+            write_json("invite", invite_json(invite))
+        else:
+            click.echo(f"Invited {address_text(invite.node_id)}.")
+        return
+    answer = sent(client, unsigned.request(client.pool_ref(), made))
+    if as_json:
+        write_json("request", answer)
+    else:
+        named = next((v for k, v in answer.items() if k in _NAMED and v), "")
+        write_line(f"Carried out: {answer['action']} {named}".rstrip())
 
 
 def _private_key(file: Path) -> bytes:

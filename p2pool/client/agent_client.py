@@ -82,6 +82,10 @@ class AgentClient:
         """All nodes, by id."""
         return list(self.pages("/v1/nodes", "nodes", _query(consistent)))
 
+    def bindings(self) -> list[Answer]:
+        """What proves the members' peer keys, for `client.secrets.candidates_of`."""
+        return list(self.pages("/v1/bindings", "bindings", []))
+
     def node(self, text: str) -> Answer:
         """One node and its allocations: `{"node": ..., "allocations": [...]}`; by its id or the
         beginning of it."""
@@ -110,6 +114,12 @@ class AgentClient:
     def task_reasons(self, task_id: str) -> Answer:
         """Why a task's copies ended, in full, node by node."""
         return self.get(f"/v1/tasks/{quote(task_id, safe='')}/reasons")
+
+    def access(self, delegate: str | None = None, *, consistent: bool = False) -> list[Answer]:
+        """Who holds which right in the pool, by account, or what one account holds: delegations by
+        which it has tasks, and accounts that were revoked."""
+        wanted = [("delegate", delegate)] if delegate is not None else []
+        return list(self.pages("/v1/access", "access", [*wanted, *_query(consistent)]))
 
     def pool(self) -> Answer:
         """The pool."""
@@ -144,17 +154,21 @@ class AgentClient:
         self,
         signed: "SignedRequest",
         *,
+        secrets: bytes | None = None,
         patience_ms: int = limits.CLIENT_RETRY_MS,
         waiting: Callable[[P2poolError], None] = lambda _: None,
     ) -> Answer:
-        """Have a signed request carried out; returns once it is committed.
+        """Have a signed request carried out; returns once it is committed. `secrets`: the blob that
+        it names, if it names one.
 
         While there is no leader it sends the request again, for `patience_ms` in all, and tells
         `waiting` why.
         """
         from p2pool.codec.json import requests
 
-        return self._insist("/v1/requests", requests.request_json(signed), patience_ms, waiting)
+        return self._insist(
+            "/v1/requests", requests.request_json(signed, secrets), patience_ms, waiting
+        )
 
     def invite(self, invite: "Invite") -> Answer:
         """Hand an invite to the agent, which keeps it for the invited node."""
@@ -205,15 +219,15 @@ class AgentClient:
                 yield chunks
         raise Unavailable("The log broke off before its end.", hint="Read on with --since.")
 
-    def events(self, after: str | None = None) -> Iterator[Answer]:
+    def events(self, after: str | None = None, *, ends_soon: bool = False) -> Iterator[Answer]:
         """Events `{"id", "at_ms", "kind", "subject", "text", "details"}` from now on, or after an
         id. One of the kind `gap` says that events up to its id are lost; a stream that ends is
         `Unavailable`, an id of the future `Stale`. `read_up_to` is from where to read on, once
-        the agent has answered."""
+        the agent has answered. `ends_soon`: who reads them does not wait for new ones."""
         path = "/v1/events" + ("?" + urlencode({"after": after}) if after else "")
         kind = place = ""
         self.read_up_to = ""
-        lines = self._transport.lines("GET", path, None, "text/event-stream")
+        lines = self._transport.lines("GET", path, None, "text/event-stream", ends_soon=ends_soon)
         for line in chain.from_iterable(lines):
             name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
             if name == "event":
@@ -232,7 +246,9 @@ class AgentClient:
 
     def newest_event(self) -> str:
         """The id up to which the agent has told events; empty from one before version 0.3."""
-        lines = self._transport.lines("GET", "/v1/events", None, "text/event-stream")
+        lines = self._transport.lines(
+            "GET", "/v1/events", None, "text/event-stream", ends_soon=True
+        )
         with closing(cast("Generator[list[bytes], None, None]", lines)):
             for line in chain.from_iterable(lines):
                 name, _, value = line.decode(errors="replace").rstrip("\r\n").partition(": ")
@@ -265,6 +281,29 @@ class AgentClient:
         `Unavailable` if it breaks off."""
         path = "/v1/volumes/export?" + urlencode({"id": volume_id, "framed": "true"})
         yield from self._transport.pieces(path, "application/x-tar")
+
+    # --- the agent's own tokens -----------------------------------------------------------------
+
+    def tokens(self) -> list[Answer]:
+        """What is known of each token; the agent's own first."""
+        return _objects(self.get("/v1/tokens"), "tokens")
+
+    def create_token(self, name: str, scope: str, lifetime_s: int | None = None) -> Answer:
+        """Make a token that lives so long, or until it is revoked: its `token`, which nobody can
+        read again, `name`, `scope` and `expires_at_ms`."""
+        wanted: Answer = {"name": name, "scope": scope}
+        if lifetime_s is not None:
+            wanted["lifetime_s"] = lifetime_s
+        made = self._json("POST", "/v1/tokens", wanted)
+        if not isinstance(made["token"], str) or type(made["expires_at_ms"]) is not int:
+            raise not_an_agent("its answer has no token", self.url)
+        return made
+
+    def revoke_token(self, name: str) -> None:
+        """End a token, and the streams that it opened."""
+        done = self._json("DELETE", f"/v1/tokens/{quote(name, safe='')}", None)
+        if done["name"] != name:
+            raise not_an_agent("it revoked something else", self.url)
 
     # --- HTTP -----------------------------------------------------------------------------------
 

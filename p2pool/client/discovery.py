@@ -3,19 +3,24 @@
 An agent writes its address (`api.url`) and its token (`api.token`, readable by its owner only) to
 its data directory, and listens at a unix socket there (`api.sock`), so on the agent's own machine a
 command needs no options. It goes by that socket first, since nobody else can fill it; by the URL
-where there is none, as with agents before version 0.3, or where an agent runs that serves none. For
-an agent given as a URL the token comes from the file that `P2POOL_TOKEN_FILE` names, from
-`P2POOL_TOKEN`, or from the default directory if its agent listens at that URL; for one given as
-`unix:///path`, also from beside the socket. It is never an argument, which everybody could read.
+where there is none, as with agents before version 0.3, or where an agent runs that serves none.
+
+For an agent given as a URL the token comes from `--token-file`, from the file that
+`P2POOL_TOKEN_FILE` names, from `P2POOL_TOKEN`, or from the default directory if its agent listens
+at that URL; for one given as `unix:///path`, also from beside the socket. It is never an argument,
+which everybody could read, and a file of it that others can read is refused. `--ca` or `P2POOL_CA`
+names whom to trust for the certificate of an https URL.
 """
 
 import fcntl
 import os
 import shlex
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from p2pool.model import limits
 from p2pool.model.data_dir import (
     API_CERTIFICATE_FILE,
     API_SOCKET_FILE,
@@ -29,13 +34,15 @@ AGENT_VARIABLE = "P2POOL_AGENT"
 DIRECTORY_VARIABLE = "P2POOL_DATA_DIR"
 TOKEN_VARIABLE = "P2POOL_TOKEN"
 TOKEN_FILE_VARIABLE = "P2POOL_TOKEN_FILE"
+CA_VARIABLE = "P2POOL_CA"
+PLAIN_VARIABLE = "P2POOL_ALLOW_HTTP"
 UNIX = "unix://"
 
 
 class FoundAgent:
     """An agent's API: its URL and its token, which nothing shows."""
 
-    __slots__ = ("directory", "fingerprint", "socket", "token", "url")
+    __slots__ = ("ca", "directory", "fingerprint", "plain", "socket", "token", "url")
 
     def __init__(
         self,
@@ -45,12 +52,16 @@ class FoundAgent:
         directory: Path | None = None,
         *,
         socket: Path | None = None,
+        ca: Path | None = None,
+        plain: bool = False,
     ) -> None:
         """`fingerprint`: SHA-256 of its certificate, by its own directory; empty: not known, or
         without TLS. `directory`: where it keeps its data, if it was found there. `socket`: its unix
-        socket, to be tried before the URL."""
+        socket, to be tried before the URL. `ca`: certificates to trust in the place of the
+        system's. `plain`: its token may be sent without TLS, where others can read it."""
         self.url, self.token, self.socket = url, token, socket
         self.fingerprint, self.directory = fingerprint, directory
+        self.ca, self.plain = ca, plain
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, FoundAgent):
@@ -111,20 +122,84 @@ def _user_directory() -> Path:
     return platformdirs.user_data_path("p2pool")
 
 
-def find_agent(given: str | None, environment: Mapping[str, str]) -> FoundAgent:
-    """The agent to talk to. Raises `Unavailable` if none runs there, `Misconfigured` if its token
-    is missing; both say what to do."""
+def find_agent(
+    given: str | None,
+    environment: Mapping[str, str],
+    *,
+    token: str | None = None,
+    ca: str | None = None,
+) -> FoundAgent:
+    """The agent to talk to. `token`, `ca`: what options say; they go before the environment. Raises
+    `Unavailable` if none runs there, `Misconfigured` if its token is missing; both say what to
+    do."""
     text = given or environment.get(AGENT_VARIABLE) or ""
-    if text.startswith(("http://", "https://")):
-        return _at(text.rstrip("/"), environment)
+    is_url = text.startswith(("http://", "https://"))
+    if ca is not None and not text.startswith("https://"):
+        raise Misconfigured(
+            "--ca says whom to trust for an https URL, and the agent is not named by one.",
+            hint="Name it as --agent https://HOST:PORT; on its own machine nothing is needed.",
+        )
+    if is_url:
+        found = _at(text.rstrip("/"), environment, token)
+        if ca is not None:
+            found.ca, found.fingerprint = _absolute(ca), ""
+        elif named := environment.get(CA_VARIABLE):
+            found.ca = _absolute(named)
+        found.plain = _allows_plain(environment)
+        return found
     if text.startswith(UNIX + "/"):
-        return _at_socket(Path(text.removeprefix(UNIX)), environment)
+        return _at_socket(Path(text.removeprefix(UNIX)), environment, token)
     if "://" in text or text.lower().startswith("unix:"):
         raise Misconfigured(
             f"{text!r} is neither an http(s) URL nor a directory.",
             hint="Name an agent by one of the two: --agent URL|DIR. A socket is unix:///PATH.",
         )
-    return agent_in(agent_directory(text, environment))
+    return agent_in(agent_directory(text, environment), token)
+
+
+def _allows_plain(environment: Mapping[str, str]) -> bool:
+    said = environment.get(PLAIN_VARIABLE, "")
+    if said not in ("", "0", "1"):
+        raise Misconfigured(
+            f"{PLAIN_VARIABLE} is {said[:32]!r}.", hint="Set it to 1 to allow it, or unset it."
+        )
+    return said == "1"
+
+
+def read_token_file(given: str) -> str:
+    """The token in a file that somebody named. `Misconfigured`: there is none, more than one, or
+    others of this machine can read it."""
+    path = _absolute(given)
+    try:
+        with path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            data = file.read(limits.API_TOKEN_FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise Misconfigured(
+            f"The token file {path} cannot be read: {error.strerror}.",
+            hint="Name a file with the line that 'p2pool agent token create' gave.",
+        ) from error
+    # What a container platform mounts has the mode that it chose, and whoever reads it cannot
+    # change that.
+    is_ours = found.st_uid == os.geteuid() and not os.statvfs(path).f_flag & os.ST_RDONLY
+    if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077 and is_ours:
+        raise Misconfigured(
+            f"Others can read the token file {path}.",
+            hint=f"Run: chmod 600 {shlex.quote(str(path))}",
+        )
+    return token_in(data, str(path))
+
+
+def token_in(data: bytes, place: str) -> str:
+    """The one token in what was read; `place`: from where."""
+    lines = data.decode("utf-8", "replace").split()
+    if len(lines) == 1 and len(data) <= limits.API_TOKEN_FILE_MAX_BYTES:
+        return lines[0]
+    what = "no token" if not lines else "more than a token"
+    raise Misconfigured(
+        f"There is {what} in {place}.",
+        hint="It holds one line, as 'p2pool agent token create' gave it.",
+    )
 
 
 def start_hint(directory: Path | None) -> str:
@@ -133,8 +208,9 @@ def start_hint(directory: Path | None) -> str:
     return f"Start it: p2pool agent run{where}; or name another: --agent URL|DIR."
 
 
-def agent_in(directory: Path) -> FoundAgent:
-    """The agent that keeps its data in a directory."""
+def agent_in(directory: Path, token: str | None = None) -> FoundAgent:
+    """The agent that keeps its data in a directory; with the token that lies there, unless another
+    is given."""
     url = _read(directory / API_URL_FILE)
     if not url:
         if (process := _holder(directory)) is not None:
@@ -147,7 +223,7 @@ def agent_in(directory: Path) -> FoundAgent:
             f"No agent runs with its data in {directory}.",
             hint=start_hint(directory),
         )
-    token = _read(directory / API_TOKEN_FILE)
+    token = token or _read(directory / API_TOKEN_FILE)
     if not token:
         raise Misconfigured(
             f"There is no token in {directory / API_TOKEN_FILE}.",
@@ -155,9 +231,14 @@ def agent_in(directory: Path) -> FoundAgent:
         )
     path = directory / API_SOCKET_FILE
     return FoundAgent(
-        *(url, token, _read(directory / API_CERTIFICATE_FILE), directory),
+        *(url, token, certificate_in(directory), directory),
         socket=path if path.is_socket() else None,
     )
+
+
+def certificate_in(directory: Path) -> str:
+    """The fingerprint of the certificate that the agent with this directory shows."""
+    return _read(directory / API_CERTIFICATE_FILE)
 
 
 def serves(directory: Path, url: str) -> bool:
@@ -186,10 +267,10 @@ def _holder(directory: Path) -> str | None:
     return None
 
 
-def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
+def _at(url: str, environment: Mapping[str, str], token: str | None) -> FoundAgent:
     """The agent at a URL, with the token that belongs to it; not by its socket, since the URL was
     asked for."""
-    if token := _named_token(environment):
+    if token := token or _named_token(environment):
         return FoundAgent(url, token)
     directory = default_directory(environment)
     if _read(directory / API_URL_FILE).rstrip("/") == url:
@@ -198,9 +279,9 @@ def _at(url: str, environment: Mapping[str, str]) -> FoundAgent:
     raise _no_token(url)
 
 
-def _at_socket(path: Path, environment: Mapping[str, str]) -> FoundAgent:
+def _at_socket(path: Path, environment: Mapping[str, str], token: str | None) -> FoundAgent:
     """The agent at a unix socket; the token lies beside it, if none is named."""
-    token = _named_token(environment) or _read(path.parent / API_TOKEN_FILE)
+    token = token or _named_token(environment) or _read(path.parent / API_TOKEN_FILE)
     if not token:
         raise _no_token(f"{UNIX}{path}")
     return FoundAgent(f"{UNIX}{path}", token, socket=path)
@@ -209,20 +290,16 @@ def _at_socket(path: Path, environment: Mapping[str, str]) -> FoundAgent:
 def _named_token(environment: Mapping[str, str]) -> str:
     """The token that the environment names, empty if it names none."""
     if path := environment.get(TOKEN_FILE_VARIABLE):
-        if token := _read(_absolute(path)):
-            return token
-        raise Misconfigured(
-            f"There is no token in {path}.",
-            hint=f"Set {TOKEN_FILE_VARIABLE} to a copy of the agent's {API_TOKEN_FILE}.",
-        )
+        return read_token_file(path)
     return environment.get(TOKEN_VARIABLE, "").strip()
 
 
 def _no_token(url: str) -> Misconfigured:
     return Misconfigured(
         f"The token for {url} is unknown.",
-        hint=f"Name the agent's data directory instead (--agent DIR), or put the path of a copy of"
-        f" its {API_TOKEN_FILE} into {TOKEN_FILE_VARIABLE}.",
+        hint="Name a file with it, --token-file FILE or"
+        f" {TOKEN_FILE_VARIABLE}; on the agent's machine make one: p2pool agent token create. Or"
+        " name its data directory there: --agent DIR.",
     )
 
 

@@ -5,24 +5,33 @@ back (a page, a redirect, bytes of another protocol, an answer without end) beco
 says so. Where the agent's unix socket is known it is tried first, which nobody else can fill.
 
 Invariants: an answer has a bound in bytes and in time; the token is sent only after the certificate
-is checked, and not to a port whose agent left a dead socket and holds its directory no more; no
-redirect is followed, because the token would go along. What only streams and TLS need is imported
-where they begin: a command that reads lasts no longer than that takes.
+is checked, not to a port whose agent left a dead socket and holds its directory no more, and
+without TLS to this machine alone, unless somebody allowed it; no redirect is followed, because the
+token would go along. What only streams and TLS need is imported where they begin: a command that
+reads lasts no longer than that takes.
 """
 
 import errno
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 from p2pool.client import plain_http
-from p2pool.client.discovery import UNIX, FoundAgent, serves, start_hint
+from p2pool.client.discovery import (
+    PLAIN_VARIABLE,
+    UNIX,
+    FoundAgent,
+    certificate_in,
+    serves,
+    start_hint,
+)
 from p2pool.client.errors import error_of, heard, not_an_agent
 from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
@@ -35,7 +44,19 @@ if TYPE_CHECKING:
 _PIECE_BYTES = 256 * 1024
 _FRAMES = "application/vnd.p2pool.frames"
 _NOBODY = {errno.ECONNREFUSED, errno.ENOENT}
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){0,8}")
+_UNTRUSTED = {2, 18, 19, 20, 21, 24}
+_OTHER_NAME = {62, 64}
+_EXPIRED, _NOT_YET = 10, 9
 _OTHER = "Try again, or ask another agent: --agent URL|DIR."
+
+
+class _Named(Protocol):
+    """A socket of any kind."""
+
+    def getpeername(self) -> Any:
+        """The other side's address."""
+        ...
 
 
 class NoAgent(Unavailable):
@@ -59,6 +80,7 @@ class Transport:
         """`Misconfigured` if the URL or the token is none."""
         self.url, self._token, self._timeout_s = found.url.rstrip("/"), found.token, timeout_s
         self._fingerprint, self._directory = found.fingerprint, found.directory
+        self._ca, self._plain = found.ca, found.plain
         self._alone = found.url.startswith(UNIX + "/")
         self._socket = Path(found.url.removeprefix(UNIX)) if self._alone else found.socket
         try:
@@ -67,12 +89,22 @@ class Transport:
             self._host, self._port, whole = parts.hostname or "", parts.port, parts.netloc
         except ValueError:  # A port that is no number, or half a bracket.
             self._host, self._port, whole = "", None, ""
-        more = parts.path.strip("/") or parts.query or parts.fragment if self._host else ""
-        if not self._host or parts.scheme not in ("http", "https") or more or "@" in whole:
+        more = parts.query or parts.fragment if self._host else ""
+        self._prefix = parts.path.rstrip("/") if self._host else ""
+        odd = _PREFIX.fullmatch(self._prefix) is None or {".", ".."} & set(self._prefix.split("/"))
+        if not self._host or parts.scheme not in ("http", "https") or more or odd or "@" in whole:
             raise Misconfigured(
-                f"{found.url!r} is not the URL of an agent.", hint="Write it as http://HOST:PORT."
+                f"{found.url!r} is not the URL of an agent.",
+                hint="Write it as http://HOST:PORT, or as a proxy shows it: https://HOST/PREFIX.",
+            )
+        if self._prefix.split("/")[1:2] in (["v1"], ["metrics"]):
+            raise Misconfigured(
+                f"{found.url!r} is the URL of one of an agent's answers.",
+                hint="Leave out its path from there: http://HOST:PORT.",
             )
         self._tls = parts.scheme == "https"
+        if not (self._tls or self._alone or self._plain) and _is_elsewhere(self._host):
+            raise self._unsafe()
         if not self._token.isascii() or not self._token.isprintable():
             raise Misconfigured(
                 "The token is none: it has characters that no token has.",
@@ -84,18 +116,25 @@ class Transport:
         most = limits.CLIENT_ANSWER_MAX_BYTES
         with self._connected() as (opened, ends):
             sent, headers = self._request(body)
-            status, found = plain_http.ask(opened, self._name(), method, path, headers, sent, most)
+            target = self.target(path)
+            status, found = plain_http.ask(
+                *(opened, self._name(), method, target), headers=headers, body=sent, most=most
+            )
             if ends.over:  # Where only the end of the connection ends a body.
                 raise TimeoutError
             if len(found) > most:
                 raise not_an_agent(f"its answer is longer than {most >> 20} MiB", self.url)
             return status, found
 
-    def lines(self, method: str, path: str, body: Any, kind: str) -> Iterator[list[bytes]]:
-        """Lines of an answer of this media type with their ends, in batches as they come."""
+    def lines(
+        self, method: str, path: str, body: Any, kind: str, *, ends_soon: bool = False
+    ) -> Iterator[list[bytes]]:
+        """Lines of an answer of this media type with their ends, in batches as they come.
+        `ends_soon`: whoever reads has enough in the time that any other answer has."""
         with self._asked(method, path, body) as (response, ends):
             self._check_streams(response, kind)
-            ends.cancel()
+            if not ends_soon:
+                ends.cancel()
             rest = b""
             while data := response.read1(_PIECE_BYTES):
                 *lines, rest = (rest + data).split(b"\n")
@@ -108,6 +147,8 @@ class Transport:
                     yield [line + b"\n" for line in lines]
             if rest:
                 yield [rest]
+            if ends.over:
+                raise TimeoutError
 
     def pieces(self, path: str, kind: str) -> Iterator[bytes]:
         """A body of this media type and of any length, in pieces as they come; or framed, with the
@@ -145,6 +186,10 @@ class Transport:
         if said not in kinds:
             raise not_an_agent(f"it answers with {said or 'something'}, not {kinds[0]}", self.url)
 
+    def target(self, path: str) -> str:
+        """A path behind whatever a proxy puts before it."""
+        return self._prefix + path
+
     def document(self, body: bytes) -> Told:
         """The JSON object in a body, empty if the body holds no object."""
         try:
@@ -180,7 +225,8 @@ class Transport:
             connection.sock = opened
             sent, headers = self._request(body)
             try:
-                connection.request(method, path, sent, {"Host": self._name(), **headers})
+                target = self.target(path)
+                connection.request(method, target, sent, {"Host": self._name(), **headers})
                 yield connection.getresponse(), ends
             except http.client.RemoteDisconnected:
                 raise  # It is an OSError too.
@@ -228,7 +274,27 @@ class Transport:
             raise self._no_agent(error) from error
         with suppress(OSError):
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return self._secured(opened) if self._tls else opened
+        if self._tls:
+            return self._secured(opened)
+        try:
+            self.check_peer(opened)
+        except Misconfigured:
+            opened.close()
+            raise
+        return opened
+
+    def check_peer(self, opened: "_Named") -> None:
+        """`Misconfigured` if the token would go to another machine where others can read it."""
+        if not self._plain and _is_elsewhere(_peer(opened)):
+            raise self._unsafe()
+
+    def _unsafe(self) -> Misconfigured:
+        """Whoever is on the way could take the token."""
+        return Misconfigured(
+            f"{self.url} is not on this machine, and without TLS others could read the token.",
+            hint=f"Name it by https://, or go through a tunnel: ssh -L. In a network where nobody"
+            f" else listens allow it: {PLAIN_VARIABLE}=1.",
+        )
 
     def _at_socket(self, path: Path) -> socket.socket | None:
         """A connection to the unix socket, which needs no TLS; None if there is none, and the URL
@@ -236,24 +302,30 @@ class Transport:
         opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         opened.settimeout(self._timeout_s)
         try:
-            with _reached(path) as name:
+            with reached(path) as name:
                 opened.connect(name)
             return opened
         except OSError as error:
             opened.close()
-            if not self._alone:
-                if error.errno in _NOBODY and not self._serves():
-                    raise NoAgent(
-                        f"No agent answers at {path} ({error.strerror}).",
-                        hint=start_hint(self._directory),
-                    ) from error
-                return None
-            if isinstance(error, PermissionError):
-                raise Misconfigured(
-                    f"The socket {path} is not this user's: {error.strerror}.",
-                    hint="Run this as the user who runs the agent.",
-                ) from error
-            raise self._no_agent(error) from error
+            if (failed := self.socket_error(path, error)) is not None:
+                raise failed from error
+            return None
+
+    def socket_error(self, path: Path, error: OSError) -> P2poolError | None:
+        """Why the agent cannot be reached by its socket; None if the URL may lead to it."""
+        if not self._alone:
+            if error.errno in _NOBODY and not self._serves():
+                return NoAgent(
+                    f"No agent answers at {path} ({error.strerror}).",
+                    hint=start_hint(self._directory),
+                )
+            return None
+        if isinstance(error, PermissionError):
+            return Misconfigured(
+                f"The socket {path} is not this user's: {error.strerror}.",
+                hint="Run this as the user who runs the agent.",
+            )
+        return self._no_agent(error)
 
     def _serves(self) -> bool:
         """Whether the agent whose socket is dead listens at the URL. The token goes to no program
@@ -262,47 +334,97 @@ class Transport:
 
     def _secured(self, opened: socket.socket) -> "ssl.SSLSocket":
         """The same in TLS, with the certificate of the agent."""
+        try:
+            secured = self.tls_context().wrap_socket(opened, server_hostname=self._host)
+        except (OSError, ValueError) as error:  # ValueError: a name that no certificate could have.
+            raise self.tls_error(error) from error
+        finally:
+            opened.close()  # Detached where it is secured.
+        try:
+            self.check_certificate(secured.getpeercert(binary_form=True))
+        except Misconfigured:
+            secured.close()
+            raise
+        return secured
+
+    def tls_context(self) -> "ssl.SSLContext":
+        """Which certificates are good."""
         import ssl
 
-        context = ssl.create_default_context()
+        context = self._trusting()
         if self._fingerprint:
             # The agent's own directory says which certificate is its: no name, no authority and no
             # clock could say it better.
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        try:
-            secured = context.wrap_socket(opened, server_hostname=self._host)
-        except ssl.SSLCertVerificationError as error:
-            why = error.verify_message.removesuffix(".")
-            raise Misconfigured(
-                f"The certificate of {self.url} cannot be trusted: {why}.",
-                hint="On the agent's machine name its data directory: --agent DIR. Elsewhere use a"
-                " name of the certificate, and trust it: SSL_CERT_FILE.",
-            ) from error
-        except ssl.SSLError as error:
-            raise Misconfigured(
+        return context
+
+    def tls_error(self, error: Exception) -> P2poolError:
+        """What a handshake that failed is called."""
+        import ssl
+
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return self._distrusted(error.verify_code, error.verify_message)
+        if isinstance(error, ssl.SSLError):
+            return Misconfigured(
                 f"What listens at {self.url} does not speak TLS as we do: {error.reason or error}.",
                 hint="If it is an agent without a certificate, write http:// instead of https://.",
-            ) from error
-        except (OSError, ValueError) as error:  # A name that no certificate could have.
-            raise self._no_agent(error) from error
-        finally:
-            opened.close()  # Detached where it is secured.
-        if self._fingerprint:
-            self._check_fingerprint(secured)
-        return secured
+            )
+        return self._no_agent(error)
 
-    def _check_fingerprint(self, secured: "ssl.SSLSocket") -> None:
+    def _trusting(self) -> "ssl.SSLContext":
+        """What is trusted: the certificates that were named, else the system's."""
+        import ssl
+
+        if self._ca is None:
+            return ssl.create_default_context()
+        try:
+            return ssl.create_default_context(cafile=self._ca)
+        except OSError as error:  # An SSLError is one.
+            why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+            raise Misconfigured(
+                f"The certificates to trust in {self._ca} cannot be used: {why}.",
+                hint="--ca names a PEM file: the authority that signed the agent's certificate, or"
+                " that certificate itself if nobody else signed it.",
+            ) from error
+
+    def _distrusted(self, code: int, message: str) -> Misconfigured:
+        """Why a certificate is not trusted, by OpenSSL's code (openssl-verification-options(1))."""
+        at_home = "On the agent's machine name its data directory: --agent DIR."
+        if code in _UNTRUSTED:
+            by = "this machine" if self._ca is None else str(self._ca)
+            why = f"it is signed by nobody whom {by} trusts"
+            hint = (
+                "Name who signed it: --ca FILE, with the authority's certificate, or with the"
+                f" agent's own if nobody else signed it. {at_home}"
+            )
+        elif code in _OTHER_NAME:
+            why = f"it is not for {self._host}"
+            hint = f"Use a name that it has, or have one made for this name. {at_home}"
+        elif code == _EXPIRED:
+            why = "it has expired"
+            hint = "Renew it at the agent, which takes the new files without a restart; and look"
+            hint += " whether this machine's clock is right."
+        elif code == _NOT_YET:
+            why, hint = "it is not valid yet", "Look whether this machine's clock is right."
+        else:
+            why, hint = message.removesuffix("."), f"Have another made. {at_home}"
+        return Misconfigured(f"The certificate of {self.url} cannot be trusted: {why}.", hint=hint)
+
+    def check_certificate(self, shown: bytes | None) -> None:
+        """`Misconfigured` if the agent's own directory names another certificate than was shown."""
+        if not self._fingerprint:
+            return
         import hashlib
 
-        shown = secured.getpeercert(binary_form=True) or b""
-        if hashlib.sha256(shown).hexdigest() != self._fingerprint:
-            secured.close()
+        found = hashlib.sha256(shown or b"").hexdigest()
+        if found != self._fingerprint and self._directory is not None:
+            self._fingerprint = certificate_in(self._directory)  # It was renewed meanwhile.
+        if found != self._fingerprint:
             raise Misconfigured(
                 f"What listens at {self.url} shows another certificate than the agent whose"
                 " directory was named.",
-                hint="Restart the agent if its certificate was exchanged; else something else"
-                " listens there.",
+                hint="Something else listens there; or the agent has the new one in a moment.",
             )
 
     def _no_agent(self, error: Exception) -> NoAgent:
@@ -312,12 +434,17 @@ class Transport:
         )
 
     def _broke(self, error: Exception, ends: "_Deadline") -> P2poolError:
-        if ends.over:
-            return Unavailable(
-                f"The answer of {self.url} has no end after"
-                f" {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
-                hint=_OTHER,
-            )
+        return self.endless() if ends.over else self.failure(error)
+
+    def endless(self) -> Unavailable:
+        """The error for an answer that does not come to its end."""
+        return Unavailable(
+            f"The answer of {self.url} has no end after {limits.CLIENT_ANSWER_MAX_MS // 1000} s.",
+            hint=_OTHER,
+        )
+
+    def failure(self, error: Exception) -> P2poolError:
+        """What a failure of a connection is called."""
         if isinstance(error, TimeoutError):
             return Unavailable(
                 f"The agent at {self.url} was silent for {self._timeout_s:g} s.", hint=_OTHER
@@ -333,8 +460,28 @@ class Transport:
         return Unavailable(f"The connection to {self.url} broke: {error}.", hint=_OTHER)
 
 
+def _is_elsewhere(host: str) -> bool:
+    """Whether a number is no address of this machine alone; a name tells it only once it is
+    connected."""
+    if host.startswith("127.") or host in ("", "localhost", "::1"):
+        return False  # Without the library that knows numbers, which costs a command 2 ms.
+    import ipaddress
+
+    try:
+        return not ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _peer(opened: "_Named") -> str:
+    try:
+        return str(opened.getpeername()[0])
+    except OSError:
+        return ""  # It is gone; so is whoever could read along.
+
+
 @contextmanager
-def _reached(path: Path) -> Iterator[str]:
+def reached(path: Path) -> Iterator[str]:
     """A name of this path that a socket can have: a longer one by way of the open directory."""
     if len(os.fsencode(path)) <= limits.UNIX_PATH_MAX_BYTES:
         yield str(path)

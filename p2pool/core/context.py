@@ -10,14 +10,16 @@ from random import Random
 import attrs
 
 from p2pool.core.effects import Effect, Level, Log, Publish, SendTo
-from p2pool.core.knowledge.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.awaited_answers import AwaitedAnswers
 from p2pool.core.knowledge.bindings import PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
 from p2pool.core.knowledge.judgements import Judgements
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.announced_leader import AnnouncedLeader
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import Roster
+from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
@@ -29,6 +31,7 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import BadAppendProven, EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.registry import Message
+from p2pool.model.ports.secrets import NoKeys, SecretKeys
 from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opener
@@ -44,7 +47,7 @@ class NodeConfig:
     messages that a leader writes into the log; without it they are appended as they come.
     `recovers`: recovers who signed a request; without it nothing that this node orders itself to
     run has a good signature, and a leader's word counts for those in its entries. `trusted`: hashes
-    of committees that its operator vouches for.
+    of committees that its operator vouches for. `secret_keys`: opens what was sealed to us.
     """
 
     pool: PoolRef
@@ -57,6 +60,7 @@ class NodeConfig:
     opens: Opener | None = None
     recovers: Callable[[SignedRequest], Signers | None] = lambda signed: None
     trusted: tuple[Digest, ...] = ()
+    secret_keys: SecretKeys = NoKeys()
 
 
 @attrs.define
@@ -76,6 +80,8 @@ class Context:
     bindings: PeerBindings
     heartbeats: Heartbeats
     clocks: ClockOffsets
+    verdicts: ContractVerdicts
+    secrets: SecretBlobs
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
     store_failure: str | None = None
     joining: str | None = None

@@ -27,6 +27,7 @@ from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.messages.registry import since_of
+from p2pool.model.messages.work import signed_in
 from p2pool.model.states import Standing
 from p2pool.model.timing import Now
 
@@ -99,6 +100,12 @@ class Dispatch:
             m.Announcement: self.on_announcement,
             m.EquivocationProven: p.equivocation.on_equivocation_proven,
             m.BadAppendProven: p.bad_appends.on_bad_append_proven,
+            m.SecretBlobOffered: p.secret_distribution.on_secret_blob_offered,
+            m.SecretBlobHeld: p.secret_distribution.on_secret_blob_held,
+            m.SecretBlobRequested: p.secret_distribution.on_secret_blob_requested,
+            m.SecretBlobAnswered: p.secret_distribution.on_secret_blob_answered,
+            m.SecretKeyRequested: p.secret_key_exchange.on_secret_key_requested,
+            m.SecretKeyAnswered: p.secret_key_exchange.on_secret_key_answered,
         }
 
     # --- the door ---------------------------------------------------------------------------------
@@ -231,7 +238,9 @@ class Dispatch:
         )
         desired = message.desired if isinstance(message, m.Order) else ()
         # The log says who signed them, but a leader before us may have lied there.
-        signers = tuple(self.context.config.recovers(d.signed) for d in desired)
+        renewed = (d.secrets for d in desired if d.secrets is not None)
+        signed = (*(d.signed for d in desired), *renewed)
+        signers = tuple(self.context.config.recovers(one) for one in signed)
         sender = Sender(m.Verified(header, m.Channel.WORK, message, b""), signers)
         handler(message, sender, now)
 
@@ -425,7 +434,7 @@ class Dispatch:
         if refused is not None:
             context.log(Level.WARNING, "an order is refused", by=sender.node_id.hex(), why=refused)
             answer = m.OrderAnswered(message.token, worker.high_water, False, refused)
-        elif len(sender.signers) != len(message.desired):
+        elif len(sender.signers) != signed_in(message):
             return  # Its leader had no certificate yet when it arrived: the order comes again.
         else:
             answer = worker.obey(message, sender.signers, now)

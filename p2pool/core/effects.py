@@ -9,6 +9,8 @@ from enum import Enum
 import attrs
 
 from p2pool.core.worker.events import WorkerEffect
+from p2pool.model.access.requests import SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import PeerKey
@@ -90,6 +92,16 @@ class TakeInvite:
 
 
 @attrs.frozen
+class JudgeContractSignatures:
+    """Ask the chain, at the final block `at`, whether contract accounts signed a request; where no
+    endpoint has that block's state any more, at `later`. Answered by `ContractSignaturesJudged`."""
+
+    signed: SignedRequest
+    at: FinalBlock
+    later: FinalBlock | None = None
+
+
+@attrs.frozen
 class BeginAnew:
     """Begin this agent anew from its store, as a later run."""
 
@@ -122,6 +134,7 @@ Effect = (
     | Reply
     | Emit
     | TakeInvite
+    | JudgeContractSignatures
     | BeginAnew
     | Log
 )

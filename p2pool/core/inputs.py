@@ -7,7 +7,8 @@ input too. The worker's inputs are in `core.worker.events`.
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.access.requests import Signers
+from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.access.verdicts import FinalBlock, Verdict
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware, Load
@@ -133,6 +134,15 @@ class ChainUnreachable:
 
 
 @attrs.frozen
+class ContractSignaturesJudged:
+    """What the chain said of the contract accounts under a request, when asked at this block."""
+
+    signed: SignedRequest
+    at: FinalBlock
+    verdict: Verdict
+
+
+@attrs.frozen
 class HardwareObserved:
     """What this machine offers, and how loaded it is.
 
@@ -213,6 +223,7 @@ Input = (
     | PeerDisconnected
     | ChainObserved
     | ChainUnreachable
+    | ContractSignaturesJudged
     | HardwareObserved
     | RuntimeObserved
     | AddressesObserved

@@ -38,10 +38,12 @@ from p2pool.core.follower.order_check import OrderCheck
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.clock_offsets import ClockOffsets
+from p2pool.core.knowledge.contract_verdicts import ContractVerdicts
 from p2pool.core.knowledge.heartbeats import Heartbeats
-from p2pool.core.knowledge.last_certificate import SEEN_KEY, CertificateSighting
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.last_certificate import SEEN_KEY, CertificateSighting
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
+from p2pool.core.knowledge.secret_blobs import SecretBlobs
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
@@ -58,6 +60,8 @@ from p2pool.core.peers.probes import Probes
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.secrets.distribution import SecretDistribution
+from p2pool.core.secrets.key_exchange import SecretKeyExchange
 from p2pool.core.view import build_view
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
@@ -69,7 +73,7 @@ from p2pool.core.worker.events import WorkerInput
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
 from p2pool.model.messages.gossip import PeerBinding
@@ -90,6 +94,7 @@ FROM_OUTSIDE = (
     inputs.RuntimeObserved,
     inputs.AddressesObserved,
     inputs.ChainUnreachable,
+    inputs.ContractSignaturesJudged,
     inputs.PersistFailed,
 )
 """What a machine's own tools say, like all that the engine does: cut to the bounds of messages."""
@@ -122,6 +127,7 @@ class Node:
         )
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
+        context.secrets.restore(restored.tables, now.mono_ms)
         self.parts.worker.begin(context.pool_log.epoch)
         context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
@@ -144,13 +150,14 @@ class Node:
             parts.invites,
             parts.exchange,
             parts.requests,
+            parts.secret_distribution,
             parts.log_survey,
             parts.equivocation,
             parts.bad_appends,
             parts.certificate_exchange,
             parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
-            Between(self._work, parts.worker.wakeup_ms),
+            Between(self._work, self._work_due_ms),
         )
 
     def _table(self) -> Mapping[type, Callable[[Any, Now], None]]:
@@ -168,6 +175,7 @@ class Node:
             inputs.PeerDisconnected: self._on_peer_disconnected,
             inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
+            inputs.ContractSignaturesJudged: self._on_contract_signatures_judged,
             inputs.HardwareObserved: parts.machine.on_hardware_observed,
             inputs.RuntimeObserved: parts.machine.on_runtime_observed,
             inputs.AddressesObserved: parts.machine.on_addresses_observed,
@@ -386,6 +394,7 @@ class Node:
         worker.level = pool_level(context)
         worker.led(leader is not None and not missed, now)
         worker.tick(now)
+        self.parts.secret_key_exchange.keep(worker.lacks_secrets)
         if leader is None:
             worker.wait(now)
         report = worker.report(now) if leader is not None else None
@@ -395,6 +404,10 @@ class Node:
             context.send(leader, report)
         elif (leading := self.parts.leading) is not None:
             leading.reports.take(context.me, report, worker.signers_of(report), now)
+
+    def _work_due_ms(self) -> int | None:
+        dues = self.parts.worker.wakeup_ms(), self.parts.secret_key_exchange.wakeup_ms()
+        return min(due for due in dues if due is not None)
 
     # --- the end of a step ------------------------------------------------------------------------
 
@@ -411,6 +424,7 @@ class Node:
         work, worker_effects = self.parts.worker.take()
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
+        rest += context.verdicts.take()
         for effect in context.effects:  # It may grow: we query an admitted peer at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
@@ -505,6 +519,11 @@ class Node:
         else:
             self.parts.requests.on_asked(event, now)
 
+    def _on_contract_signatures_judged(
+        self, event: inputs.ContractSignaturesJudged, now: Now
+    ) -> None:
+        self.context.verdicts.on_judged(event.signed, event.at, event.verdict, now)
+
     def _on_loop_lagged(self, event: inputs.LoopLagged, now: Now) -> None:
         if self.parts.leader is not None:
             self.parts.leader.failure_detector.lagged(now)
@@ -565,6 +584,9 @@ def _hands_on(effect: Effect) -> bool:
 def _context(config: NodeConfig, rng: Random) -> Context:
     """What the parts of a node share, before the disk is read."""
     clocks, roster = ClockOffsets(config.me.node_id), Roster()
+    verdicts = ContractVerdicts(
+        lambda: roster.reading.final if roster.reading is not None else None
+    )
     pool_log = PoolLog(
         config.me,
         config.pool,
@@ -574,8 +596,13 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         recovers=config.recovers,
         rights=roster,
         clocks=clocks,
+        verdicts=verdicts,
     )
     bindings = PeerBindings(config.me.node_id, config.me.peer_key)
+
+    def needed(digest: Digest) -> bool:
+        return pool_log.state is not None and pool_log.state.needs_secrets(digest)
+
     beats = Heartbeats(Random(rng.randrange(2**32)))
     certificates = LeaderCertificates(trusted=config.trusted)
     return Context(
@@ -586,6 +613,8 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         bindings=bindings,
         heartbeats=beats,
         clocks=clocks,
+        verdicts=verdicts,
+        secrets=SecretBlobs(needed),
         leader_certificates=certificates,
     )
 
@@ -598,7 +627,18 @@ def _parts(context: Context, restored: Restored) -> Parts:
     certificate_exchange = CertificateExchange(context, sighting)
     order_check = OrderCheck(context, certificate_exchange)
     scope = RuntimeScope(config.pool, config.me.node_id)
-    worker = Worker(scope, order_check.judge, tables, config.ended_keep_ms)
+    distribution = SecretDistribution(context)
+    key_exchange = SecretKeyExchange(context, distribution)
+    worker = Worker(
+        scope=scope,
+        allowed=order_check.judge,
+        restored=tables,
+        keep_ms=config.ended_keep_ms,
+        judged=order_check.verdict,
+        withdrawn=order_check.withdrawn,
+    )
+    worker.open_secrets, worker.secrets_allowed = key_exchange.opening, order_check.judge_secrets
+    context.secrets.in_use = worker.uses_secrets
     invites = Invites(context)
     exchange = PeerExchange(context, invites)
     machine = Machine(context, worker, exchange)
@@ -616,7 +656,7 @@ def _parts(context: Context, restored: Restored) -> Parts:
         answer_budget=AnswerBudget(context),
         invites=invites,
         exchange=exchange,
-        requests=ClientRequests(context, replica),
+        requests=ClientRequests(context, replica, distribution),
         log_survey=LogSurvey(context),
         eligibility=LeaderEligibility(context, standings),
         chain_agreement=ChainAgreement(context, standings),
@@ -628,4 +668,6 @@ def _parts(context: Context, restored: Restored) -> Parts:
         machine=machine,
         heartbeat=HeartbeatSender(context, worker, machine),
         identity=StoreIdentity(context, replica),
+        secret_distribution=distribution,
+        secret_key_exchange=key_exchange,
     )

@@ -28,6 +28,8 @@ from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
 from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
+from p2pool.core.secrets.distribution import SecretDistribution
+from p2pool.core.secrets.key_exchange import SecretKeyExchange
 from p2pool.core.voter.chain_agreement import ChainAgreement
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.history_signatures import HistorySignatures
@@ -91,6 +93,8 @@ class Parts:
     machine: Machine
     heartbeat: HeartbeatSender
     identity: StoreIdentity
+    secret_distribution: SecretDistribution
+    secret_key_exchange: SecretKeyExchange
     leader: Leader | None = None
 
     @property

@@ -18,11 +18,13 @@ from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
+from p2pool.model.access.delegates import Grant, GrantPlace
 from p2pool.model.chain.roster import ChainMember
-from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
+from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
-from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat, PeerBinding
+from p2pool.model.ports.access import AccessTable, GrantView
 from p2pool.model.ports.view import (
     AllocationView,
     NodeTable,
@@ -73,6 +75,7 @@ def node_view(context: Context, state: PoolState | None, member: ChainMember, no
         load=said.load if said is not None else Load(),
         allocations=_running(state, node_id),
         known=_is_known(context, node_id, judged, now),
+        binding=_binding(context, node_id),
     )
 
 
@@ -119,6 +122,11 @@ def _reachability(context: Context, node_id: NodeId, judged: NodeRecord | None) 
 
 def _peer_key(context: Context, node_id: NodeId) -> PeerKey | None:
     return context.config.me.peer_key if node_id == context.me else context.bindings.key_of(node_id)
+
+
+def _binding(context: Context, node_id: NodeId) -> PeerBinding | None:
+    found = context.bindings.known.get(node_id)
+    return found.binding if found is not None else None
 
 
 def _role(context: Context, node_id: NodeId, said: Heartbeat | None, now: Now) -> RaftRole:
@@ -204,6 +212,7 @@ def task_view(state: PoolState, task: Task, live: Live, heard: Heard) -> TaskVie
         allocations=copies,
         stop_requested=task.stop_requested,
         index=task.index,
+        grantor=task.record.grantor,
         refusals=tuple(
             RefusalView(
                 node_id=row.node_id,
@@ -314,6 +323,32 @@ class _Tasks(TaskTable):
         return Counter(summary(state, task) for task in state.tasks.values())
 
 
+class _Access(AccessTable):
+    """A state's delegations, each made when it is read."""
+
+    def __init__(self, state: PoolState, fresh: Fresh) -> None:
+        super().__init__()
+        self._state, self._fresh = state, fresh
+
+    def behind(self, place: GrantPlace | None) -> Iterator[GrantView]:
+        """See the base."""
+        return map(self._made, self._state.delegates.behind(place))
+
+    def of_account(self, delegate: Address) -> Iterator[GrantView]:
+        """See the base."""
+        return map(self._made, self._state.delegates.of_account(delegate))
+
+    def _made(self, grant: Grant) -> GrantView:
+        assert self._fresh(), "the node has gone on: take another view"
+        state, place = self._state, grant.place
+        revocation = state.revocations.get(place.delegate)
+        return GrantView(
+            grant,
+            state.delegates.used(place.grantor, place.delegate),
+            None if revocation is None else revocation.before_s,
+        )
+
+
 class _Nodes(NodeTable):
     """The nodes that this one knows, each made when it is read."""
 
@@ -403,6 +438,7 @@ def build_view(
         roster_age_ms=roster.age_ms(now),
         nodes=nodes,
         tasks=_Tasks(state, _Live(context), heard, fresh) if state is not None else (),
+        access=_Access(state, fresh) if state is not None else AccessTable(),
         problems=problems,
         warnings=warnings,
         settings=tuple(state.settings.items()) if state is not None else (),

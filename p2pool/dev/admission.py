@@ -5,7 +5,7 @@ import trio
 
 from p2pool.dev.agent import DevAgent
 from p2pool.dev.chain.contracts import Deployment
-from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.consent import ManagerSigner
 from p2pool.model.ids import NodeId
 
 POLL_S = 0.2
@@ -13,7 +13,7 @@ INVITE_LIFETIME_S = 600
 
 
 async def admit(
-    deployment: Deployment, manager: KeyManager, pool_id: int, agents: list[DevAgent]
+    deployment: Deployment, manager: ManagerSigner, pool_id: int, agents: list[DevAgent]
 ) -> None:
     """Whitelist, validate and invite until all nodes are in the pool."""
     invited: set[str] = set()
@@ -27,7 +27,7 @@ async def admit(
 
 async def _bring_on(
     deployment: Deployment,
-    manager: KeyManager,
+    manager: ManagerSigner,
     pool_id: int,
     agent: DevAgent,
     invited: set[str],

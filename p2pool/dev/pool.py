@@ -27,7 +27,7 @@ from p2pool.dev.processes import Child, adopt, lock_holders, spawn, strays, wait
 from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.consent import KeyManager
+from p2pool.drivers.chain.consent import KeyManager, ManagerSigner
 from p2pool.drivers.chain.founding import start_pool
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import (
@@ -105,6 +105,11 @@ class DevPool:
         """The configuration of one agent: a test may put something in between."""
         return config
 
+    @property
+    def manager(self) -> ManagerSigner:
+        """Who manages the pool: the key that creates it, unless a test gives it a contract."""
+        return KeyManager(self._manager)
+
     async def start_chain(self, *arguments: str, port: int = 0) -> Anvil:
         """Start (or restart) the chain, which ends with the rest of the pool."""
 
@@ -177,7 +182,7 @@ class DevPool:
         made = await chain.create_pool(
             writer,
             self._deployment.domain_id,
-            writer.address,
+            self.manager.address,
             "development",
             f"p2pool:bootstrap={bootstrap}",
         )
@@ -268,7 +273,7 @@ class DevPool:
         self.say("taking the agents through stake, whitelist, registration, validation and invite")
         assert self._deployment is not None
         with trio.move_on_after(WAIT_S) as scope:
-            await admit(self._deployment, KeyManager(self._manager), self.pool_id, self.agents)
+            await admit(self._deployment, self.manager, self.pool_id, self.agents)
         if scope.cancelled_caught:
             raise Unavailable("The agents did not get into the pool in time.", hint=self.where_logs)
         self.save()

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from p2pool.model import limits
+from p2pool.model.access.tokens import PREFIX
 from p2pool.model.bounded_tables import BoundedDict
 
 SECRET_NAMES = (
@@ -43,6 +44,8 @@ WORD_MAX = 20
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s'\"<>]+")
 _NO_NAME = re.compile(r"[^\w.%-]")
 """What ends the name of a host: behind it may stand anything."""
+_TOKEN = re.compile(PREFIX + r"[A-Za-z0-9_-]{40,}")
+"""A token of some agent's API: of those that were made before this start only digests are known."""
 _AT_END = ".,;:!?)]}"
 
 _registered: BoundedDict[str, None] = BoundedDict(limits.SECRETS_REGISTERED_MAX)
@@ -148,11 +151,11 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """The text without any registered secret."""
+    """The text without any registered secret, and without what has the form of a token."""
     for secret in _registered:
         if secret in text:
             text = text.replace(secret, REDACTED)
-    return text
+    return _TOKEN.sub(REDACTED, text) if PREFIX in text else text
 
 
 def redact(value: Any, depth: int = 0) -> Any:

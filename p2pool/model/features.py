@@ -32,7 +32,7 @@ DISTRUST_LEVEL: Final = FeatureLevel(2)
 LEVELS: dict[FeatureLevel, str] = {
     BASE_LEVEL: "State in rows, digests that name their algorithm, feature levels.",
     DISTRUST_LEVEL: "Joint consensus, proven snapshots and histories, a bounded state, checks of "
-    "the chain.",
+    "the chain, quotas of delegates.",
 }
 """What each level brings. The next one is a line here, and `NEWEST_LEVEL` with it."""
 

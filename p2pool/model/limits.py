@@ -111,6 +111,13 @@ APPEND_SIGNATURES_PER_S = 1_024
 APPEND_SIGNATURES_BURST = 1_024
 # So many of an append's requests are looked at for proof that its leader lies.
 BAD_APPEND_SIGNATURES_MAX = 16
+# What one peer, or one agent's own clients, may have the chain asked of contract accounts.
+CONTRACT_ASKS_PER_S = 1
+CONTRACT_ASKS_BURST = 64
+CONTRACT_ASKS_QUEUED_MAX = 64
+CONTRACT_ASKS_IN_FLIGHT_MAX = 4
+CONTRACT_VERDICTS_KEPT_MAX = 256
+CONTRACT_GAS_MAX = 5_000_000
 # What one peer's questions may draw from us.
 ANSWERS_KIB_PER_S = 4 * 1024
 ANSWERS_KIB_BURST = 64 * 1024
@@ -127,6 +134,31 @@ PORTS_MAX = 32
 LABELS_MAX = 32
 CONSTRAINTS_MAX = 16
 SECRETS_MAX = 32
+SECRET_MAX_BYTES = 32 * 1024
+SECRETS_TOTAL_MAX_BYTES = 64 * 1024
+SECRET_NAME_MAX_BYTES = 64
+SECRET_RECIPIENTS_MAX = 64
+SECRET_BLOB_MAX_BYTES = 128 * 1024
+SECRETS_JSON_MAX_BYTES = 16 * 1024
+SECRET_BLOBS_MAX = 1024
+SECRET_BLOBS_MAX_BYTES = 32 * 1024 * 1024
+# Of those that no request in the log names yet: all, and from one source.
+SECRET_BLOBS_UNCLAIMED_MAX = 64
+SECRET_BLOBS_PER_SOURCE_MAX = 16
+SECRET_UNCLAIMED_MS = 15 * 60_000
+SECRET_SWEEP_MS = 10_000
+SECRET_FETCHES_MAX = 8
+SECRET_RETRY_MS = 3_000
+SECRET_RUNNING_ASKED_MAX = 4
+SECRETS_WAIT_MAX_MS = 60_000
+SECRET_KEYS_SEALED_PER_S = 2
+SECRET_KEYS_SEALED_BURST = 64
+SECRET_CIPHERTEXT_MAX_BYTES = 96 * 1024
+SECRET_PADDED_TO_BYTES = 256
+SECRET_NONCE_BYTES = 24
+DATA_KEY_BYTES = 32
+SEALED_KEY_MAX_BYTES = 512
+REGISTRY_AUTH_MAX_BYTES = 8 * 1024
 COMMAND_ARGUMENTS_MAX = 256
 INVITES_KEPT_MAX = 1000
 HISTORIES_KEPT_MAX = 64
@@ -191,7 +223,7 @@ CERTIFICATION_POINTS_KEPT_MAX = 8
 # --- planning ----------------------------------------------------------------------------------
 ORDER_SPECS_MAX_BYTES = 768 * 1024
 # Of a copy in an order, besides the texts and signatures of its submission and its GPUs.
-ORDER_COPY_MAX_BYTES = 256
+ORDER_COPY_MAX_BYTES = 384
 ORDER_STOP_MAX_BYTES = 48
 # Nodes with more copies than an order holds that a leader names to people.
 OVERFULL_SHOWN_MAX = 8
@@ -233,6 +265,10 @@ TASK_PIDS_DEFAULT = 4096
 TASK_PIDS_MAX = 32_768
 VOLUME_KEEP_MAX_S = 365 * 24 * 3600
 IMAGE_NAME_MAX_BYTES = 512
+TASK_NAME_MAX_BYTES = 63
+# The highest number in a delegation's quota; more than any pool has.
+QUOTA_NUMBER_MAX = 2**40
+DELEGATION_FILE_MAX_BYTES = 64 * 1024
 
 # --- queues ------------------------------------------------------------------------------------
 INPUT_QUEUE_MAX = 4096
@@ -285,6 +321,7 @@ ARRIVALS_SURE_BURST = 8
 KNOCK_WAIT_MS = 4_000
 KNOCK_RETRY_MS = 50
 KNOCK_LOOK_MS = 10
+# So many at most wait, of which the most crowded neighbourhood gives way.
 KNOCKS_WAITING_MAX = 48
 PEER_BOOK_MAX = 2048
 # Nodes that a bootstrap node keeps, and of one provider's.
@@ -504,6 +541,14 @@ JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
+# What a contract account is asked: for how long, how often again where nobody knows, and how far
+# the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
+# spans).
+CONTRACT_CALL_TIMEOUT_MS = 3_000
+CONTRACT_ASK_AGAIN_MS = 5_000
+CONTRACT_ASKED_MAX_MS = 15_000
+CONTRACT_BLOCK_KEPT_MS = 60_000
+CONTRACT_BLOCK_AGE_MAX_MS = 1_200_000
 TRANSACTION_DEADLINE_MS = 120_000
 DIAL_TIMEOUT_MS = 5_000
 DIAL_BACKS_PER_HOST_PER_S = 1
@@ -537,6 +582,10 @@ STREAM_END_PATIENCE_MS = 1_000
 JOIN_STEP_POLL_MS = 1_000
 RECEIPT_POLL_MS = 100
 INVITE_LIFETIME_MAX_S = 24 * 3600
+# What commands sign; who wants a longer one forgets that it is there, and a shorter one no request
+# would reach the pool under.
+DELEGATION_LIFETIME_MIN_S = 60
+DELEGATION_LIFETIME_MAX_S = 366 * 24 * 3600
 CLOCK_WARN_MS = 5_000
 # The chain's head moves if its block times go on about as fast as our clock, over this much time.
 CHAIN_HEAD_LOOK_MS = 10_000
@@ -658,6 +707,11 @@ TASK_SUBNET_MIN_ADDRESSES = 8
 SANDBOX_MEMORY_BYTES = 32 * 1024 * 1024
 SANDBOX_PIDS_MAX = 16
 NETWORK_STEP_DEADLINE_MS = 20_000
+REGISTRY_ANSWER_MS = 30_000
+# Images that tasks' own credentials brought to a node.
+PRIVATE_IMAGES_MAX = 1000
+# An image's list of users, as far as it is read.
+USER_FILE_MAX_BYTES = 1024 * 1024
 # How long a sandbox may take to run whose start nobody answered.
 LOST_START_WAIT_MS = 5_000
 NETWORK_POLL_MIN_MS = 10
@@ -707,7 +761,7 @@ PULL_CONNECT_TIMEOUT_MS = 10_000
 CHECK_OUTPUT_MAX_BYTES = 64 * 1024
 
 # --- local API ---------------------------------------------------------------------------------
-API_BODY_MAX_BYTES = 256 * 1024
+API_BODY_MAX_BYTES = 384 * 1024
 API_CONNECTIONS_MAX = 256
 # So many connections at most have not shown the token: the other places are kept for who does.
 API_STRANGERS_MAX = 128
@@ -735,6 +789,8 @@ API_SEND_TIMEOUT_MS = 20_000
 # Of a long answer, so much is to be taken in that time.
 API_SEND_MAX_BYTES = 64 * 1024
 API_STREAM_PING_MS = 15_000
+# How long what was sent may be unacknowledged: a reader that vanished says nothing any more.
+API_UNACKNOWLEDGED_MAX_MS = 60_000
 API_SHUTDOWN_GRACE_MS = 2_000
 CLIENT_TIMEOUT_MS = 30_000
 CLIENT_RETRY_MS = 15_000
@@ -744,6 +800,20 @@ API_RETRY_AFTER_S = 1
 # How long past its deadline an agent may take to say that it missed it.
 API_ASK_SLACK_MS = 1_000
 API_BACKLOG_MAX = 1_024
+# What tokens hold of randomness; how many an agent has; and how often it is written down when each
+# was last used, which no request waits for.
+API_TOKEN_BYTES = 32
+API_TOKEN_FILE_MAX_BYTES = 4096
+API_TOKENS_MAX = 256
+API_TOKENS_FILE_MAX_BYTES = 256 * 1024
+API_TOKEN_LIFETIME_MAX_S = 10 * 366 * 24 * 3600
+API_TOKENS_USED_SAVE_MS = 300_000
+# How often a stream looks whether its token has expired, where the clock was set meanwhile.
+API_TOKEN_LOOK_MS = 60_000
+# How often a handshake looks whether the certificate was renewed, and from when its end is told.
+API_CERTIFICATE_LOOK_MS = 1_000
+API_CERTIFICATE_MAX_BYTES = 1024 * 1024
+API_CERTIFICATE_WARN_S = 14 * 24 * 3600
 API_ACCEPT_PAUSE_MS = 100
 # How long a connection that goes for another may take to be closed.
 API_ROOM_PAUSE_MS = 10
@@ -771,6 +841,44 @@ CLIENT_ANSWER_MAX_MS = 120_000
 # Of a list, many times what a pool or a machine can have.
 CLIENT_PAGES_MAX = 1_000
 CLIENT_RETRY_PAUSE_MS = 500
+# Of an agent, many times what it keeps.
+CLIENT_EVENTS_MAX = 65_536
+# How many agents a program may name, and how long it waits for those that are away when all others
+# lack some events.
+CLIENT_AGENTS_MAX = 64
+CLIENT_GAP_WAIT_MS = 10_000
+
+# --- webhooks ----------------------------------------------------------------------------------
+WEBHOOKS_MAX = 16
+WEBHOOK_NAME_MAX_BYTES = 32
+# One line each, of which a receiver may know any.
+WEBHOOK_SECRETS_MAX = 4
+WEBHOOK_SECRET_MIN_BYTES = 24
+WEBHOOK_SECRET_MAX_BYTES = 64
+WEBHOOK_SECRET_FILE_MAX_BYTES = 1024
+# An attempt as a whole, of which each address has a part.
+WEBHOOK_TIMEOUT_MS = 15_000
+WEBHOOK_CONNECT_MS = 5_000
+WEBHOOK_ADDRESSES_TRIED_MAX = 4
+# What is read of an answer before it counts as one without an end; its body beyond that is left.
+WEBHOOK_HEAD_MAX_BYTES = 16 * 1024
+WEBHOOK_ANSWER_MAX_BYTES = 16 * 1024
+WEBHOOK_READ_MAX_BYTES = 64 * 1024
+WEBHOOK_BODY_MAX_BYTES = 64 * 1024
+# How long a connection is kept that nothing is sent over.
+WEBHOOK_IDLE_MS = 20_000
+# The pause after a failed attempt, whatever its message: it doubles up to the most.
+WEBHOOK_PAUSE_MIN_MS = 1_000
+WEBHOOK_PAUSE_MAX_MS = 600_000
+# A message is given up after so many attempts that were answered with a refusal of it, after so
+# many in all, and no later than so long after the first.
+WEBHOOK_REFUSALS_MAX = 5
+WEBHOOK_ATTEMPTS_MAX = 400
+WEBHOOK_AGE_MAX_MS = 24 * 3600 * 1000
+# How often it is written down up to where receivers have got the events.
+WEBHOOK_PLACE_INTERVAL_MS = 1_000
+# How long is waited before an agent that has not caught up is asked for events again.
+WEBHOOK_AHEAD_PAUSE_MS = 5_000
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -779,6 +887,12 @@ assert APPEND_BATCH_MAX_BYTES + ENTRY_MAX_BYTES < STREAM_FRAME_MAX_BYTES
 assert SNAPSHOT_CHUNK_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES
 assert SPEC_JSON_MAX_BYTES * 2 < ENTRY_MAX_BYTES
 assert SPEC_TEXT_MAX_BYTES < SPEC_JSON_MAX_BYTES
+assert SECRET_MAX_BYTES <= SECRETS_TOTAL_MAX_BYTES
+assert SECRETS_JSON_MAX_BYTES < SPEC_JSON_MAX_BYTES
+assert SECRET_BLOB_MAX_BYTES < STORE_VALUE_MAX_BYTES
+assert SECRET_UNCLAIMED_MS > 4 * REQUEST_DEADLINE_MS
+assert SECRETS_TOTAL_MAX_BYTES + 2 * REGISTRY_AUTH_MAX_BYTES < SECRET_CIPHERTEXT_MAX_BYTES
+assert SECRET_BLOB_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES
 assert RESOURCE_MAX_BYTES < 2**53
 # Lines of a log travel together, up to a batch in one frame.
 assert LOG_LINE_MAX_BYTES <= LOG_BATCH_MAX_BYTES
@@ -793,7 +907,7 @@ assert (
     CONNECTIONS_MAX + SLOTS_HALF_OPEN_MAX + CONNECTIONS_OUTBOUND_MAX + API_CONNECTIONS_MAX + 512
     < OPEN_FILES_NEEDED
 )
-assert KNOCKS_WAITING_MAX < SLOTS_HALF_OPEN_MAX
+assert 2 * KNOCKS_WAITING_MAX < SLOTS_HALF_OPEN_MAX
 assert CONNECTS_PER_HOST_PER_S < CONNECTS_PER_S
 assert CONNECTS_PER_HOST_BURST < CONNECTS_BURST
 assert SLOT_KEPT_MIN_MS < HANDSHAKE_TIMEOUT_MS
@@ -894,6 +1008,9 @@ assert CLOCK_SKEW_MAX_MS >= BINDING_FUTURE_MAX_S * 1000
 assert CHAIN_POLL_INTERVAL_MS < CHAIN_CALL_TIMEOUT_MS
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
 assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
+assert 2 * CONTRACT_CALL_TIMEOUT_MS < FORWARD_DEADLINE_MS
+assert CONTRACT_CALL_TIMEOUT_MS < CONTRACT_ASK_AGAIN_MS < CONTRACT_ASKED_MAX_MS
+assert CONTRACT_ASKED_MAX_MS < CONTRACT_BLOCK_KEPT_MS < CONTRACT_BLOCK_AGE_MAX_MS
 assert DIAL_BACKOFF_MIN_MS < DIAL_BACKOFF_MAX_MS
 assert STREAM_REOPEN_MIN_MS < STREAM_REOPEN_MAX_MS < STREAM_CHECK_MS
 assert INTRODUCTIONS_PER_PROVIDER_MAX < INTRODUCTIONS_MAX < MEMBERS_MAX
@@ -938,7 +1055,7 @@ assert STOP_GRACE_DEFAULT_S <= STOP_GRACE_MAX_S
 assert STOP_POLL_MIN_MS < STOP_POLL_MAX_MS
 assert PULL_STALL_MS < PULL_DEADLINE_MS
 assert TASK_PIDS_DEFAULT <= TASK_PIDS_MAX
-assert SPEC_JSON_MAX_BYTES * 2 < API_BODY_MAX_BYTES
+assert SPEC_JSON_MAX_BYTES * 2 + SECRET_BLOB_MAX_BYTES * 4 // 3 + 4096 < API_BODY_MAX_BYTES
 assert API_PAGE_DEFAULT <= API_PAGE_MAX <= API_PAGE_LOOKS_MAX
 assert EVIDENCE_KEPT_MAX + BAD_APPENDS_KEPT_MAX <= API_PAGE_DEFAULT
 assert API_SHUTDOWN_GRACE_MS < SHUTDOWN_DEADLINE_MS
@@ -947,6 +1064,9 @@ assert API_HEAD_TIMEOUT_MS < API_IDLE_TIMEOUT_MS
 assert API_TARGET_MAX_BYTES < API_HEAD_MAX_BYTES <= API_AHEAD_MAX_BYTES
 assert REQUEST_DEADLINE_MS < CLIENT_TIMEOUT_MS
 assert API_STREAM_PING_MS < CLIENT_TIMEOUT_MS
+# Whoever reads slowly is judged by what is taken, not by this.
+assert API_SEND_TIMEOUT_MS < API_UNACKNOWLEDGED_MAX_MS
+assert EVENTS_KEPT_MAX < CLIENT_EVENTS_MAX
 assert CLIENT_TIMEOUT_MS < CLIENT_ANSWER_MAX_MS
 assert 2 * STATE_NODES_MAX < API_PAGE_MAX * CLIENT_PAGES_MAX
 assert STORE_GROUP_MAX_BATCHES <= STORE_QUEUE_MAX_BATCHES
@@ -954,3 +1074,11 @@ assert STORE_REOPEN_MIN_MS < STORE_REOPEN_MAX_MS
 assert ENTRY_MAX_BYTES < STORE_VALUE_MAX_BYTES
 assert ROW_KEY_MAX_BYTES >= TEXT_MAX_BYTES
 assert DIAL_BACK_TIMEOUT_MS < HELLO_TIMEOUT_MS
+assert WEBHOOK_SECRETS_MAX * 2 * WEBHOOK_SECRET_MAX_BYTES < WEBHOOK_SECRET_FILE_MAX_BYTES
+assert WEBHOOK_CONNECT_MS < WEBHOOK_TIMEOUT_MS
+assert WEBHOOK_HEAD_MAX_BYTES <= WEBHOOK_ANSWER_MAX_BYTES < WEBHOOK_READ_MAX_BYTES
+assert WEBHOOK_PAUSE_MIN_MS < WEBHOOK_PAUSE_MAX_MS < WEBHOOK_AGE_MAX_MS
+assert WEBHOOK_REFUSALS_MAX < WEBHOOK_ATTEMPTS_MAX
+# A receiver that is away is tried until a message is too old, not until attempts run out.
+assert WEBHOOK_ATTEMPTS_MAX * WEBHOOK_PAUSE_MAX_MS // 2 > WEBHOOK_AGE_MAX_MS
+assert 8 * TEXT_MAX_BYTES < WEBHOOK_BODY_MAX_BYTES

@@ -108,6 +108,10 @@ def forged(record: object, recovers: Recover) -> str | None:
     record holds none."""
     if not isinstance(record, RequestApplied | Adopted):
         return None
+    if record.signed.by_contract != (record.judged_at is not None):
+        return (
+            "a contract's signature needs the block at which the chain took it, and no other does"
+        )
     found, claimed = recovers(record.signed), Signers(record.signer, record.grantor)
     if found is None:
         return "a request in it has no good signature"

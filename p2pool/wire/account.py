@@ -47,6 +47,15 @@ class Account:
         return f"Account({self.address})"
 
 
+def checksummed(address: bytes) -> str:
+    """An address whose capitals are its checksum (EIP-55), as wallets show it."""
+    digits = address.hex()
+    hashed = keccak(digits.encode()).hex()
+    return "0x" + "".join(
+        one.upper() if int(by, 16) >= 8 else one for one, by in zip(digits, hashed, strict=False)
+    )
+
+
 def sign_hash(account: HasKey, hashed: bytes) -> bytes:
     """65 bytes r, s, v with v 27 or 28."""
     from coincurve import PrivateKey

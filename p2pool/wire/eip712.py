@@ -126,7 +126,7 @@ def recover(digest: Digest, signature: bytes) -> Address:
     if len(signature) != ETH_SIGNATURE_BYTES or signature[64] not in (27, 28):
         raise BadSignature(
             "An account's signature has 65 bytes and ends with 27 or 28.",
-            hint="Managers that are contracts cannot sign requests yet.",
+            hint="Of a contract account, name the contract as well: --contract ADDRESS.",
         )
     if int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
         raise BadSignature("The signature has the upper of its two s values (EIP-2).")

@@ -23,11 +23,13 @@ from p2pool.wire.typed_data import recover_signers
 
 
 def requests_in(message: Message) -> tuple[SignedRequest, ...]:
-    """The signed requests inside a message, in its order."""
+    """The signed requests inside a message: of an order the submissions first, then those that set
+    secrets since."""
     if isinstance(message, RequestForwarded):
         return (message.signed,)
     if isinstance(message, Order):
-        return tuple(desired.signed for desired in message.desired)
+        renewed = (one.secrets for one in message.desired if one.secrets is not None)
+        return (*(desired.signed for desired in message.desired), *renewed)
     if isinstance(message, Report):
         return tuple(claim.signed for claim in message.claims)
     return ()

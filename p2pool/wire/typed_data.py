@@ -2,7 +2,9 @@
 
 A wallet shows every field in words; the specification is inside as text, so users sign exactly what
 they see. Each type names the pool, and the domain names chain and contract. Recovery yields the
-signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`.
+signer, nothing more: whether that account *may* is a question for `core.fsm.permissions`. A
+contract account has no key to recover: it stands here as it is named, and what to ask the chain
+about it is in `contract_signatures`.
 
 Verification costs about a millisecond and happens once, where bytes enter; replay of the log and
 snapshots rely on that check.
@@ -11,14 +13,22 @@ Source: docs/design/tasks.md, "Requests".
 
 from typing import Any
 
-from p2pool.codec.cbor.structs import decode_struct, encode_struct
+from p2pool.codec.cbor.structs import decode_struct, encode_struct, lowest_level
 from p2pool.codec.digests import task_id as _task_id
+from p2pool.codec.json.delegations import name_prefix_rule
 from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
-from p2pool.model.access.delegations import Delegation, SignedDelegation
+from p2pool.model.access.amounts import cpus_text
+from p2pool.model.access.delegations import (
+    Delegation,
+    DelegationFile,
+    Quota,
+    SignedDelegation,
+)
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import SignedRequest, Signers, TaskRequest
-from p2pool.model.errors import Malformed, NotAllowed, NotForUs, Stale
+from p2pool.model.access.verdicts import ContractSignature
+from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Stale
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712
@@ -40,6 +50,20 @@ _DELEGATION: eip712.Fields = (
     ("uint64", "notBefore"),
     ("uint64", "notAfter"),
 )
+_LIMITED_DELEGATION: eip712.Fields = (
+    ("uint256", "poolId"),
+    ("address", "delegate"),
+    ("string", "scope"),
+    ("string", "maxGpus"),
+    ("string", "maxCpus"),
+    ("string", "maxReplicas"),
+    ("string", "maxPriority"),
+    ("string", "namePrefix"),
+    ("uint64", "notBefore"),
+    ("uint64", "notAfter"),
+)
+"""The type of a delegation with a quota. Its fields are part of what is hashed, so a signature over
+one form never holds for the other: nobody can take a quota off, or put one on."""
 _GRANT: eip712.Fields = (
     ("uint256", "poolId"),
     ("string", "task"),
@@ -70,7 +94,8 @@ def request_typed_data(pool: PoolRef, request: TaskRequest) -> dict[str, Any]:
 
 
 def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, Any]:
-    """A delegation in the form that wallets take; the scope is a word."""
+    """A delegation in the form that wallets take: its scope is a word, and so is each limit of a
+    quota, also one that is not set. Without a quota it is the form that older versions know."""
     _check_pool(pool, delegation.pool_id)
     _check_span(delegation.not_before_s, delegation.not_after_s, None)
     data = {
@@ -80,7 +105,30 @@ def delegation_typed_data(pool: PoolRef, delegation: Delegation) -> dict[str, An
         "notBefore": delegation.not_before_s,
         "notAfter": delegation.not_after_s,
     }
-    return eip712.full_message(pool, "Delegation", _DELEGATION, data)
+    if delegation.quota is None:
+        return eip712.full_message(pool, "Delegation", _DELEGATION, data)
+    limited = data | quota_words(delegation.quota)
+    return eip712.full_message(pool, "Delegation", _LIMITED_DELEGATION, limited)
+
+
+def quota_words(quota: Quota) -> dict[str, str]:
+    """The limits of a quota as a wallet shows them, by their names there. Two quotas never have
+    the same words: no name begins with a space inside."""
+    prefix = quota.name_prefix
+    if prefix is not None and (wrong := name_prefix_rule(prefix)):
+        raise Malformed(f"The quota's name prefix {wrong}.")
+    cpus = None if quota.max_cpu_milli is None else cpus_text(quota.max_cpu_milli)
+    return {
+        "maxGpus": _most(quota.max_gpus),
+        "maxCpus": _most(cpus),
+        "maxReplicas": _most(quota.max_replicas),
+        "maxPriority": _most(quota.max_priority),
+        "namePrefix": "any name" if prefix is None else prefix,
+    }
+
+
+def _most(most: int | str | None) -> str:
+    return "no limit" if most is None else str(most)
 
 
 def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
@@ -137,12 +185,9 @@ def recover_request(pool: PoolRef, signed: SignedRequest) -> Address:
 
 
 def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signers:
-    """A request's or grant's signer and, if any, the delegator; raises as `recover_request`."""
-    if isinstance(signed, SignedRequest):
-        message = request_typed_data(pool, signed.request)
-    else:
-        message = grant_typed_data(pool, signed.grant)
-    signer = eip712.recover(eip712.typed_digest(message), signed.signature)
+    """A request's or grant's signer and, if any, the delegator; raises as `recover_request`. Of a
+    contract account this is the claim alone."""
+    signer = _signer(_typed_data(pool, signed), signed.signature, signed.contract)
     if signed.delegation is None:
         return Signers(signer)
     if signed.delegation.delegation.delegate != signer:
@@ -156,7 +201,29 @@ def recover_signers(pool: PoolRef, signed: SignedRequest | SignedGrant) -> Signe
 def recover_delegation(pool: PoolRef, signed: SignedDelegation) -> Address:
     """The account that gave a delegation; raises as `recover_request`."""
     message = delegation_typed_data(pool, signed.delegation)
-    return eip712.recover(eip712.typed_digest(message), signed.signature)
+    return _signer(message, signed.signature, signed.contract)
+
+
+def contract_signatures(
+    pool: PoolRef, signed: SignedRequest | SignedGrant | SignedDelegation
+) -> tuple[ContractSignature, ...]:
+    """What the chain has to say yes to, all of it, before the signers of this count as such; empty
+    where keys alone signed. Raises as `recover_request`."""
+    found: tuple[ContractSignature, ...] = ()
+    if signed.contract is not None:
+        digest = eip712.typed_digest(_typed_data(pool, signed))
+        found = (ContractSignature(signed.contract, digest, signed.signature),)
+    under = None if isinstance(signed, SignedDelegation) else signed.delegation
+    return found if under is None else (*found, *contract_signatures(pool, under))
+
+
+def check_delegation_file(file: DelegationFile) -> None:
+    """`BadSignature` unless the account that a file names gave the delegation in it."""
+    if recover_delegation(file.pool, file.signed) != file.grantor:
+        raise BadSignature(
+            f"The delegation was not signed by {address_text(file.grantor)}, as its file says.",
+            hint="It was changed after it was signed: ask its grantor for a new one.",
+        )
 
 
 def check_times(signed: SignedRequest | SignedGrant | SignedDelegation, now_s: int) -> None:
@@ -196,15 +263,34 @@ def grant_of(opened: LogsOpened) -> SignedGrant:
     )
     delegation = opened.grant_delegation
     given = decode_struct(SignedDelegation, delegation) if delegation else None
-    return SignedGrant(grant, opened.grant_signature, given)
+    return SignedGrant(grant, opened.grant_signature, given, opened.grant_contract)
 
 
 def delegation_bytes(delegation: SignedDelegation | None) -> bytes:
     """A delegation as `LogsOpened.grant_delegation` carries it."""
-    return encode_struct(delegation) if delegation else b""
+    return encode_struct(delegation, lowest_level(delegation)) if delegation else b""
 
 
 # --- shared -------------------------------------------------------------------------------------
+
+
+def _typed_data(
+    pool: PoolRef, signed: SignedRequest | SignedGrant | SignedDelegation
+) -> dict[str, Any]:
+    if isinstance(signed, SignedRequest):
+        return request_typed_data(pool, signed.request)
+    if isinstance(signed, SignedGrant):
+        return grant_typed_data(pool, signed.grant)
+    return delegation_typed_data(pool, signed.delegation)
+
+
+def _signer(message: dict[str, Any], signature: bytes, contract: Address | None) -> Address:
+    """The account whose key signed, or the contract that is said to have."""
+    if contract is None:
+        return eip712.recover(eip712.typed_digest(message), signature)
+    if not any(contract):
+        raise BadSignature("The zero address is no contract.", hint="Name the one that signed.")
+    return contract
 
 
 def _sign(account: HasKey, message: dict[str, Any]) -> bytes:

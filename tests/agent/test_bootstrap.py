@@ -1,6 +1,7 @@
 """A bootstrap node on real sockets: whom it names to a newcomer, and whom it dials."""
 
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -312,3 +313,31 @@ async def test_it_reads_from_the_chain_who_is_a_member(
             answer = await first.ask(node)
     assert answer.peers[0].binding.node_id == member.node_id
     assert len(answer.peers) == 7
+
+
+async def test_a_frame_with_much_to_check_leaves_turns_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a bootstrap node as of an agent: others run at each pause."""
+    async with bootstrap_in(tmp_path) as node:
+        others: list[int] = []
+
+        def many(*_: object) -> Generator[None, None, list[Received]]:
+            for number in range(5):
+                others.append(-number)
+                yield
+            return []
+
+        async def other() -> None:
+            while True:
+                others.append(1)
+                await trio.lowlevel.checkpoint()
+
+        monkeypatch.setattr(node.ingress, "by_turns", many)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            event = FrameReceived(Peer(9).peer_key, Channel.QUERY, b"frame")
+            await node._on_event(event, nursery)
+            nursery.cancel_scope.cancel()
+        places = [at for at, one in enumerate(others) if one <= 0]
+        assert all(1 in others[a:b] for a, b in itertools.pairwise(places))

@@ -8,6 +8,7 @@ import pytest
 
 from p2pool.agent.api_port import AgentApi
 from p2pool.agent.containers.executor import ContainerExecutor
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.loop import Loop
 from p2pool.agent.telemetry.prometheus import Metrics
@@ -32,6 +33,7 @@ def drivers(tmp_path: Path) -> Drivers:
         ContainerExecutor(
             create_autospec(ContainerRuntime, instance=True), loop, TaskMetrics(tmp_path), metrics
         ),
+        create_autospec(ContractJudge, instance=True),
         loop,
     )
 

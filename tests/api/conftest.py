@@ -13,6 +13,8 @@ from p2pool.api.server import ApiSettings, serve_api
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_in
 from p2pool.drivers.keys.keystore import load_or_make_token
+from p2pool.drivers.keys.token_file import TokenFile
+from p2pool.model.ports.tokens import TokenStore
 from tests.api.fakes import FakePort
 
 
@@ -42,14 +44,22 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 @asynccontextmanager
 async def serving(
-    tmp_path: Path, settings: ApiSettings, *, counters: Counter[str] | None = None
+    tmp_path: Path,
+    settings: ApiSettings,
+    *,
+    counters: Counter[str] | None = None,
+    store: TokenStore | None = None,
 ) -> AsyncIterator[Served]:
-    """The API with these settings."""
+    """The API with these settings. `store`: of its tokens, by default the directory's file."""
     port, token = FakePort(), load_or_make_token(tmp_path)
+    kept = TokenFile(tmp_path) if store is None else store
     async with trio.open_nursery() as nursery:
         url = await nursery.start(
             lambda task_status: serve_api(
-                *(port, settings, tmp_path, token), counters=counters, task_status=task_status
+                *(port, settings, tmp_path, token),
+                counters=counters,
+                token_store=kept,
+                task_status=task_status,
             )
         )
         found = agent_in(tmp_path)

@@ -34,6 +34,7 @@ from p2pool.model.ports.agent import (
     LogEnds,
     LogOptions,
     ReadIndexCommand,
+    WebhookStatus,
 )
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.ports.view import AllocationView, Event, EventId, NodeView, TaskView, View
@@ -276,6 +277,23 @@ class FakePort:
         """An engine without quotas."""
         lack = (Unsupported("disk-quota", "the storage driver has none"),)
         return RuntimeInfo(RuntimeKind.DOCKER, "20.10.24", "1.41", unsupported=lack)
+
+    def webhooks(self) -> tuple[WebhookStatus, ...]:
+        """One receiver that got three, and has been away since."""
+        return (
+            WebhookStatus(
+                name="billing",
+                url="https://hooks.example",
+                kinds=("task",),
+                delivered=3,
+                failed=2,
+                given_up=1,
+                read_up_to="1.12.0",
+                failing_since_ms=1_800_000_000_000,
+                next_attempt_ms=1_800_000_002_000,
+                problem="it answered with status 503",
+            ),
+        )
 
     def metrics(self) -> bytes:
         """One metric."""

@@ -7,6 +7,7 @@ import pytest
 from p2pool.api.app import ROUTES, create_app
 from p2pool.api.document.document import make_document
 from p2pool.api.document.words import ENUMS
+from p2pool.api.http.tokens import TokenTable
 from tests.api.fakes import FakePort
 from tests.wire.samples import POOL
 
@@ -78,6 +79,6 @@ def test_fields_that_hold_words_list_them(document: dict[str, Any]) -> None:
 
 def test_the_document_is_the_one_of_this_agent() -> None:
     """The application makes it when it is read, for its own pool."""
-    app = create_app(FakePort(), version="7")
+    app = create_app(FakePort(), TokenTable("t" * 40), version="7")
     assert app.openapi_config is None
     assert "/v1/openapi.json" in {route.path for route in app.routes}

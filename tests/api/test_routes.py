@@ -30,7 +30,7 @@ from p2pool.model.errors import (
     Stale,
     Unavailable,
 )
-from p2pool.model.features import BASE_LEVEL
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ids import NodeId, PoolRef
 from p2pool.model.log.certificates import Evidence
 from p2pool.model.ports.agent import InviteOffered, ReadIndexCommand, SubmitCommand
@@ -132,18 +132,29 @@ SAID = {Action.SET: '{"value":"5"}', Action.REVOKE: '{"beforeS":5}'}
         (Action.UNBAN, "cd" * 20, {"node_id": "0x" + "cd" * 20}),
         (Action.SET, "committee", {"setting": "committee"}),
         (Action.REVOKE, "cd" * 20, {}),
+        (Action.SET_SECRET, "AB" * 16, {"task_id": "ab" * 16}),
     ],
 )
 async def test_an_answer_names_what_the_request_is_about(
     served: Served, action: Action, target: str, about: dict[str, str]
 ) -> None:
     """Not the request: the pool knows it by an id of the same form as a task's."""
+    served.port.seen = attrs.evolve(served.port.seen, feature_level=DISTRUST_LEVEL)
     accepted = await thread(
         served.client.send, signed(action=action, target=target, spec_json=SAID.get(action, ""))
     )
     assert accepted["action"] == action.value
     named = {key: accepted[key] for key in ("task_id", "node_id", "setting") if accepted[key]}
     assert named == about
+
+
+async def test_a_pool_without_a_word_for_a_request_is_not_asked(served: Served) -> None:
+    """A leader of the first feature level could not read it, and would never answer."""
+    served.port.seen = attrs.evolve(served.port.seen, feature_level=BASE_LEVEL)
+    other = signed(action=Action.SET_SECRET, target="ab" * 16, spec_json="")
+    with pytest.raises(Conflict, match="feature level 1, which knows no such request"):
+        await thread(served.client.send, other)
+    assert served.port.asked == []
 
 
 async def test_a_signed_request_reaches_the_agent_with_its_signer(served: Served) -> None:

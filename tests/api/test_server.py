@@ -342,3 +342,18 @@ def test_listening_unsafely_is_refused(settings: ApiSettings, said: str) -> None
     """Everything but loopback wants TLS."""
     with pytest.raises(Misconfigured, match=said):
         bind(settings).close()
+
+
+async def test_who_acknowledges_nothing_is_ended_by_the_system(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that vanished without a word keeps its stream no longer than the bound, though what
+    is sent to it still fits into the system's memory."""
+    monkeypatch.setattr(limits, "API_UNACKNOWLEDGED_MAX_MS", 500)
+    served.port.logs.endless = True
+    began_s = trio.current_time()
+    stream = await _deaf_reader(served.url, served.token)
+    with trio.fail_after(limits.API_SEND_TIMEOUT_MS / 1000 / 2):
+        await served.port.logs.closed.wait()
+    assert trio.current_time() - began_s >= 0.4
+    await stream.aclose()

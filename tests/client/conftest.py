@@ -45,8 +45,23 @@ class Commands:
         environment: dict[str, Any] = dict(self.environment)
         if not signs:
             environment |= {"P2POOL_KEY": None}
+        return await self._invoked(command, words, environment, None)
+
+    async def typing(self, typed: str, command: click.Command, *words: str) -> Result:
+        """The result where somebody types this."""
+        return await self._invoked(command, words, dict(self.environment), typed)
+
+    async def _invoked(
+        self,
+        command: click.Command,
+        words: tuple[str, ...],
+        environment: dict[str, Any],
+        typed: str | None,
+    ) -> Result:
         return await trio.to_thread.run_sync(
-            lambda: CliRunner().invoke(command, words, env=environment, **cli.context_settings)
+            lambda: CliRunner().invoke(
+                command, words, input=typed, env=environment, **cli.context_settings
+            )
         )
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -12,6 +13,7 @@ from p2pool.cli.agent.group import agent
 from p2pool.cli.documents import visible
 from p2pool.cli.node.group import node
 from p2pool.cli.pool.group import pool
+from p2pool.cli.pool.settings import set_setting
 from p2pool.cli.shared.output import age, size
 from p2pool.cli.task.group import task
 from p2pool.codec.spec.spec import parse_spec
@@ -218,6 +220,69 @@ async def test_what_has_ended_is_not_said_to_stop(served: Served, commands: Comm
     assert served.port.asked == []
 
 
+async def test_several_tasks_are_stopped_at_once(served: Served, commands: Commands) -> None:
+    """All are looked up first, so a name that is none signs nothing; each is stopped once, and with
+    --json each has a document of the shape that one alone has."""
+    view = served.port.seen
+    one = view.tasks[0]
+    spec = attrs.evolve(one.spec, name="other")
+    other = attrs.evolve(one, task_id=TaskId(b"t" * 16), spec=spec)
+    served.port.seen = attrs.evolve(view, tasks=(one, other))
+    missing = await commands(task, "stop", "train", "nothing")
+    assert isinstance(missing.exception, NotFound)
+    assert served.port.asked == []
+    done = await commands(task, "stop", "train", "other", ID)
+    assert done.stdout == "train is stopping.\nother is stopping.\n"
+    targets = [ask.signed.request.target for ask in served.port.asked]  # type: ignore[union-attr]
+    assert targets == [ID, other.task_id.hex()]
+    alone = held((await commands(task, "stop", "train", "--json")).stdout)
+    lines = (await commands(task, "stop", "train", "other", "--json")).stdout.splitlines()
+    assert [held(line)["task_id"] for line in lines] == targets
+    assert all(held(line).keys() == alone.keys() for line in lines)
+    dry = await commands(task, "stop", "train", "other", "--dry-run", signs=False)
+    assert (dry.exit_code, "name one TASK" in dry.stderr) == (2, True)
+
+
+async def test_what_was_signed_is_said_where_the_next_is_refused(
+    served: Served, commands: Commands
+) -> None:
+    """Of two tasks the second may not be stopped."""
+    view = served.port.seen
+    one = view.tasks[0]
+    spec = attrs.evolve(one.spec, name="other")
+    other = attrs.evolve(one, task_id=TaskId(b"t" * 16), spec=spec)
+    served.port.seen = attrs.evolve(view, tasks=(one, other))
+    ask = served.port.ask
+
+    async def refuse(request: Any, deadline_ms: int) -> Any:
+        if request.signed.request.target == other.task_id.hex():
+            raise NOT_YOURS
+        return await ask(request, deadline_ms)
+
+    served.port.ask = refuse  # type: ignore[method-assign]
+    done = await commands(task, "stop", "train", "other")
+    assert isinstance(done.exception, NotAllowed)
+    assert done.stdout == "train is stopping.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("committee", "4"), "'4' is not one of 3, 5, 7"),
+        (("eject-dead", "2d"), "'2d' is not one of never, 1h, 6h, 1d, 7d"),
+        (("comittee", "3"), "is not one of"),
+    ],
+)
+async def test_a_setting_that_is_none_is_wrong_usage(
+    served: Served, commands: Commands, words: tuple[str, str], why: str
+) -> None:
+    """Told with the values that there are, before a passphrase is asked for."""
+    done = await commands(set_setting, *words, signs=False)
+    assert done.exit_code == 2
+    assert why in done.stderr
+    assert served.port.asked == []
+
+
 # --- logs ---------------------------------------------------------------------------------------
 
 
@@ -267,6 +332,51 @@ async def test_what_a_task_says_of_itself_is_a_table(commands: Commands) -> None
     assert "3 lines were dropped" in result.stderr
     found = held((await commands(task, "metrics", "train", "--json")).stdout)
     assert found[0]["metrics"][0]["name"] == "loss"
+
+
+@pytest.mark.parametrize("name", ["train", "train.0"])
+async def test_logs_of_what_never_started_say_why(
+    served: Served, commands: Commands, name: str
+) -> None:
+    """The reason that keeps it from its start, and how to wait for it; nothing is signed or
+    opened."""
+    view = served.port.seen
+    one = view.tasks[0]
+    waits = attrs.evolve(
+        one.allocations[0],
+        state=AllocationState.PENDING,
+        node_id=None,
+        reason="no node has 3 free GPUs",
+    )
+    pending = attrs.evolve(one, state="pending", allocations=(waits,))
+    served.port.seen = attrs.evolve(view, tasks=(pending,))
+    error = (await commands(task, "logs", name)).exception
+    assert isinstance(error, NotFound)
+    assert "yet: no node has 3 free GPUs." in error.message
+    assert f"p2pool task logs -f {ID}" in error.hint
+    pulls = attrs.evolve(waits, state=AllocationState.PULLING, node_id=NODE_ID, reason="slow disk")
+    fetching = attrs.evolve(pending, allocations=(pulls,))
+    served.port.seen = attrs.evolve(view, tasks=(fetching,))
+    error = (await commands(task, "logs", name)).exception
+    assert isinstance(error, NotFound)
+    assert "yet: slow disk." in error.message
+    assert served.port.logs.opened == []
+
+
+async def test_logs_of_what_failed_before_it_wrote_say_why(
+    served: Served, commands: Commands
+) -> None:
+    """Its node has no container of it; the reason that the log kept is told beside that."""
+    view = served.port.seen
+    one = view.tasks[0]
+    why = "no such program: trian"
+    failed = attrs.evolve(one.allocations[0], state=AllocationState.FAILED, reason=why)
+    ended = attrs.evolve(one, state="failed", allocations=(failed,))
+    served.port.seen = attrs.evolve(view, tasks=(ended,))
+    served.port.logs.refuse = NotFound("This attempt has no container.")
+    error = (await commands(task, "logs", "train")).exception
+    assert isinstance(error, NotFound)
+    assert error.message == f"This attempt has no container. train.0 is failed: {why}."
 
 
 async def test_logs_that_may_not_be_read_say_so(served: Served, commands: Commands) -> None:

@@ -18,6 +18,7 @@ URL, TOKEN = "http://127.0.0.1:8650", "t" * 40
 def directory(tmp_path: Path) -> Path:
     """An agent's data directory."""
     (tmp_path / "api.url").write_text(URL + "\n")
+    (tmp_path / "api.token").touch(mode=0o600)
     (tmp_path / "api.token").write_text(TOKEN + "\n")
     return tmp_path
 

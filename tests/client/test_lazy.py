@@ -44,7 +44,7 @@ MODULES_MAX = 42
 @pytest.mark.parametrize(
     "args",
     [
-        *(["node", "ls"], ["node", "show", "0x12345678"], ["pool", "show"]),
+        *(["access", "ls"], ["node", "ls"], ["node", "show", "0x12345678"], ["pool", "show"]),
         *(["task", "ls"], ["volume", "ls"]),
     ],
 )

@@ -18,7 +18,8 @@ from p2pool.codec import entries
 from p2pool.codec.cbor.structs import fields_of, fields_since
 from p2pool.core.fsm.storage.array import PoolArray
 from p2pool.core.fsm.storage.tables import META_ROWS, TABLES
-from p2pool.core.knowledge.last_certificate import CertificateSeen
+from p2pool.core.knowledge.leadership.last_certificate import CertificateSeen
+from p2pool.core.knowledge.secret_blobs import ReceivedKey
 from p2pool.core.log.kept_certificate import SnapshotCertificate
 from p2pool.core.voter import peer_promises, signatures
 from p2pool.core.worker import attempt
@@ -30,6 +31,7 @@ from p2pool.model.log import raft
 from p2pool.model.log.certificates import BadAppend, Evidence
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.registry import TYPES
+from p2pool.model.tasks.secrets import KeyStatement, SecretBlob, SecretContents
 
 FILE = Path(__file__).parent.parent / "golden" / "shapes.json"
 HINT = (
@@ -39,7 +41,8 @@ HINT = (
 KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
     attempt.StoredAttempt, Evidence, BadAppend, ChainRoster, peer_promises.Kept,
-    signatures.Confirmed, CertificateSeen, SnapshotCertificate,
+    signatures.Confirmed, CertificateSeen, SnapshotCertificate, SecretBlob, SecretContents,
+    KeyStatement, ReceivedKey,
 )  # fmt: skip
 
 

@@ -9,10 +9,10 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
 from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 
 from p2pool.codec.text.data_uri import BOOTSTRAP_KEY, ROOT_KEY
-from p2pool.core.fsm.requests import SETTINGS
 from p2pool.drivers.chain import contracts, roster
 from p2pool.model import limits
 from p2pool.model.messages.registry import TYPES
+from p2pool.model.settings import SETTINGS
 from p2pool.wire import envelope
 from tests.docs.generator import facts, forms, pages, vectors
 from tests.docs.generator.markdown import names_of, prose_of, rewritten

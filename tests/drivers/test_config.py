@@ -65,8 +65,21 @@ level = "debug"
 levels = { "p2pool.drivers.net" = "error" }
 [metrics]
 enabled = false
+[[notify.webhooks]]
+name = "billing"
+url = "https://hooks.example/p2pool?a=b"
+secret_file = "/etc/p2pool/billing.secret"
+kinds = ["task", "allocation"]
+[[notify.webhooks]]
+name = "on-call"
+url = "http://10.0.0.7:8080/"
+secret_file = "/etc/p2pool/on-call.secret"
+allow_private = true
+ca_file = "/etc/p2pool/ca.pem"
 """,
     )
+    assert [one.name for one in config.notify.webhooks] == ["billing", "on-call"]
+    assert config.notify.webhooks[0].kinds == ("task", "allocation")
     assert config.resources.memory_bytes == 16 * 2**30
     assert config.runtime.bind_directories == (Path("/data"),)
     again = tmp_path / "again.toml"
@@ -182,3 +195,38 @@ def test_the_default_directory_can_be_named() -> None:
     """By the environment, else it is the platform's."""
     assert default_directory({"P2POOL_DATA_DIR": "/x"}) == Path("/x")
     assert default_directory({}).name == "p2pool"
+
+
+HOOK = 'name = "a"\nurl = "https://hooks.example/"\nsecret_file = "/s"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (HOOK + "urls = 1\n", "notify.webhooks[0].urls: is unknown; did you mean 'url'?"),
+        (HOOK.replace("https://", "ftp://"), "notify.webhooks[0].url: a receiver"),
+        (HOOK.replace("https://", "https://me:secret@"), "it holds a login"),
+        (HOOK.replace("https://", "http://"), "a: http:// is for receivers in private networks"),
+        (HOOK.replace('"a"', '"A b"'), "'A b' is no name, such as billing or on-call"),
+        (HOOK + 'kinds = ["tsk"]\n', "notify.webhooks[0].kinds: 'tsk' is not one of allocation"),
+        (HOOK.replace('secret_file = "/s"\n', ""), "notify.webhooks[0].secret_file: is missing"),
+        (HOOK + "[[notify.webhooks]]\n" + HOOK, "notify.webhooks: two are called 'a'"),
+        (HOOK + "[[notify.webhooks]]\nname = 1\n", "notify.webhooks[1].name: must be text, not 1"),
+    ],
+)
+def test_a_webhook_that_cannot_work_is_told_at_its_place(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    """With the number of its table, and never with what its URL may hide."""
+    message = refused(tmp_path, GOOD + "[[notify.webhooks]]\n" + text)
+    assert why in message, message
+    assert "me:secret" not in message
+
+
+def test_webhooks_come_from_the_environment_too(tmp_path: Path) -> None:
+    """As TOML has them; what is no table is told."""
+    inline = '[{name = "a", url = "https://hooks.example/", secret_file = "/s"}]'
+    config = load(tmp_path, GOOD, P2POOL_NOTIFY__WEBHOOKS=inline)
+    assert config.notify.webhooks[0].secret_file == Path("/s")
+    message = refused(tmp_path, GOOD, P2POOL_NOTIFY__WEBHOOKS="https://hooks.example/")
+    assert "notify.webhooks: must be a list of tables" in message

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 
-from p2pool.drivers.containers.docker.images.helper_image import IMAGES, helper_image
+from p2pool.drivers.containers.docker.images.helper_image import IMAGES, MANIFEST, helper_image
 from p2pool.model.errors import Misconfigured
 
 RECIPE = Path(__file__).resolve().parents[2] / "helper"
@@ -107,3 +107,15 @@ def test_what_an_engine_shows_is_ours_or_not() -> None:
     assert not wanted.is_it(ours | {"RootFS": {"Layers": [wanted.layer, "sha256:11"]}})
     for key in ("Entrypoint", "Volumes", "OnBuild"):
         assert not wanted.is_it(ours | {"Config": {key: ["x"]}})
+
+
+def test_the_manifest_is_read_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """However often an engine's helper is asked for; one that could not be read is tried again."""
+    copied = tmp_path / MANIFEST
+    monkeypatch.setattr("p2pool.drivers.containers.docker.images.helper_image.IMAGES", tmp_path)
+    with pytest.raises(Misconfigured, match="cannot be read"):
+        helper_image("linux/amd64")
+    copied.write_bytes((IMAGES / MANIFEST).read_bytes())
+    first = helper_image("linux/amd64")
+    copied.unlink()
+    assert helper_image("linux/amd64") == first

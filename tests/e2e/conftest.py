@@ -17,6 +17,11 @@ COMMAND_DEADLINE_S = 180
 
 def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command line, as a user does."""
+    return p2pool_in(Path.cwd(), *arguments, **environment)
+
+
+def p2pool_in(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a directory."""
     return subprocess.run(
         [sys.executable, "-m", "p2pool", *arguments],
         capture_output=True,
@@ -24,6 +29,7 @@ def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
         stdin=subprocess.DEVNULL,
         timeout=COMMAND_DEADLINE_S,
         env={**os.environ, **environment},
+        cwd=cwd,
         check=False,
     )
 

@@ -15,19 +15,23 @@ import trio
 from p2pool.agent.agent import run_agent
 from p2pool.agent.bootstrap import run_bootstrap
 from p2pool.agent.options import AgentOptions, BootstrapOptions
+from p2pool.api.http.tokens import TokenTable
 from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.chain.contracts import new_account
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import WANTED, choose, remove_image
 from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.checks.run import Subject, run_checks
-from p2pool.drivers.config.schema import (
-    RuntimeConfig,
-)
+from p2pool.drivers.checks.webhooks import webhook_checks
+from p2pool.drivers.config.schema import NotifyConfig, RuntimeConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
+from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.store.store import Store
+from p2pool.drivers.webhooks.delivery import send_test
+from p2pool.drivers.webhooks.receiver import Receiver
+from p2pool.model.access.tokens import TokenScope
 from p2pool.model.errors import CannotStart
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import LogOptions
@@ -37,6 +41,7 @@ from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.spec import Mount, MountKind, Resources
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
 from tests.containers.harness.registry import running_registry
+from tests.drivers.webhooks.stand_in import receiving, webhook
 from tests.first_run.harness.call_coverage import TABLE, missing
 from tests.first_run.harness.call_sites import find_sites
 from tests.first_run.harness.configuration import config_of
@@ -122,10 +127,13 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 
 async def test_files(tmp_path: Path) -> None:
-    """A store keeps a batch; an invite is looked for in its file."""
+    """A store keeps a batch; tokens are read and written; an invite is looked for in its file."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
+        tokens = TokenTable("t" * 43, TokenFile(tmp_path))
+        await tokens.load()
+        await tokens.create("laptop", TokenScope.READ, None)
         (tmp_path / "invite").write_text("no invite")
         assert await find_in_file(tmp_path / "invite") is None
 
@@ -136,6 +144,15 @@ async def test_checks(engine: Engine, tmp_path: Path) -> None:
     config = config_of(runtime=RuntimeConfig(kind="docker", probe_image=BUSYBOX_IMAGE))
     with exercised("checks"):
         assert await run_checks(Subject(config, tmp_path, runtime))
+
+
+async def test_webhooks(tmp_path: Path) -> None:
+    """A receiver's secret is read, to check it and to sign."""
+    async with receiving() as hook:
+        config = webhook(tmp_path, f"http://127.0.0.1:{hook.port}/", allow_private=True)
+        with exercised("webhooks"):
+            assert await webhook_checks(NotifyConfig(webhooks=(config,)))
+            await send_test(Receiver.of(config))
 
 
 class Talker:

@@ -3,7 +3,7 @@
 import attrs
 import pytest
 
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.model.errors import NotForUs
 from p2pool.model.log.certificates import CommitteeChain, LeaderProof, Link
 from p2pool.proofs.committee_walk import Uncertified, walk_links

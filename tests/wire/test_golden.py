@@ -22,6 +22,7 @@ from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import TYPES
+from p2pool.model.tasks import secrets
 from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding
 from tests.codec.samples import example
@@ -59,6 +60,7 @@ def _current() -> dict[str, dict[str, Any]]:
                 "sealed": envelope.seal(message, HEADER, POOL, KEY).hex(),
             }
     records = [raft.Entry, raft.HardState, raft.Snapshot, requests.SignedRequest, PeerBinding]
+    records += [secrets.SecretBlob, secrets.SecretContents, secrets.KeyStatement]
     bodies = {
         cls.__name__: {"kind": int(kind), "body": encode_struct(example(cls)).hex()}
         for kind, cls in entries.RECORDS.items()

@@ -15,6 +15,7 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.engine_restarts import EngineRestarts
+from p2pool.agent.containers.secret_opener import NOTHING_OPENS, SecretOpener
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.core.inputs import RuntimeObserved
@@ -29,7 +30,9 @@ from p2pool.model.ports.runtime import (
     ContainerStatus,
     PullProgress,
 )
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.tasks.faults import fault_of
+from p2pool.model.tasks.secrets import RegistryAuth
 
 log = get_logger(__name__)
 
@@ -57,8 +60,10 @@ class ContainerExecutor:
         loop: Inbox,
         task_metrics: TaskMetrics,
         metrics: Metrics,
+        opener: SecretOpener = NOTHING_OPENS,
     ) -> None:
-        """`loop` receives the outcomes, `metrics` how long each call took."""
+        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets."""
+        self._opener = opener
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
         self._listing = trio.Lock()
@@ -105,7 +110,7 @@ class ContainerExecutor:
 
     def start_container(self, effect: ev.StartContainer) -> None:
         """Pull the image and start a container."""
-        self._begin(self._start, effect.plan)
+        self._begin(self._start, effect.plan, effect.secrets)
 
     def cancel_pull(self, effect: ev.CancelPull) -> None:
         """Stop pulling an image; does nothing if no pull is running (any longer)."""
@@ -114,7 +119,7 @@ class ContainerExecutor:
 
     def restart_container(self, effect: ev.RestartContainer) -> None:
         """Start an ended container again."""
-        self._begin(self._restart, effect.allocation, effect.attempt)
+        self._begin(self._restart, effect.allocation, effect.attempt, effect.secrets)
 
     def stop_container(self, effect: ev.StopContainer) -> None:
         """Stop a container within its grace period."""
@@ -134,14 +139,16 @@ class ContainerExecutor:
 
     # --- one effect each --------------------------------------------------------------------------
 
-    async def _start(self, plan: ContainerPlan) -> None:
+    async def _start(self, plan: ContainerPlan, sealed: SealedSecret | None) -> None:
         allocation, attempt = plan.allocation, plan.attempt
         try:
+            opened = self._opener.open(sealed)
+            plan = attrs.evolve(plan, secrets=opened.values)
             with self._metrics.timed("pull"):
-                await self._pull(plan)
+                digest = await self._pull(plan, opened.registry_auth)
             with self._begun(allocation, attempt), self._metrics.timed("start"):
                 directory = self._task_metrics.open(allocation, attempt)
-                plan = attrs.evolve(plan, metrics_directory=directory)
+                plan = attrs.evolve(plan, metrics_directory=directory, image_digest=digest)
                 status = await self.runtime.start(plan)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
@@ -158,8 +165,8 @@ class ContainerExecutor:
         finally:
             del self._starting[key]
 
-    async def _pull(self, plan: ContainerPlan) -> None:
-        """Pull the image, reporting progress at most once a second."""
+    async def _pull(self, plan: ContainerPlan, auth: RegistryAuth | None) -> str:
+        """Pull the image, reporting progress at most once a second; returns its digest."""
         said_s = 0.0
 
         def progressed(progress: PullProgress) -> None:
@@ -173,19 +180,21 @@ class ContainerExecutor:
         with trio.move_on_after(limits.PULL_DEADLINE_MS / 1000) as scope:
             self._pulls[key] = scope
             try:
-                await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull)
+                return await self.runtime.pull(plan.spec.image, progressed, plan.spec.pull, auth)
             finally:
                 del self._pulls[key]
-        if scope.cancelled_caught:
-            late = trio.current_time() >= scope.deadline
-            why = "could not be fetched in an hour" if late else "is no longer waited for"
-            raise Unavailable(f"The image {plan.spec.image} {why}.")
+        late = trio.current_time() >= scope.deadline
+        why = "could not be fetched in an hour" if late else "is no longer waited for"
+        raise Unavailable(f"The image {plan.spec.image} {why}.")
 
-    async def _restart(self, allocation: AllocationId, attempt: int) -> None:
+    async def _restart(
+        self, allocation: AllocationId, attempt: int, sealed: SealedSecret | None
+    ) -> None:
         try:
+            opened = self._opener.open(sealed)
             with self._begun(allocation, attempt), self._metrics.timed("restart"):
                 self._task_metrics.open(allocation, attempt)
-                status = await self.runtime.restart(allocation, attempt)
+                status = await self.runtime.restart(allocation, attempt, opened.values)
         except P2poolError as error:
             await self._failed(allocation, attempt, error)
         else:

@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from p2pool.agent.clock import read_clock
+from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.codec.text.clip import clipped
@@ -39,6 +40,7 @@ from p2pool.model.errors import (
     Unavailable,
     error_for_code,
 )
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.messages.registry import Channel, Message, since_of
 from p2pool.model.messages.task_streams import (
@@ -60,6 +62,9 @@ from p2pool.wire.typed_data import check_times, delegation_bytes, grant_of, reco
 
 log = get_logger(__name__)
 
+OURS = b""
+"""On whose account this agent's own readers have the chain asked."""
+
 PULSE = LogsRead(())
 """Sent on an idle stream, so that a silent log does not look like a dead peer."""
 
@@ -74,8 +79,11 @@ class LogStreams:
         sealer: Sealer,
         network: Network,
         metrics: TaskMetrics,
+        contract_judge: ContractJudge,
     ) -> None:
-        """`metrics`: of the copies that run here."""
+        """`metrics`: of the copies that run here; `contract_judge`: whether contract accounts
+        signed a grant."""
+        self._contract_judge = contract_judge
         self._node = node
         self._metrics = metrics
         self._runtime = runtime
@@ -90,7 +98,7 @@ class LogStreams:
         """Chunks in order, from wherever the copy runs; see `model.ports.agent.Logs`."""
         where, attempt = self._find(allocation)
         if where == self._node.context.me:
-            self._judge(allocation, grant)
+            await self._judge(allocation, grant, OURS)
             batches = self._read(allocation, attempt, options)
         else:
             batches = self._fetch(where, allocation, options, grant)
@@ -110,8 +118,9 @@ class LogStreams:
             )
         return copy.node_id, copy.attempt
 
-    def _judge(self, allocation: AllocationId, grant: SignedGrant) -> None:
-        """Raise unless a grant lets its signer read this task's lines here and now."""
+    async def _judge(self, allocation: AllocationId, grant: SignedGrant, origin: bytes) -> None:
+        """Raise unless a grant lets its signer read this task's lines here and now. The chain is
+        asked last, at the cost of `origin`."""
         context = self._node.context
         now_s = read_clock().wall_ms // 1000
         signers = recover_signers(context.config.pool, grant)
@@ -126,6 +135,10 @@ class LogStreams:
         denied = may_read(roster, context.pool_log.state, signers, delegation, submission, now_s)
         if denied is not None:
             raise denied
+        if grant.by_contract:
+            reading, now_ms = context.roster.reading, read_clock().mono_ms
+            final = reading.final if reading is not None else None
+            await self._contract_judge.check_grant(grant, final, origin, now_ms)
 
     def _submission(self, allocation: AllocationId) -> Submission | None:
         """Who submitted a copy that runs here: what this node verified before it started it."""
@@ -160,6 +173,8 @@ class LogStreams:
         key = self._node.context.bindings.key_of(where)
         if key is None:
             raise Unavailable("The node that has these lines is not known yet.", hint="Retry.")
+        if grant.by_contract and pool_level(self._node.context) < DISTRUST_LEVEL:
+            raise Unavailable("In a pool of feature level 1 no contract account signs.")
         stream = await self._dial(key)
         try:
             given = grant.grant
@@ -176,6 +191,7 @@ class LogStreams:
                     follow=options.follow,
                     tail_lines=options.tail_lines,
                     since_ms=options.since_ms,
+                    grant_contract=grant.contract,
                 ),
             )
             while True:
@@ -283,7 +299,7 @@ class LogStreams:
             return
         if not isinstance(opened, LogsOpened):
             raise Malformed("A log stream must start with a request to read.")
-        self._judge(opened.allocation, grant_of(opened))
+        await self._judge(opened.allocation, grant_of(opened), peer_key)
         where, attempt = self._find(opened.allocation)
         if where != self._node.context.me:
             raise NotFound("The copy is not on this node (any longer).", hint="Ask again.")

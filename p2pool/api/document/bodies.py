@@ -6,7 +6,8 @@ from typing import Any
 from p2pool.model import limits
 from p2pool.model.access.delegations import Scope
 from p2pool.model.access.requests import Action
-from p2pool.model.ids import PoolRef
+from p2pool.model.access.tokens import MEANINGS
+from p2pool.model.ids import ADDRESS_BYTES, PoolRef
 
 Schema = dict[str, Any]
 _UINT64 = 2**64 - 1
@@ -54,25 +55,30 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
     }
     signature = {
         "signature": _text(
-            "The account's signature over the typed data (EIP-712), r, s and v, in hex.",
+            "The account's signature over the typed data (EIP-712) in hex: r, s and v; of a"
+            " contract account, whatever its isValidSignature takes (ERC-1271).",
             pattern="^(?:0x)?(?:[0-9a-fA-F]{2})+$",
             maxLength=2 * limits.ACCOUNT_SIGNATURE_MAX_BYTES,
         )
     }
+    contract = {
+        "contract": _hex("The contract account that signed. Left out: a key did.", ADDRESS_BYTES)
+    }
     delegated = {
-        "delegation": _ref("SignedDelegation", "If another account gave the signer its right.")
+        **contract,
+        "delegation": _ref("SignedDelegation", "If another account gave the signer its right."),
     }
     return {
         "SignedRequest": _object(
             "A request to the pool, signed by an account that may make it.",
             {"request": _ref("TaskRequest", "What is asked."), **signature},
-            delegated,
+            {**delegated, **_secrets()},
         ),
         "TaskRequest": _task_request(own, span),
         "SignedDelegation": _object(
             "A right that an account gave another, with its signature.",
             {"delegation": _ref("Delegation", "What was given."), **signature},
-            {},
+            contract,
         ),
         "Delegation": _object(
             "What an account lets another do, and for how long.",
@@ -82,10 +88,12 @@ def bodies(pool: PoolRef) -> dict[str, Schema]:
                 "scope": _text("For what.", enum=[scope.name.lower() for scope in Scope]),
                 **span,
             },
-            {},
+            {"quota": _ref("DelegationQuota", "Left out: nothing but the scope limits it.")},
         ),
+        "DelegationQuota": _quota(),
         "LogRequest": _log_request(own, span, signature, delegated),
         "Invite": _invite(signature),
+        "TokenRequest": _token_request(),
         "Problem": _problem(),
     }
 
@@ -103,6 +111,30 @@ EVENT: Schema = {
     },
     "required": ["event", "data"],
 }
+
+
+def _quota() -> Schema:
+    most = limits.QUOTA_NUMBER_MAX
+    return _object(
+        "What the tasks of a delegate may use at once. What is left out is not limited; something"
+        " is there.",
+        {},
+        {
+            "max_gpus": _number("GPUs.", most),
+            "max_cpu_milli": _number("Processors, in thousandths.", most) | {"minimum": 1},
+            "max_replicas": _number("Copies.", most) | {"minimum": 1},
+            "max_priority": _number("The highest priority of a task.", limits.PRIORITY_MAX),
+            "name_prefix": _text(
+                "How the name of each task begins.", pattern="^[a-z0-9][a-z0-9._-]{0,61}$"
+            ),
+        },
+    ) | {"minProperties": 1}
+
+
+def _secrets() -> dict[str, Schema]:
+    words = "The blob of encrypted secrets whose digest the request names, in Base64."
+    most = 4 * -(-limits.SECRET_BLOB_MAX_BYTES // 3)
+    return {"secrets": _text(words, contentEncoding="base64", maxLength=most)}
 
 
 def _task_request(own: dict[str, Schema], span: dict[str, Schema]) -> Schema:
@@ -172,6 +204,29 @@ def _invite(signature: dict[str, Schema]) -> Schema:
             **signature,
         },
         {},
+    )
+
+
+def _token_request() -> Schema:
+    meant = "; ".join(f"{scope}: {meaning}" for scope, meaning in MEANINGS.items())
+    most = limits.API_TOKEN_LIFETIME_MAX_S
+    return _object(
+        "A token to be made.",
+        {
+            "name": _text(
+                "By which it is listed and revoked.",
+                pattern="^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$",
+            ),
+            "scope": _text(f"What it opens. {meant}.", enum=list(MEANINGS)),
+        },
+        {
+            "lifetime_s": {
+                "type": "integer",
+                "description": "After so many seconds it ends; without it, when it is revoked.",
+                "minimum": 1,
+                "maximum": most,
+            }
+        },
     )
 
 

@@ -16,8 +16,20 @@ from litestar.openapi.spec import Components, SecurityScheme
 from p2pool.api.document.bodies import EVENT, bodies
 from p2pool.api.document.routes import ROUTES, TAGS, Route, refusal, refusals_of
 from p2pool.api.document.words import ENUMS, FIELDS, OF_ONE
-from p2pool.api.resources import agent, nodes, parameters, proofs, reasons, tasks, volumes
+from p2pool.api.http.scopes import needed_scope
+from p2pool.api.resources import (
+    access,
+    agent,
+    nodes,
+    parameters,
+    proofs,
+    reasons,
+    tasks,
+    tokens,
+    volumes,
+)
 from p2pool.api.resources import pool as pool_resource
+from p2pool.model.access.tokens import MEANINGS
 from p2pool.model.ids import PoolRef
 from p2pool.model.machine import hardware
 
@@ -30,8 +42,12 @@ _ABOUT = (
 )
 
 
-def make_document(handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version: str) -> Document:
-    """The document of these routes, for an agent of a pool."""
+def make_document(
+    handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version: str, path_prefix: str = ""
+) -> Document:
+    """The document of these routes, for an agent of a pool. `path_prefix`: below it clients find
+    them."""
+    meant = " ".join(f"`{scope}`: {meaning}." for scope, meaning in MEANINGS.items())
     config = OpenAPIConfig(
         title="p2pool agent",
         version=version or "0",
@@ -42,7 +58,9 @@ def make_document(handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version
                 "token": SecurityScheme(
                     type="http",
                     scheme="bearer",
-                    description="The line in `api.token`, in the agent's data directory.",
+                    description="A token of the agent. Each route names the least scope that opens"
+                    f" it. {meant} The line in `api.token`, in the agent's data directory, opens"
+                    " everything.",
                 )
             }
         ),
@@ -50,11 +68,13 @@ def make_document(handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version
     )
     app = Litestar(route_handlers=handlers, openapi_config=config, logging_config=None)
     document = app.openapi_schema.to_schema()
-    document["servers"] = [{"url": "/", "description": "This agent."}]
+    document["servers"] = [{"url": path_prefix or "/", "description": "This agent."}]
     document["tags"] = [{"name": name, "description": text} for name, text in TAGS.items()]
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _complete(path, operation, ROUTES[path, method])
+            scope = needed_scope(path, method)
+            operation["security"] = [] if scope is None else [{"token": [scope.value]}]
     schemas = document["components"]["schemas"]
     about = _answers()
     for name, schema in schemas.items():
@@ -66,7 +86,21 @@ def make_document(handlers: tuple[HTTPRouteHandler, ...], pool: PoolRef, version
 
 def _answers() -> dict[str, str]:
     """What the class of each answer says of itself, in its first sentences."""
-    modules = (agent, hardware, nodes, parameters, pool_resource, proofs, reasons, tasks, volumes)
+    modules = (
+        *(
+            access,
+            agent,
+            hardware,
+            nodes,
+            parameters,
+            pool_resource,
+            proofs,
+            reasons,
+            tasks,
+            tokens,
+        ),
+        volumes,
+    )
     classes = {
         one.__name__: inspect.getdoc(one) or ""
         for module in modules
@@ -87,8 +121,6 @@ def _complete(path: str, operation: Document, route: Route) -> None:
         operation["responses"][str(status)] = refusal(status)
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = _plain(parameter["schema"])
-    if path == "/v1/health":
-        operation["security"] = []
     if path == "/v1/readiness":
         told = operation["responses"]["503"]
         told["description"] = "It does not take part; the answer says why."

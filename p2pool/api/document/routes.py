@@ -17,12 +17,13 @@ class Route:
     body: str = ""
 
 
-_READS = (400, 401, 406, 421, 500, 503)
-_WRITES = (403, 404, 409, 413, 415)
+_READS = (400, 401, 403, 406, 421, 500, 503)
+_WRITES = (404, 409, 413, 415)
 
 ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/nodes", "get"): Route("listNodes", "nodes"),
     ("/v1/nodes/{node_id}", "get"): Route("getNode", "nodes", (404, 409)),
+    ("/v1/bindings", "get"): Route("listBindings", "nodes"),
     ("/v1/invites", "post"): Route("offerInvite", "nodes", (*_WRITES, 422, 429), "Invite"),
     ("/v1/tasks", "get"): Route("listTasks", "tasks"),
     ("/v1/tasks/{task_id}", "get"): Route("getTask", "tasks", (404, 409)),
@@ -39,6 +40,7 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/committee", "get"): Route("getCommittee", "pool"),
     ("/v1/roster", "get"): Route("getRoster", "pool"),
     ("/v1/pool", "get"): Route("getPool", "pool"),
+    ("/v1/access", "get"): Route("listAccess", "pool"),
     ("/v1/logs-held", "get"): Route("getLogsHeld", "pool"),
     ("/v1/events", "get"): Route("readEvents", "pool", (409,)),
     ("/v1/agent", "get"): Route("getAgent", "agent"),
@@ -49,20 +51,26 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ("/v1/volumes", "delete"): Route("removeVolume", "machine", (404, 409)),
     ("/v1/volumes/export", "get"): Route("exportVolume", "machine", (404,)),
     ("/v1/runtime", "get"): Route("getRuntime", "machine"),
+    ("/v1/tokens", "get"): Route("listTokens", "access"),
+    ("/v1/tokens", "post"): Route("createToken", "access", (409, 413, 415, 429), "TokenRequest"),
+    ("/v1/tokens/{name}", "delete"): Route("revokeToken", "access", (404, 409)),
 }
 
 TAGS = {
     "nodes": "The machines of the pool, as this agent knows them.",
     "tasks": "What runs in the pool, and the signed requests that change it.",
-    "pool": "The pool as a whole: its members, its committee, its events, its proofs.",
+    "pool": "The pool as a whole: its members, its committee, its events, its proofs, and who may"
+    " act for its keepers.",
     "agent": "This agent itself.",
+    "access": "The tokens that open this agent's API.",
     "machine": "The machine that this agent runs on: answered for its owner, never forwarded.",
 }
 
 REFUSALS = {
     400: "The request means nothing here: a parameter, a path or a body that cannot be read.",
-    401: "The token is missing or wrong.",
-    403: "The account has no right to this, or the signature is not good.",
+    401: "The token is missing, wrong, or over: `WWW-Authenticate` says which.",
+    403: "The account has no right to this, the signature is not good, or the token does not open"
+    " this route.",
     404: "There is no such thing.",
     406: "The Accept header rules out what the route gives.",
     409: "It does not fit what is so now, or names several things.",

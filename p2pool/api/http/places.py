@@ -32,11 +32,11 @@ SLOW_HANDSHAKE = "slow_handshake"
 class Place:
     """One connection's place; `scope` ends the connection."""
 
-    __slots__ = ("_places", "busy", "known", "scope", "waiting")
+    __slots__ = ("_places", "_trusted", "busy", "known", "scope", "waiting")
 
     def __init__(self, places: "Places", known: bool) -> None:
-        """`known`: it has shown that it may be here."""
-        self._places, self.known, self.busy = places, known, False
+        """`known`: it has shown that it may be here, by the way it came."""
+        self._places, self.known, self.busy, self._trusted = places, known, False, known
         self.scope = trio.CancelScope()
         self.waiting: trio.CancelScope | None = None
 
@@ -44,6 +44,12 @@ class Place:
         """It showed the token."""
         if not self.known:
             self._places.move(self, known=True, busy=self.busy)
+
+    def doubt(self) -> None:
+        """It showed no token, or one that is over: what an earlier one gave it ends, so nobody
+        keeps places by a token that was revoked."""
+        if self.known and not self._trusted:
+            self._places.move(self, known=False, busy=self.busy)
 
     def rest(self) -> None:
         """It asks nothing from now on; what it waits in ends with the server."""

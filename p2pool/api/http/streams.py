@@ -1,13 +1,13 @@
 """Streams answers without an end: log lines as NDJSON and events as SSE.
 
 A stream sends a ping every few seconds, which shows whether its reader is still there, and ends as
-soon as its connection does. An error before the first byte becomes an ordinary problem document; a
-later one is the last piece of the stream. The number of streams is bounded.
+soon as its connection or its token does. An error before the first byte becomes an ordinary problem
+document; a later one is the last piece of the stream. The number of streams is bounded.
 """
 
 import base64
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -15,11 +15,12 @@ import trio
 from litestar.types import Receive, Scope, Send
 
 from p2pool.api.http.problems import problem_of
+from p2pool.api.http.tokens import SHOWN, Shown
+from p2pool.codec.json.events import event_json, id_text
 from p2pool.model import limits
-from p2pool.model.errors import Overloaded, P2poolError
+from p2pool.model.errors import NotAllowed, Overloaded, P2poolError
 from p2pool.model.messages.task_streams import LogChunk, LogChunks, LogStream
 from p2pool.model.ports.agent import EventStream
-from p2pool.model.ports.view import Event, EventId
 
 Line = dict[str, Any]
 
@@ -51,7 +52,7 @@ class StreamAnswer:
         `ping` None: nothing may come between the pieces."""
         self._streams, self._pieces, self._failed = streams, pieces, failed
         self._media_type, self._ping = media_type, ping
-        self._started = False
+        self._started = self._ended = False
         self._lock = trio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,12 +60,15 @@ class StreamAnswer:
         if self._streams.open >= limits.API_STREAMS_MAX:
             raise Overloaded("Too many streams are open.", hint="Close one, or try later.")
         self._streams.open += 1
+        extensions: Mapping[str, Any] = scope.get("extensions") or {}
         error: P2poolError | None = None
         try:
             async with aclosing(self._pieces), trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, receive, nursery.cancel_scope)
                 nursery.start_soon(self._end, nursery.cancel_scope)
                 nursery.start_soon(self._keep_alive, send)
+                if isinstance(shown := extensions.get(SHOWN), Shown):
+                    nursery.start_soon(self._part, shown, send, nursery.cancel_scope)
                 error = await self._pump(send)
                 nursery.cancel_scope.cancel()
         finally:
@@ -81,10 +85,16 @@ class StreamAnswer:
             if not self._started or self._failed is None:
                 return error
             await self._send(send, self._failed(error))
-        async with self._lock:
-            await self._start(send)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._finish(send)
         return None
+
+    async def _finish(self, send: Send) -> None:
+        """The end of the answer, once."""
+        async with self._lock:
+            if not self._ended:
+                await self._start(send)
+                self._ended = True
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _watch(self, receive: Receive, scope: trio.CancelScope) -> None:
         """Stop everything when the reader has gone."""
@@ -97,6 +107,18 @@ class StreamAnswer:
         await self._streams.closing.wait()
         scope.cancel()
 
+    async def _part(self, shown: Shown, send: Send, scope: trio.CancelScope) -> None:
+        """Stop when the token is over, and say so where a piece can: a reader who takes nothing is
+        not waited for."""
+        error = NotAllowed(
+            await shown.until_over(), hint="Ask the agent's owner for another token."
+        )
+        with trio.move_on_after(limits.API_LINGER_MS / 1000):
+            if self._failed is not None:
+                await self._send(send, self._failed(error))
+                await self._finish(send)
+        scope.cancel()
+
     async def _keep_alive(self, send: Send) -> None:
         await trio.sleep(limits.API_FIRST_WAIT_MS / 1000)
         while self._ping is not None:
@@ -105,8 +127,9 @@ class StreamAnswer:
 
     async def _send(self, send: Send, piece: bytes) -> None:
         async with self._lock:
-            await self._start(send)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            if not self._ended:
+                await self._start(send)
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _start(self, send: Send) -> None:
         if not self._started:
@@ -165,26 +188,10 @@ def event_answer(streams: Streams, stream: EventStream) -> StreamAnswer:
 async def _sse(stream: EventStream) -> AsyncGenerator[bytes, None]:
     # An id without data is no event, and it is from where a reader resumes who has read none yet
     # (html.spec.whatwg.org, "Server-sent events", dispatching).
-    yield f"id: {_id_text(stream.begins)}\n\n".encode()
+    yield f"id: {id_text(stream.begins)}\n\n".encode()
     async with _closing(stream.events):
         async for event in stream.events:
-            yield _sse_piece(event.kind, event_line(event), _id_text(event.id))
-
-
-def _id_text(name: EventId) -> str:
-    return ".".join(map(str, name))
-
-
-def event_line(event: Event) -> Line:
-    """An event as JSON."""
-    return {
-        "id": _id_text(event.id),
-        "at_ms": event.at_ms,
-        "kind": event.kind,
-        "subject": event.subject,
-        "text": event.text,
-        "details": dict(event.details),
-    }
+            yield _sse_piece(event.kind, event_json(event), id_text(event.id))
 
 
 def _failed_sse(error: P2poolError) -> bytes:

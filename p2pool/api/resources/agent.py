@@ -7,9 +7,26 @@ from litestar.datastructures import State
 from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotFound
+from p2pool.model.ports.agent import WebhookStatus
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Webhook:
+    """How deliveries of events to one receiver go."""
+
+    name: str
+    url: str
+    kinds: tuple[str, ...]
+    delivered: int
+    failed: int
+    given_up: int
+    read_up_to: str
+    failing_since_ms: int
+    next_attempt_ms: int
+    problem: str
 
 
 @attrs.frozen
@@ -24,6 +41,7 @@ class Agent:
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
     peers_connected: int
+    webhooks: tuple[Webhook, ...] = ()
 
 
 @attrs.frozen
@@ -99,17 +117,32 @@ def problems_of(view: View) -> tuple[str, ...]:
     return () if view.leader is not None else ("No leader is known.",)
 
 
+def _webhook(one: WebhookStatus) -> Webhook:
+    return Webhook(**attrs.asdict(one))
+
+
+def _warning(one: WebhookStatus) -> str | None:
+    """What people have to see to, of one receiver of events."""
+    if not one.problem and not one.given_up:
+        return None
+    now = f"does not get through: {one.problem}" if one.problem else "gets through"
+    lost = f"; {one.given_up} messages were given up" if one.given_up else ""
+    return f"The webhook {one.name} ({one.url}) {now}{lost}."
+
+
 # --- routes -------------------------------------------------------------------------------------
 
 
 @get("/v1/agent", summary="This agent itself")
 async def agent(state: State) -> AgentAnswer:
     """This agent."""
-    view = port_of(state).view()
-    told = agent_of(view)
-    return AgentAnswer(
-        meta_of(view), attrs.evolve(told, warnings=told.warnings + state.places.warnings())
-    )
+    port = port_of(state)
+    view, webhooks = port.view(), port.webhooks()
+    told = attrs.evolve(agent_of(view), webhooks=tuple(map(_webhook, webhooks)))
+    warned = told.warnings + state.places.warnings() + tuple(filter(None, map(_warning, webhooks)))
+    if state.certificate is not None:
+        warned += state.certificate.warnings()
+    return AgentAnswer(meta_of(view), attrs.evolve(told, warnings=warned))
 
 
 @get("/v1/health", summary="Whether the process answers; needs no token", security=[])

@@ -28,6 +28,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NotFound
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.ports.agent import InviteOffered
 from p2pool.model.ports.view import NodeView, View
 
@@ -86,6 +87,31 @@ class NodeAnswer:
     allocations: tuple[Allocation, ...]
 
 
+@attrs.frozen
+class Binding:
+    """The signed word of a node's two keys that they belong together: whoever encrypts for the
+    node checks both signatures, and takes nobody's word for its peer key."""
+
+    node_id: str
+    provider: str
+    eligible: bool
+    peer_key: str
+    not_before_s: int
+    not_after_s: int
+    node_signature: str
+    peer_signature: str
+
+
+@attrs.frozen
+class BindingsAnswer:
+    """Answer of `/v1/bindings`, by node id: members whose binding this agent knows. `next`: the
+    place behind which the next page begins, null for the last."""
+
+    meta: Meta
+    bindings: tuple[Binding, ...]
+    next: str | None
+
+
 # --- from a view to answers ---------------------------------------------------------------------
 
 
@@ -135,6 +161,37 @@ async def nodes(
         meta_of(view),
         tuple(node_of(view, seen) for seen in found),
         address_text(chosen[-1]) if more else None,
+    )
+
+
+@get("/v1/bindings", summary="The bindings of the members' keys, in pages")
+async def bindings(
+    state: State, limit: Limit = limits.API_PAGE_DEFAULT, after: AfterNode = ""
+) -> BindingsAnswer:
+    """What a submitter needs to encrypt secrets for nodes."""
+    view = await view_of(state, consistent=False)
+    ids = view.nodes.ids()
+    start = _behind(ids, NodeId(bytes.fromhex(after[2:]))) if after else 0
+    chosen = ids[start : start + limit]
+    found = [seen for one in chosen if (seen := view.node(one)) is not None]
+    more = start + limit < len(ids)
+    return BindingsAnswer(
+        meta_of(view),
+        tuple(_binding_of(seen, seen.binding) for seen in found if seen.binding is not None),
+        address_text(chosen[-1]) if more else None,
+    )
+
+
+def _binding_of(seen: NodeView, binding: PeerBinding) -> Binding:
+    return Binding(
+        node_id=address_text(seen.node_id),
+        provider=address_text(seen.provider),
+        eligible=seen.eligible,
+        peer_key=binding.peer_key.hex(),
+        not_before_s=binding.not_before_s,
+        not_after_s=binding.not_after_s,
+        node_signature=binding.node_signature.hex(),
+        peer_signature=binding.peer_signature.hex(),
     )
 
 

@@ -39,12 +39,14 @@ TASK_PLACE = r"[0-9]{1,18}-[0-9a-f]{32}"
 COPY_PLACE = TASK_PLACE + r"-[0-9]{1,9}"
 NODE_PLACE = r"0x[0-9a-f]{40}"
 PROOF_PLACE = r"[0-9]{20}-[0-9a-f]{64}"
+GRANT_PLACE = r"[0-9a-f]{40}-[0-9a-f]{40}-[0-9a-f]{16}"
 EVENT_PLACE = r"[0-9]{1,19}\.[0-9]{1,19}\.[0-9]{1,19}"
 
 AfterTask = Annotated[str, _after(TASK_PLACE)]
 AfterCopy = Annotated[str, _after(COPY_PLACE)]
 AfterNode = Annotated[str, _after(NODE_PLACE)]
 AfterProof = Annotated[str, _after(PROOF_PLACE)]
+AfterGrant = Annotated[str, _after(GRANT_PLACE)]
 AfterVolume = Annotated[
     str,
     QueryParameter(
@@ -88,6 +90,18 @@ class CopyState(StrEnum):
     LOST = "lost"
 
 
+class GrantState(StrEnum):
+    """What a delegation is worth: void if its grantor has no right any more, unknown while the
+    agent has not read the chain."""
+
+    IN_FORCE = "in-force"
+    NOT_YET = "not-yet"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    VOID = "void"
+    UNKNOWN = "unknown"
+
+
 _LABEL = r"[^=]+(?:=[\s\S]*)?"
 
 States = Annotated[
@@ -115,6 +129,13 @@ OnNode = Annotated[
     str | None,
     QueryParameter(
         description="Only what has, or had, its place on this node: its whole id.",
+        schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{40}$"},
+    ),
+]
+OfAccount = Annotated[
+    str | None,
+    QueryParameter(
+        description="Only what this account holds: 0x and 40 hex digits.",
         schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{40}$"},
     ),
 ]
@@ -152,6 +173,13 @@ Framed = Annotated[
     bool,
     QueryParameter(
         description="Send each piece after its length, and at the end how the export ended."
+    ),
+]
+TokenName = Annotated[
+    str,
+    PathParameter(
+        description="A token's name.",
+        schema_extra={"pattern": r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"},
     ),
 ]
 VolumeId = Annotated[str, QueryParameter(description="A volume's id, as the list has it.")]

@@ -48,6 +48,7 @@ from p2pool.api.resources.parameters import (
     TaskText,
     pairs,
 )
+from p2pool.codec.cbor.structs import lowest_level
 from p2pool.codec.json import requests as jsonform
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.codec.spec.reserved_keys import unheeded
@@ -60,8 +61,10 @@ from p2pool.codec.spec.spec import (
     spec_dict,
 )
 from p2pool.model import features, limits
-from p2pool.model.access.requests import Action, TaskRequest
+from p2pool.model.access.quotas import never_fits, quota_refusal
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import BadSpec, Conflict, Malformed, NotFound, P2poolError
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, AllocationId, NodeId, TaskId
 from p2pool.model.messages.task_streams import MetricsAnswered
 from p2pool.model.ports import agent as ports
@@ -119,12 +122,14 @@ class Refusal:
 
 @attrs.frozen
 class Task:
-    """A task, its signed specification, its copies, and the nodes that refused to start it."""
+    """A task, its signed specification, its copies, and the nodes that refused to start it.
+    `grantor`: in whose name its signer submitted it; null: in its own."""
 
     task_id: str
     name: str
     image: str
     signer: str
+    grantor: str | None
     state: str
     stop_requested: bool
     submitted_at_ms: int
@@ -225,6 +230,7 @@ def task_of(seen: TaskView) -> Task:
         name=seen.spec.name,
         image=seen.spec.image,
         signer=address_text(seen.signer),
+        grantor=None if seen.grantor is None else address_text(seen.grantor),
         state=seen.state,
         stop_requested=seen.stop_requested,
         submitted_at_ms=seen.submitted_at_ms,
@@ -328,7 +334,7 @@ def _carried_out(answer: ports.Accepted, request: TaskRequest) -> Accepted:
     match request.action:
         case Action.SUBMIT:
             named = {"task_id": answer.task_id.hex()}
-        case Action.STOP:
+        case Action.STOP | Action.SET_SECRET:
             named = {"task_id": target}
         case Action.SET:
             named = {"setting": request.target}
@@ -436,30 +442,53 @@ async def task_metrics(state: State, task_id: TaskText) -> MetricsAnswer:
 )
 async def requests(state: State, request: AnyRequest) -> Accepted:
     """Carry out a signed request; answers once it is committed."""
-    signed = jsonform.read_request(await json_body(request))
+    body = await json_body(request)
+    secrets = jsonform.take_secrets(body)
+    signed = jsonform.read_request(body)
     signer = typed_data.recover_request(port_of(state).pool, signed)
     typed_data.check_times(signed, int(time.time()))
     if (why := unheeded(signed.request)) is not None:
         raise why
+    if signed.delegation is not None or signed.request.action is Action.SET_SECRET:
+        _check_level(port_of(state).view(), signed)
     if signed.request.action is Action.SUBMIT:
-        _check_spec(port_of(state).view(), signed.request.spec_json)
-    return _carried_out(await ask_agent(state, SubmitCommand(signed, signer)), signed.request)
+        _check_spec(port_of(state).view(), signed)
+    return _carried_out(
+        await ask_agent(state, SubmitCommand(signed, signer, secrets)), signed.request
+    )
 
 
-def _check_spec(view: View, spec_json: str) -> None:
-    """Refuse here what the pool cannot take; what only its level stands against, with who keeps it
-    from rising."""
+def _check_level(view: View, signed: SignedRequest) -> None:
+    """Refuse what the pool's log has no words for yet: a delegation with a quota, other secrets. A
+    leader of that level could not even read it."""
+    renews = signed.request.action is Action.SET_SECRET
+    if max(lowest_level(signed), DISTRUST_LEVEL if renews else BASE_LEVEL) > view.feature_level:
+        told = f"The pool is at feature level {view.feature_level}, which knows no such request."
+        raise Conflict(told, hint=_level_hint(view))
+
+
+def _level_hint(view: View) -> str:
+    """Who keeps the pool from its next level."""
+    behind = ", ".join(
+        f"{address_text(one.node_id)} runs {one.agent_version or 'nothing known'}"
+        for one in view.lagging
+    )
+    hint = f"The pool is at feature level {view.feature_level}"
+    return hint + (f", because {behind}: upgrade that." if behind else ": wait until it is raised.")
+
+
+def _check_spec(view: View, signed: SignedRequest) -> None:
+    """Refuse here what the pool cannot take, or a quota never lets in; what only the pool's level
+    stands against, with who keeps it from rising."""
+    spec_json = signed.request.spec_json
     try:
         spec = parse_spec(spec_json, view.feature_level)
     except BadSpec as error:
         parse_spec(spec_json, features.newest())  # Worse than early: then that is to be told.
-        behind = ", ".join(
-            f"{address_text(one.node_id)} runs {one.agent_version or 'nothing known'}"
-            for one in view.lagging
-        )
-        hint = f"The pool is at feature level {view.feature_level}"
-        hint += f", because {behind}: upgrade that." if behind else ": wait until it is raised."
-        raise BadSpec(error.message, hint=hint, problems=error.problems) from error
+        raise BadSpec(error.message, hint=_level_hint(view), problems=error.problems) from error
+    quota = signed.delegation.delegation.quota if signed.delegation is not None else None
+    if quota is not None and (flaws := never_fits(quota, spec)):
+        raise quota_refusal(flaws)
     check_sizes(spec)
     check_image(spec.image)
     check_devices(spec)

@@ -97,6 +97,7 @@ def _look(
     import trio
     from rich.console import Console
 
+    from p2pool.agent.certificate_check import certificate_checks
     from p2pool.agent.containers.runtime_choice import docker_runtime, runs_processes
     from p2pool.drivers.checks.run import Subject, run_checks
 
@@ -105,7 +106,7 @@ def _look(
     async def look() -> list[Check]:
         docker = docker_runtime(settings, directory, node_id or NodeId(bytes(20)))
         runtime = None if await runs_processes(settings, docker) else docker
-        return await run_checks(
+        found = await run_checks(
             Subject(
                 config=settings,
                 directory=directory,
@@ -115,6 +116,7 @@ def _look(
             ),
             groups,
         )
+        return found + (certificate_checks(settings.api) if Group.NETWORK in groups else [])
 
     with Console(stderr=True).status("checking hardware, software, network and chain"):
         return trio.run(look)

@@ -6,12 +6,20 @@ from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, write_json
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.client.agent_client import AgentClient
+from p2pool.client.agent_client import AgentClient, Answer
 
 HEAVY = {
     "check": (
         "p2pool.cli.agent.check:check",
         "Check whether this machine can join the pool, and say what to do if it cannot.",
+    ),
+    "notify": (
+        "p2pool.cli.agent.notify:notify",
+        "Send a test message to the receivers of events that the configuration names.",
+    ),
+    "token": (
+        "p2pool.cli.agent.tokens:token",
+        "Make, list and revoke the tokens of an agent's API.",
     ),
     "run": ("p2pool.cli.agent.run:run", "Run the agent of this machine until SIGINT or SIGTERM."),
 }
@@ -55,9 +63,16 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("peers", f"{one['peers_connected']} connected"),
                 ("as of", f"{age(meta['as_of_ms'])} ago"),
                 ("ready", "yes" if one["ready"] else "no"),
+                *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
                 *(("warning", text) for text in one.get("warnings", ())),
             ]
         )
     if not one["ready"]:
         context.exit(1)
+
+
+def _webhook(told: Answer) -> str:
+    """How deliveries to one receiver go."""
+    given_up = f", {told['given_up']} given up" if told["given_up"] else ""
+    return f"{told['name']} at {told['url']}: {told['delivered']} delivered{given_up}"

@@ -103,7 +103,9 @@ def run(
     """
     from p2pool.cli.agent.start_files import start_files
     from p2pool.drivers.config.schema import load_config
+    from p2pool.drivers.core_dumps import forbid_core_dumps
 
+    forbid_core_dumps()
     directory = data_directory(data_dir)
     given = {"config": config, "node_key": node_key, "passphrase_file": passphrase_file}
     provider_files = {

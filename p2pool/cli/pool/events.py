@@ -13,6 +13,7 @@ import click
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json_line, write_line
 from p2pool.client.agent_client import AgentClient, Answer, is_event_id
+from p2pool.client.errors import not_an_agent
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, NotFound, Stale, Unavailable
 
@@ -69,17 +70,22 @@ def events(
         _write(one, as_json)
 
 
-def kept(client: AgentClient, after: str, newest: str) -> Iterator[Answer]:
-    """The events after an id, up to the newest at the time of asking."""
+def kept(client: AgentClient, after: str, newest: str) -> list[Answer]:
+    """The events after an id, up to the newest at the time of asking. All are read before one is
+    written: the agent has a deadline, whoever reads what is written has none."""
+    found: list[Answer] = []
     if _place(after) == _place(newest):
-        return
-    for one in client.events(after):
+        return found
+    for one in client.events(after, ends_soon=True):
         # Without an id all that it keeps was asked for: then a gap at its beginning is none.
         asked = after != _BEGINNING or one["kind"] != "gap"
         if asked and _place(one["id"]) <= _place(newest):
-            yield one
+            found.append(one)
         if _place(one["id"]) >= _place(newest):
-            return
+            break
+        if len(found) > limits.CLIENT_EVENTS_MAX:
+            raise not_an_agent("it has more events than any agent keeps", client.url)
+    return found
 
 
 def followed(client: AgentClient, after: str, say: Callable[[str], None]) -> Iterator[Answer]:

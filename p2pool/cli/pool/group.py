@@ -9,7 +9,7 @@ from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.known import warn_if_stale
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import short, write_json
-from p2pool.cli.shared.signing import signer_options
+from p2pool.cli.shared.signing import own_signer_options
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import Span, span_text
 from p2pool.client.agent_client import AgentClient, Answer
@@ -130,16 +130,18 @@ def _runs(node: Answer) -> str:
     show_default=True,
     help="How long the invite is valid; 24h at most.",
 )
-@signer_options
+@own_signer_options
 def invite(node_id: str, expires: int, signer: "Signer") -> None:
     """Invite a node into the pool, as its manager. NODE is the node's address.
 
     The command signs the invite with --key and hands it to the agent, which keeps it for the node.
+    Where a contract manages the pool, its owner signs: --contract ADDRESS.
     """
-    from p2pool.cli.shared.signer import write_signature
+    from p2pool.cli import unsigned_file
+    from p2pool.cli.shared.signer import say_unsigned, write_signature
     from p2pool.codec.json.hex import address_text, unhex
     from p2pool.codec.json.requests import invite_json
-    from p2pool.drivers.chain.consent import KeyManager
+    from p2pool.drivers.chain.consent import KeyManager, unsigned_invite
     from p2pool.model.ids import ADDRESS_BYTES, NodeId
 
     node = unhex(node_id, ADDRESS_BYTES)
@@ -157,16 +159,30 @@ def invite(node_id: str, expires: int, signer: "Signer") -> None:
         sentence |= {"node_id": address_text(NodeId(node)), "expiration_s": expiration_s}
         write_signature(sentence, signer.as_json)
         return
+    if signer.contract is not None:
+        _check_manager(one, "The contract account is", signer.contract)
+    if signer.unsigned is not None:
+        blank = unsigned_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
+        document = unsigned_file.write_invite(signer.unsigned, blank, signer.contract)
+        say_unsigned(signer.unsigned, document["digest"], signer.as_json)
+        return
     manager = KeyManager(signer.account)
-    if "0x" + manager.address.hex() != one["manager"]:
-        raise Misconfigured(
-            f"The key belongs to {address_text(manager.address)}; the pool's manager is"
-            f" {one['manager']}.",
-            hint="Sign with the manager's key.",
-        )
+    if signer.contract is None:
+        _check_manager(one, "The key belongs to", manager.address)
     made = manager.sign_invite(one["domain_id"], one["pool_id"], NodeId(node), expiration_s)
     signer.client.invite(made)
     if signer.as_json:
         write_json("invite", invite_json(made))
     else:
         click.echo(f"Invited {node_id}; it can join within {span_text(expires)}.")
+
+
+def _check_manager(one: Answer, what: str, account: bytes) -> None:
+    """`Misconfigured` unless an account is the pool's manager."""
+    who = "0x" + account.hex()
+    if who != one["manager"]:
+        raise Misconfigured(
+            f"{what} {who}; the pool's manager is {one['manager']}.",
+            hint="Sign with the manager's key; for a contract account that manages the pool, with"
+            f" its owner's: --contract {one['manager']}.",
+        )

@@ -8,10 +8,11 @@ from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.signer import Signer
 from p2pool.cli.shared.signing import signer_options
 from p2pool.model.access.requests import Action
+from p2pool.model.settings import SETTINGS
 
 
 @click.command("set")
-@click.argument("name")
+@click.argument("name", type=click.Choice(tuple(SETTINGS)), metavar="NAME")
 @click.argument("value")
 @signer_options
 def set_setting(name: str, value: str, signer: Signer) -> None:
@@ -26,6 +27,10 @@ def set_setting(name: str, value: str, signer: Signer) -> None:
                      ejects it with `p2pool pool eject`.
       eject-dead     the same for a dead member.
     """
+    if value not in SETTINGS[name]:
+        raise click.BadParameter(
+            f"{value!r} is not one of {', '.join(SETTINGS[name])}.", param_hint=f"the {name}"
+        )
     spec = json.dumps({"value": value}, separators=(",", ":"))
     answer = signer.send(Action.SET, name, spec)
     if answer is None:

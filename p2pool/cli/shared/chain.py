@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from p2pool.cli.shared.options import json_option, key_options
+from p2pool.cli.shared.options import found_agent, json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signer import account_of
 from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
-from p2pool.client.discovery import agent_directory, find_agent
+from p2pool.client.discovery import agent_directory
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import Misconfigured
 from p2pool.model.ids import PoolRef
@@ -196,8 +196,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def client_in(pool: PoolRef, agent: str | None, hint: str) -> AgentClient:
     """A client of an agent in this pool; `Misconfigured` with this hint for another pool's."""
-    found = find_agent(agent, os.environ)
-    client = AgentClient.of(found)
+    client = AgentClient.of(found_agent(agent))
     theirs = client.pool_ref()
     if theirs != pool:
         raise Misconfigured(

@@ -11,8 +11,11 @@ from p2pool.model import limits
 from p2pool.model.errors import NotFound
 
 _DIGITS_MAX = 9
-_STEM_MAX = 63 - len("-1234")
-"""Of a name that gets an ending: no name is longer than 63."""
+_NAME_MAX = limits.TASK_NAME_MAX_BYTES
+_STEM_MAX = _NAME_MAX - len("-1234")
+"""Of a name that gets an ending."""
+_NO_END = ".-_"
+"""What no name ends with."""
 NODE_DIGITS_MAX = 40
 """Of an address; its own module costs a read more to import than all else here."""
 
@@ -40,14 +43,17 @@ def find_copy(client: AgentClient, text: str) -> tuple[Answer, int | None]:
     return find_task(client, head), int(tail)
 
 
-def free_name(client: AgentClient, name: str) -> str:
+def free_name(client: AgentClient, name: str, *, prefix: str = "") -> str:
     """The name, or one that begins like it if a living task has it: for a task that was given none.
-    If another task takes it meanwhile, the pool refuses the later one."""
+    If another task takes it meanwhile, the pool refuses the later one. `prefix`: how every name of
+    whoever asks has to begin."""
+    if not name.startswith(prefix):
+        name = f"{prefix}{name}"[:_NAME_MAX].rstrip(_NO_END)
     wanted = [("name", name), *(("state", state) for state in LIVING)]
     found = client.pages("/v1/tasks", "tasks", wanted)
     if not any(one["name"] == name and one["state"] in LIVING for one in found):
         return name
-    return f"{name[:_STEM_MAX].rstrip('.-_')}-{secrets.token_hex(2)}"
+    return f"{name[:_STEM_MAX].rstrip(_NO_END)}-{secrets.token_hex(2)}"
 
 
 def find_node(client: AgentClient, text: str) -> Answer:

@@ -35,6 +35,33 @@ class AddressType(click.ParamType["Address"]):
         return Address(found)
 
 
+class AccountType(AddressType):
+    """The address of an account that somebody has: with capitals it has to be right by its
+    checksum (EIP-55), which finds a mistyped digit."""
+
+    name = "account"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "Address":
+        """The 20 bytes."""
+        found = super().convert(value, param, ctx)
+        if not any(found):
+            self.fail("Nobody has the key of the zero address.", param, ctx)
+        digits = str(value).removeprefix("0x")
+        if isinstance(value, bytes) or digits in (digits.lower(), digits.upper()):
+            return found
+        from p2pool.wire.account import checksummed
+
+        if digits != checksummed(found).removeprefix("0x"):
+            self.fail(
+                f"{value!r} is mistyped: its capitals do not fit its digits. Copy it again.",
+                param,
+                ctx,
+            )
+        return found
+
+
 class FilePath(click.Path):
     """A file or directory. Commands get it absolute, with `~` written out; `-` stays as it is where
     a file may stand."""
@@ -79,7 +106,7 @@ def _unhexed(value: Any, length: int) -> bytes | None:
 
 _NUMBER = r"((?:[0-9]{1,15}(?:\.[0-9]{0,6})?|\.[0-9]{1,6}))"
 _SIZE = re.compile(rf"{_NUMBER}\s*(?:([kmgtp])(?:i?b)?|(b)|())", re.IGNORECASE)
-_CPUS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
+_CPUS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}")
 
 
 _SPAN = re.compile(r"([0-9]{1,12})(s|m|h|d)?")
@@ -136,6 +163,10 @@ class Cpus(click.ParamType[int]):
 
     name = "CPUS"
 
+    def __init__(self, most_milli: int = limits.CPU_MILLI_MAX) -> None:
+        """The most, in thousandths."""
+        self.most_milli = most_milli
+
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """Thousandths of a processor."""
         if isinstance(value, int):
@@ -147,8 +178,8 @@ class Cpus(click.ParamType[int]):
         milli = Decimal(str(value)) * 1000
         if milli != int(milli):
             self.fail(f"{value!r} has more than three decimals.", param, ctx)
-        if not 1 <= milli <= limits.CPU_MILLI_MAX:
-            most = limits.CPU_MILLI_MAX // 1000
+        if not 1 <= milli <= self.most_milli:
+            most = self.most_milli // 1000
             self.fail(f"{value!r} is not between 0.001 and {most} processors.", param, ctx)
         return int(milli)
 
@@ -185,6 +216,39 @@ def span_text(seconds: int) -> str:
 
 _DIGITS = re.compile(r"[+-]?[0-9]{1,100}")
 """What Python takes besides, such as `1_0`, somebody mistyped."""
+
+
+class Lifetime(Span):
+    """`12h`, `30d`, within bounds, with a unit: 30 seconds of a right are nobody's wish."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Seconds."""
+        text = str(value).strip()
+        if not isinstance(value, int) and _SPAN.fullmatch(text) and text.isdigit() and int(text):
+            self.fail(f"{value!r} has no unit: write {text}d, {text}h or {text}m.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Moment(click.ParamType[int]):
+    """`2026-12-01`, `2026-12-01T06:00:00Z`, or a Unix time in seconds; without a zone it is UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Unix seconds."""
+        if isinstance(value, int):
+            return value
+        text = str(value).strip()
+        if re.fullmatch("[0-9]{6,12}", text):
+            return int(text)
+        from datetime import UTC, datetime
+
+        try:
+            found = datetime.fromisoformat(text)
+            at = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+            return int(at.timestamp())
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is not a time such as 2026-12-01T06:00:00Z.", param, ctx)
 
 
 class Number(click.IntRange):

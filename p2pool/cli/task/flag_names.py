@@ -35,6 +35,7 @@ _FLAGS: Mapping[str, str] = {
     "resources.gpu.count": "--gpus",
     "resources.gpu.model": "--gpu-model",
     "resources.gpu.memory_min_bytes": "--gpu-memory",
+    "secrets": "--secret",
 }
 _PARTS: Mapping[str, str] = {
     "kind": "type",

@@ -13,6 +13,8 @@ from p2pool.cli.shared import types
 from p2pool.cli.shared.output import size
 from p2pool.cli.task import flag_values, spec_file
 from p2pool.cli.task.flag_names import in_flags
+from p2pool.cli.task.secrets import flags as secret_flags
+from p2pool.cli.task.secrets.flags import GivenSecrets
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.tasks.spec import MountKind, PullPolicy, RestartMode, TaskSpec
@@ -154,6 +156,7 @@ OPTIONS = (
         type=types.Number(0, limits.PRIORITY_MAX),
         help=f"0 to {limits.PRIORITY_MAX}, the highest first. Default: {_TASK.priority}.",
     ),
+    *secret_flags.OPTIONS,
 )
 
 
@@ -164,17 +167,18 @@ def run_options(command: F) -> F:
     return command
 
 
-def specification(given: dict[str, Any], free: Callable[[str], str]) -> str:
+def specification(
+    given: dict[str, Any],
+    free: Callable[[str], str],
+    seal: Callable[[GivenSecrets], dict[str, Any]],
+) -> str:
     """The text that is signed, from flags and a file. `free`: a name that no task has, for one that
-    was given none. `UsageError` where a flag is to blame, in the flag's words; `BadSpec` where only
-    the file is."""
+    was given none. `seal`: what to say of secrets, once they are encrypted. `UsageError` where a
+    flag is to blame, in the flag's words; `BadSpec` where only the file is."""
     from p2pool.codec.spec.spec import spec_json
 
     base = spec_file.from_file(given["path"]) if given["path"] else {}
-    for option in ("image", "name", "entrypoint", "gpu_model"):
-        if given[option] == "":
-            flag = "--" + option.replace("_", "-")
-            raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")
+    _refuse_empty(given)
     flag_values.check_text("The command", given["command"])
     flag_values.check_text("--label", given["labels"])
     image = given["image"] or base.get("image")
@@ -219,10 +223,23 @@ def specification(given: dict[str, Any], free: Callable[[str], str]) -> str:
             },
         },
     }
+    secrets = secret_flags.wanted_secrets(given, base)
     try:
+        text = spec_json(spec_file.merged(base, flags))
+        if not secrets:
+            return text
+        # A task that is not good in itself has nobody's password typed for it.
+        flags["secrets"] = seal(secrets.read(str(image)))
         return spec_json(spec_file.merged(base, flags))
     except BadSpec as error:
         wrong = in_flags(error.problems, flags)
         if wrong is None:
             raise
         raise click.UsageError("\n".join(wrong)) from error
+
+
+def _refuse_empty(given: dict[str, Any]) -> None:
+    for option in ("image", "name", "entrypoint", "gpu_model"):
+        if given[option] == "":
+            flag = "--" + option.replace("_", "-")
+            raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")

@@ -20,7 +20,7 @@ from p2pool.cli.shared.options import (
     json_option,
     wait_options,
 )
-from p2pool.cli.shared.output import age, short, warn, write_json, write_line
+from p2pool.cli.shared.output import age, short, warn, write_json, write_json_line, write_line
 from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
 from p2pool.cli.task.endings import ending_text, exit_code_of
@@ -32,11 +32,21 @@ from p2pool.model.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.cli.shared.signer import Signer
+    from p2pool.cli.task.secrets.flags import GivenSecrets
+    from p2pool.cli.task.secrets.sealed_request import SealedRequest
 
 _WAIT_DEFAULT = "5m"
 
 
 LAZY = {
+    "provide-secrets": (
+        "p2pool.cli.task.secrets.set_secret:provide_secrets",
+        "Give a task its secrets again, where no node has them any longer.",
+    ),
+    "set-secret": (
+        "p2pool.cli.task.secrets.set_secret:set_secret",
+        "Give a task other values of its secrets.",
+    ),
     "logs": ("p2pool.cli.task.logs:logs", "Write the log of a task, or of one copy: TASK.0."),
     "metrics": (
         "p2pool.cli.task.metrics:metrics",
@@ -86,12 +96,26 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
        "resources": {"cpu_milli": 4000, "memory_bytes": 8589934592, "gpu": {"count": 2}}}
     """
     from p2pool.cli.task import flags
+    from p2pool.cli.task.secrets.sealed_request import seal_for
+    from p2pool.client.secrets import secrets_table
     from p2pool.model.access.requests import Action
 
-    text = flags.specification(given, partial(free_name, signer.client))
+    sealed: list[SealedRequest] = []
+
+    def seal(secrets: "GivenSecrets") -> dict[str, Any]:
+        sealed.append(seal_for(signer, secrets))
+        return secrets_table(sealed[0].sealed.secrets)
+
+    named = partial(free_name, signer.client, prefix=_prefix(signer))
+    text = flags.specification(given, named, seal)
     if '"env":' in text:
         warn("environment variables are public: every member of the pool can read them.")
-    accepted = signer.send(Action.SUBMIT, spec_json=text)
+    accepted = signer.send(
+        Action.SUBMIT,
+        spec_json=text,
+        request_id=sealed[0].request_id if sealed else None,
+        secrets=sealed[0].sealed.blob if sealed else None,
+    )
     if accepted is None:
         return
     if not signer.as_json:
@@ -105,6 +129,13 @@ def run(context: click.Context, /, signer: "Signer", **given: Any) -> None:
         write_line(ending_text(one), err=True)
     if one["state"] not in ("running", "succeeded"):
         context.exit(exit_code_of(one))
+
+
+def _prefix(signer: "Signer") -> str:
+    """How the name of a task has to begin that nobody named."""
+    file = signer.delegation_file
+    quota = None if file is None else file.signed.delegation.quota
+    return (quota.name_prefix if quota is not None else None) or ""
 
 
 # --- waiting ------------------------------------------------------------------------------------
@@ -215,6 +246,19 @@ def _labels(one: Answer) -> list[str]:
     return [f"{name}={value}" for name, value in one["spec"].get("labels", {}).items()]
 
 
+def _secrets(one: Answer) -> list[str]:
+    """The names of a task's secrets, with how a copy sees each."""
+    given = one["spec"]["secrets"]
+    if not isinstance(given, dict):  # An old task's names, to which nothing is given.
+        return [str(name) for name in given]
+    found = []
+    for use in given.get("uses", ()):
+        variable = use.get("variable")
+        seen = ["file"] if use.get("file", True) else []
+        found.append(f"{use['name']} ({' and '.join([*seen, *([variable] if variable else [])])})")
+    return found + (["registry credentials"] if given.get("registry_auth") else [])
+
+
 @task.command("show")
 @click.argument("name", metavar="TASK")
 @agent_option
@@ -237,6 +281,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("digest", ", ".join(_digests(one)) or "not known yet"),
             ("command", command or "the image's"),
             ("labels", ", ".join(_labels(one)) or "-"),
+            *((("secrets", ", ".join(_secrets(one))),) if one["spec"].get("secrets") else ()),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
         ]
@@ -267,27 +312,49 @@ def _digests(one: Answer) -> list[str]:
 
 
 @task.command("stop")
-@click.argument("name", metavar="TASK")
+@click.argument("names", metavar="TASK...", nargs=-1, required=True)
 @wait_options("no copy runs", _WAIT_DEFAULT)
 @signer_options
-def stop(name: str, wait: bool, timeout: int, signer: "Signer") -> None:
-    """Stop a task. TASK is its id, the beginning of it, or its name."""
+def stop(names: tuple[str, ...], wait: bool, timeout: int, signer: "Signer") -> None:
+    """Stop tasks. TASK is its id, the beginning of it, or its name.
+
+    Of several all are looked up before anything is signed. With --json each has a document, and of
+    several each document is a line. With --wait each has that time.
+    """
+    if signer.dry_run and len(names) > 1:
+        raise click.UsageError("--dry-run shows what one signature is over: name one TASK.")
+    listed = [find_task(signer.client, name) for name in names]
+    found = {one["task_id"]: one for one in listed}
+    said: list[tuple[Answer, Answer]] = []
+    try:
+        for one in found.values():
+            answer = _stop(one, signer)
+            if answer is not None:
+                said.append((one, answer))
+        for one, answer in said if wait else ():
+            answer["task"] = answer["task"] or _wait(signer.client, one["task_id"], timeout, _ended)
+    finally:  # Whoever interrupts it, or is refused the next one, is told what was signed.
+        for one, answer in said:
+            if not signer.as_json:
+                write_line(_stop_text(one, answer))
+            elif len(found) == 1:
+                write_json("request", answer)
+            else:
+                write_json_line("request", answer)
+
+
+def _stop(one: Answer, signer: "Signer") -> Answer | None:
+    """Have a task stopped; its document. None: a dry run."""
     from p2pool.cli.shared.signer import needless
     from p2pool.model.access.requests import Action
 
-    one = find_task(signer.client, name)
     if _ended(one):
-        if signer.as_json:
-            write_json("request", {**needless(Action.STOP, one["task_id"]), "task": one})
-        else:
-            write_line(f"{one['name']} has ended already ({one['state']}): nothing to sign.")
-        return
+        return {**needless(Action.STOP, one["task_id"]), "task": one}
     answer = signer.send(Action.STOP, one["task_id"])
-    if answer is None:
-        return
-    if wait:
-        _followed(signer, answer, timeout, _ended)
-    elif signer.as_json:
-        write_json("request", {**answer, "task": None})
-    if not signer.as_json:
-        write_line(f"{one['name']} {'has stopped' if wait else 'is stopping'}.")
+    return None if answer is None else {**answer, "task": None}
+
+
+def _stop_text(one: Answer, answer: Answer) -> str:
+    if not answer["changed"]:
+        return f"{one['name']} has ended already ({one['state']}): nothing to sign."
+    return f"{one['name']} {'is stopping' if answer['task'] is None else 'has stopped'}."

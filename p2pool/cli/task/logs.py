@@ -20,11 +20,12 @@ import attrs
 import click
 
 from p2pool.cli.documents import envelope, json_text, visible
-from p2pool.cli.shared.lookup import find_copy
-from p2pool.cli.shared.signer import Signer, plain, write_signature
+from p2pool.cli.shared.lookup import LIVING, find_copy
+from p2pool.cli.shared.signer import Signer
 from p2pool.cli.shared.signing import signer_options
 from p2pool.cli.shared.types import Number, Span
-from p2pool.cli.task.follow import Follower
+from p2pool.cli.task.follow import PLACELESS, Follower
+from p2pool.cli.task.reasons import reason_text, reasons_text
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.errors import MISREAD, misread, not_an_agent
 from p2pool.client.requests import grant_for
@@ -70,13 +71,15 @@ def logs(
     With -f it goes on until the task has ended, wherever its copies are restarted or moved, and
     says on standard error what it waits for.
     """
+    if signer.unsigned is not None:
+        raise click.UsageError(
+            "--unsigned is for requests: lines are read under a signature of now."
+        )
     one, copies = _copies(signer.client, name, follow=follow)
     pool = signer.client.pool_ref()
     grant = grant_for(pool, one["task_id"])
     if signer.dry_run:
-        from p2pool.wire import typed_data
-
-        write_signature(plain(typed_data.grant_typed_data(pool, grant)), signer.as_json)
+        signer.show_grant(pool, grant)
         return
 
     def sign() -> "SignedGrant":
@@ -115,13 +118,14 @@ def _copies(client: AgentClient, name: str, *, follow: bool) -> tuple[Answer, li
                 f"{one['name']} has no copy {replica}.",
                 hint=f"List its copies: p2pool task show {one['task_id']}.",
             )
+        if not follow and not _has_log(found[0]):
+            name, why = f"{one['name']}.{replica}", reason_text(found[0])
+            raise _no_log(one, name, why, "does not run yet", "never ran")
         return one, found
-    copies = [copy for copy in one["allocations"] if follow or copy["node_id"] is not None]
+    copies = [copy for copy in one["allocations"] if follow or _has_log(copy)]
     if not copies:
-        raise NotFound(
-            f"No copy of {one['name']} has started yet.",
-            hint=f"See why: p2pool task show {one['task_id']}.",
-        )
+        name, why = f"No copy of {one['name']}", reasons_text(one)
+        raise _no_log(one, name, why, "runs yet", "ever ran")
     if len(copies) > limits.CLIENT_LOG_COPIES_MAX:
         raise Conflict(
             f"{one['name']} has {len(copies)} copies; this command reads"
@@ -129,6 +133,30 @@ def _copies(client: AgentClient, name: str, *, follow: bool) -> tuple[Answer, li
             hint="Choose one: TASK.REPLICA.",
         )
     return one, copies
+
+
+def _has_log(copy: Answer) -> bool:
+    """Whether a copy may have written anything on the node where it is."""
+    return copy["node_id"] is not None and copy["state"] not in PLACELESS
+
+
+def _no_log(one: Answer, subject: str, why: str, yet: str, ever: str) -> NotFound:
+    """Why there is nothing to read: what keeps a copy from its start."""
+    over = one["state"] not in LIVING
+    wait = "" if over else f" Wait for it: p2pool task logs -f {one['task_id']}."
+    return NotFound(
+        f"{subject} {ever if over else yet}: {why or 'nothing says why'}.",
+        hint=f"See more: p2pool task show {one['task_id']}.{wait}",
+    )
+
+
+def _with_reason(copy: Answer, error: NotFound) -> NotFound:
+    """The same, with what became of the copy: it may have failed before it could write."""
+    why = reason_text(copy)
+    if not why:
+        return error
+    name = f"{copy['task_name']}.{copy['replica']}"
+    return NotFound(f"{error.message} {name} is {copy['state']}: {why}.", hint=error.hint)
 
 
 def _read_all(
@@ -168,7 +196,8 @@ def _read(
     pieces: "queue.Queue[_Piece]",
 ) -> None:
     """Read one copy's log into the queue, then a last piece without chunks."""
-    replica, error = copy["replica"], None
+    replica = copy["replica"]
+    error: P2poolError | None = None
 
     def say(text: str) -> None:
         pieces.put(_Piece(replica, [], note=text))
@@ -188,6 +217,8 @@ def _read(
             batches = client.logs(copy["id"], grants(), options)
         for chunks in batches:
             pieces.put(_Piece(replica, chunks))
+    except NotFound as failed:
+        error = _with_reason(copy, failed)
     except P2poolError as failed:
         error = failed
     except MISREAD as failed:  # Unsaid, the reader of the queue would wait for ever.

@@ -2,22 +2,36 @@
 
     {"request": {"action": "submit", "pool_id": 1, "target": "", "spec_json": "{...}",
                  "request_id": "<64 hex>", "not_before_s": 1, "not_after_s": 2},
-     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."}}
+     "signature": "0x...", "delegation": {"delegation": {...}, "signature": "0x..."},
+     "secrets": "<base64>"}
 
-Bytes are hex, with or without `0x`. Reading is strict and finds every problem at once; what is
-signed is the typed data (`wire.typed_data`), never this form, so it may be laid out in any way.
+Where a contract account signed, `contract` beside the signature names it. What is inside a
+delegation: `codec.json.delegations`. Bytes are hex, with or without `0x`. Reading is strict and
+finds every problem at once; what is signed is the typed data (`wire.typed_data`), never this form,
+so it may be laid out in any way.
 """
 
+import base64
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from p2pool.codec.json.delegations import (
+    UINT64_MAX,
+    UINT256_MAX,
+    account_signature,
+    contract_account,
+    contract_json,
+    hex_bytes,
+    signed_delegation,
+    signed_delegation_json,
+)
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.duplicates import repeated
-from p2pool.codec.json.hex import _HEX, address_text, unhex
-from p2pool.codec.json.reader import Reader, Rule
+from p2pool.codec.json.hex import address_text, unhex
+from p2pool.codec.json.reader import Reader
 from p2pool.model import limits
-from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
+from p2pool.model.access.delegations import SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
@@ -35,10 +49,6 @@ from p2pool.model.ids import (
 if TYPE_CHECKING:
     # Imports every message: too much for a client that sends one request.
     from p2pool.model.ports.agent import LogOptions
-
-UINT64_MAX = 2**64 - 1
-UINT256_MAX = 2**256 - 1
-_SCOPES = tuple(scope.name.lower() for scope in Scope)
 
 
 def read_allocation(text: str) -> AllocationId | None:
@@ -84,8 +94,8 @@ def _none(text: str) -> float:
 # --- requests -----------------------------------------------------------------------------------
 
 
-def request_json(signed: SignedRequest) -> dict[str, Any]:
-    """A signed request as plain JSON values."""
+def request_json(signed: SignedRequest, secrets: bytes | None = None) -> dict[str, Any]:
+    """A signed request as plain JSON values, with the blob of its secrets, if it has any."""
     request = signed.request
     plain: dict[str, Any] = {
         "request": {
@@ -98,7 +108,10 @@ def request_json(signed: SignedRequest) -> dict[str, Any]:
             "not_after_s": request.not_after_s,
         },
         "signature": "0x" + signed.signature.hex(),
+        **contract_json(signed.contract),
     }
+    if secrets is not None:
+        plain["secrets"] = base64.b64encode(secrets).decode()
     return _with_delegation(plain, signed.delegation)
 
 
@@ -107,13 +120,28 @@ def read_request(value: Any) -> SignedRequest:
     problems: list[str] = []
     reader = Reader(value, "body", problems)
     request = reader.table("request", _request, None)
-    signature, delegation = _signed(reader)
+    signature, contract, delegation = _signed(reader)
     if request is None:
         reader.missing("request")
     reader.finish()
     _raise(problems, "The request is not good")
     assert request is not None
-    return SignedRequest(request, signature, delegation)
+    return SignedRequest(request, signature, delegation, contract)
+
+
+def take_secrets(value: Any) -> bytes | None:
+    """Take the blob of encrypted secrets out of the JSON value of a request, if it has one;
+    `Malformed` if it is none."""
+    if not isinstance(value, dict) or "secrets" not in value:
+        return None
+    text = value.pop("secrets")
+    most = 4 * -(-limits.SECRET_BLOB_MAX_BYTES // 3)
+    if not isinstance(text, str) or len(text) > most:
+        raise Malformed(f"The body's secrets are not text of at most {most} characters.")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise Malformed("The body's secrets are not in Base64.") from error
 
 
 def _request(r: Reader) -> TaskRequest:
@@ -130,7 +158,7 @@ def _request(r: Reader) -> TaskRequest:
         pool_id=pool_id,
         target=target,
         spec_json=spec_json if isinstance(spec_json, str) else "",
-        request_id=_bytes(r, "request_id", DIGEST_BYTES),
+        request_id=hex_bytes(r, "request_id", DIGEST_BYTES),
         not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
         not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
     )
@@ -150,6 +178,7 @@ def grant_json(signed: SignedGrant) -> dict[str, Any]:
             "not_after_s": grant.not_after_s,
         },
         "signature": "0x" + signed.signature.hex(),
+        **contract_json(signed.contract),
     }
     return _with_delegation(plain, signed.delegation)
 
@@ -170,7 +199,7 @@ def read_logs(value: Any) -> tuple[SignedGrant, "LogOptions"]:
     problems: list[str] = []
     reader = Reader(value, "body", problems)
     grant = reader.table("grant", _grant, None)
-    signature, delegation = _signed(reader)
+    signature, contract, delegation = _signed(reader)
     if grant is None:
         reader.missing("grant")
     options = LogOptions(
@@ -181,7 +210,7 @@ def read_logs(value: Any) -> tuple[SignedGrant, "LogOptions"]:
     reader.finish()
     _raise(problems, "The log request is not good")
     assert grant is not None
-    return SignedGrant(grant, signature, delegation), options
+    return SignedGrant(grant, signature, delegation, contract), options
 
 
 def _grant(r: Reader) -> LogGrant:
@@ -219,10 +248,10 @@ def read_invite(value: Any) -> Invite:
     invite = Invite(
         domain_id=r.number("domain_id", None, 0, UINT256_MAX),
         pool_id=r.number("pool_id", None, 0, UINT256_MAX),
-        node_id=NodeId(_bytes(r, "node_id", ADDRESS_BYTES)),
+        node_id=NodeId(hex_bytes(r, "node_id", ADDRESS_BYTES)),
         nonce=r.number("nonce", None, 0, UINT256_MAX),
         expiration_s=r.number("expiration_s", None, 0, UINT64_MAX),
-        signature=_signature(r),
+        signature=account_signature(r),
     )
     r.finish()
     _raise(problems, "The invite is not good")
@@ -234,60 +263,14 @@ def read_invite(value: Any) -> Invite:
 
 def _with_delegation(plain: dict[str, Any], signed: SignedDelegation | None) -> dict[str, Any]:
     if signed is not None:
-        given = signed.delegation
-        plain["delegation"] = {
-            "delegation": {
-                "pool_id": given.pool_id,
-                "delegate": address_text(given.delegate),
-                "scope": given.scope.name.lower(),
-                "not_before_s": given.not_before_s,
-                "not_after_s": given.not_after_s,
-            },
-            "signature": "0x" + signed.signature.hex(),
-        }
+        plain["delegation"] = signed_delegation_json(signed)
     return plain
 
 
-def _signed(r: Reader) -> tuple[bytes, SignedDelegation | None]:
-    return _signature(r), r.table("delegation", _signed_delegation, None)
-
-
-def _signed_delegation(r: Reader) -> SignedDelegation | None:
-    given = r.table("delegation", _delegation, None)
-    if given is None:
-        r.missing("delegation")
-    signature = _signature(r)
-    return SignedDelegation(given, signature) if given is not None else None
-
-
-def _delegation(r: Reader) -> Delegation | None:
-    return Delegation(
-        pool_id=r.number("pool_id", None, 0, UINT256_MAX),
-        delegate=Address(_bytes(r, "delegate", ADDRESS_BYTES)),
-        scope=Scope[r.word("scope", _SCOPES).upper()],
-        not_before_s=r.number("not_before_s", None, 0, UINT64_MAX),
-        not_after_s=r.number("not_after_s", None, 0, UINT64_MAX),
-    )
-
-
-def _signature(r: Reader) -> bytes:
-    """A signature of bounded length: contract accounts have long ones."""
-
-    def rule(text: str) -> str:
-        if (found := _HEX.fullmatch(text)) is None or not found[1]:
-            return "is not a signature in hex"
-        most = limits.ACCOUNT_SIGNATURE_MAX_BYTES
-        return f"is longer than {most} bytes" if len(found[1]) > 2 * most else ""
-
-    found = _HEX.fullmatch(r.text("signature", rule=rule))
-    return bytes.fromhex(found[1]) if found else b""
-
-
-def _bytes(r: Reader, key: str, size: int) -> bytes:
-    rule: Rule = lambda text: (  # noqa: E731
-        "" if unhex(text, size) is not None else f"is not {size} bytes in hex"
-    )
-    return unhex(r.text(key, rule=rule), size) or b""
+def _signed(r: Reader) -> tuple[bytes, Address | None, SignedDelegation | None]:
+    """The signature, the contract account that is said to have made it, and the delegation."""
+    signature, contract = account_signature(r), contract_account(r)
+    return signature, contract, r.table("delegation", signed_delegation, None)
 
 
 def _any_text(text: str) -> str:

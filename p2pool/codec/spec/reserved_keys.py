@@ -17,7 +17,6 @@ from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec, Malformed, P2poolError
 
 RESERVED: Mapping[str, str] = {
-    "secrets": "cannot be given yet: a copy would start without them",
     "run_until_s": "has no effect yet: use deadline_s, which ends a task after a time",
 }
 """Keys of a specification that are read and do nothing, and what to tell who uses them."""
@@ -25,13 +24,20 @@ RESERVED: Mapping[str, str] = {
 _KEYS: Mapping[Action, tuple[str, ...]] = {
     Action.SET: ("value",),
     Action.REVOKE: ("beforeS", "stopRunning"),
+    Action.SET_SECRET: ("restart", "secrets"),
 }
 """What the text of a request that submits nothing may hold; of the others: nothing."""
 
 
 def unheeded_keys(specification: Mapping[str, Any]) -> list[str]:
-    """A sentence for each key of a specification that would do nothing, whatever its value."""
-    return [f"{key} {why}" for key, why in RESERVED.items() if key in specification]
+    """A sentence for each key of a specification that would do nothing as it is given."""
+    problems = [f"{key} {why}" for key, why in RESERVED.items() if key in specification]
+    # Names alone are what the first feature level took.
+    if isinstance(specification.get("secrets"), list | tuple):
+        problems.append(
+            "secrets has names and no values: give them with `p2pool task run --secret`"
+        )
+    return problems
 
 
 def nested(request: TaskRequest) -> Malformed | None:
@@ -47,11 +53,11 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
     submits = request.action is Action.SUBMIT
     if submits and request.target:
         return Malformed("A submission has no target.", hint="Leave target empty.")
-    names: list[str] = []
+    twice: list[str] = []
     if too_deep(request.spec_json):
         return None if submits else nested(request)
     try:
-        value = json.loads(request.spec_json or "{}", object_pairs_hook=_noting(names))
+        value = json.loads(request.spec_json or "{}", object_pairs_hook=_noting(twice))
     except (ValueError, RecursionError):
         return None
     if not isinstance(value, dict):
@@ -63,7 +69,7 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
         listed = "; ".join(problems)
         return BadSpec(f"The task specification is not good: {listed}.", problems=tuple(problems))
     known = _KEYS.get(request.action, ())
-    unknown = sorted(set(value) - set(known)) + sorted(repeated(names))
+    unknown = sorted(set(value) - set(known)) + sorted(twice)
     if not unknown:
         return None
     may = f"only {', '.join(known)}, each once" if known else "nothing"
@@ -72,11 +78,11 @@ def unheeded(request: TaskRequest) -> P2poolError | None:
     )
 
 
-def _noting(names: list[str]) -> Any:
-    """A hook for objects that notes every name, also one that stands twice."""
+def _noting(twice: list[str]) -> Any:
+    """A hook for objects that notes the names that stand twice in one of them."""
 
     def hook(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names.extend(name for name, _ in pairs)
+        twice.extend(repeated(name for name, _ in pairs))
         return dict(pairs)
 
     return hook

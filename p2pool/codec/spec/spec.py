@@ -29,10 +29,12 @@ from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
 from p2pool.codec.spec.reserved_keys import unheeded_keys
+from p2pool.codec.spec.secrets import read_secrets, secret_contradictions, secrets_plain
 from p2pool.model import features, limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import FeatureLevel
 from p2pool.model.ids import Digest
+from p2pool.model.tasks.secrets import TaskSecrets
 from p2pool.model.tasks.spec import (
     Constraint,
     GpuRequest,
@@ -137,6 +139,8 @@ def _plain(value: Any) -> Any:
     """JSON value of a part of a specification."""
     if isinstance(value, StrEnum):
         return value.value
+    if isinstance(value, TaskSecrets) and (names := secrets_plain(value)) is not None:
+        return names
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if not attrs.has(type(value)):
@@ -195,6 +199,7 @@ def _spec(value: Any, level: FeatureLevel) -> TaskSpec:
     reader.finish()
     if not problems:
         problems.extend(rules.contradictions(spec))
+        problems.extend(secret_contradictions(spec))
         problems.extend(rules.too_new(spec, level))
     if problems:
         raise _bad(problems)
@@ -239,7 +244,7 @@ def _task(r: Reader) -> TaskSpec:
         environment=r.pairs(
             "env", limits.ENVIRONMENT_MAX, rules.env_name_rule, rules.argument_rule
         ),
-        secrets=r.texts("secrets", limits.SECRETS_MAX, rule=rules.name_rule, unique=True),
+        secrets=read_secrets(r),
         resources=r.table("resources", _resources, d.resources),
         replicas=r.number("replicas", d.replicas, 1, limits.REPLICAS_MAX),
         system=r.flag("system", d.system),

@@ -30,8 +30,8 @@ from p2pool.core.effects import Level, Persist
 from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.committee_chain import newest
 from p2pool.core.inputs import Sender
-from p2pool.core.knowledge.last_certificate import CertificateSighting
-from p2pool.core.knowledge.leader_certificate import UnknownCommittee
+from p2pool.core.knowledge.leadership.last_certificate import CertificateSighting
+from p2pool.core.knowledge.leadership.leader_certificate import UnknownCommittee
 from p2pool.core.raft.state import RaftState
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict, TokenBuckets

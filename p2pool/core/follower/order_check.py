@@ -3,7 +3,9 @@
 Only a quorum of the committee makes a leader, by signatures that come with the order: a seat in the
 committee is not enough, and neither is having led once. And a bad leader can place work badly but
 never invent it: an account with the right to do so must have signed the submission in the order,
-and the task's id must be its digest.
+and the task's id must be its digest. Whether a contract account signed it only the chain can say,
+and this node asks its own endpoints, about the block that its own copy of the committed log names:
+the voters have seen to it that no other block than one of that time stands there.
 Source: docs/design/certificates.md, "Leader certificates"; docs/design/tasks.md, "Rights".
 """
 
@@ -11,9 +13,11 @@ import attrs
 
 from p2pool.core.context import Context
 from p2pool.core.follower.certificate_exchange import CertificateExchange
-from p2pool.core.fsm.permissions import may_start
-from p2pool.core.knowledge.leader_certificate import UnknownCommittee
+from p2pool.core.fsm.access.revocations import revoked
+from p2pool.core.fsm.permissions import REVOKED, may_set_secrets, may_start
+from p2pool.core.knowledge.leadership.leader_certificate import UnknownCommittee
 from p2pool.model.access.requests import Signers
+from p2pool.model.access.verdicts import Validity, Verdict
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import NodeId, PeerKey
 from p2pool.model.messages.work import Desired, Order
@@ -72,3 +76,60 @@ class OrderCheck:
         """Why this copy must not start here, or None; judged as of its submission."""
         roster, state = self.context.roster.latest, self.context.pool_log.state
         return may_start(self.context.config.pool, roster, state, desired, signers, at_s)
+
+    def withdrawn(self, desired: Desired) -> str | None:
+        """Why nothing may begin any more under a submission that was judged before, or None: by
+        the log as this node has applied it."""
+        state, signed = self.context.pool_log.state, desired.signed.delegation
+        if state is None or signed is None or not revoked(state, signed.delegation):
+            return None
+        return REVOKED
+
+    def verdict(self, desired: Desired, now: Now) -> Verdict | None:
+        """What the chain tells us of the contract accounts under this copy's submission, and under
+        the request that set its secrets since: the worse of the two. None: it is asked, or our copy
+        of the log has not come as far yet."""
+        state = self.context.pool_log.state
+        task = state.tasks.get(desired.allocation.task_id) if state is not None else None
+        if task is None:
+            return None
+        asked = [(desired.signed, desired.judged_at, task.record.judged_at)]
+        if desired.secrets is not None and desired.secrets.by_contract:
+            renewed = task.record.secrets
+            if renewed is None or renewed.signed != desired.secrets:
+                return None  # The order, or our log, is the older one: the other comes.
+            asked.append((desired.secrets, desired.secrets_judged_at, renewed.judged_at))
+        found: list[Verdict | None] = []
+        for signed, block, logged in asked:
+            if not signed.by_contract:
+                continue
+            if block is None or block != logged:
+                return Verdict(Validity.INVALID, "its order names another block than the log does")
+            found.append(self.context.verdicts.at(signed, block, self.context.me, now))
+        return _worst(found)
+
+    def judge_secrets(
+        self, desired: Desired, signers: Signers | None, owner: Signers | None, at_s: int
+    ) -> str | None:
+        """Why this copy must not get the secrets that were set since its submission, or None.
+        `owner`: who signed the submission."""
+        return may_set_secrets(
+            pool=self.context.config.pool,
+            roster=self.context.roster.latest,
+            state=self.context.pool_log.state,
+            desired=desired,
+            signers=signers,
+            owner=owner,
+            at_s=at_s,
+        )
+
+
+def _worst(found: list[Verdict | None]) -> Verdict | None:
+    """A no of the chain counts at once; else all of it has to be known."""
+    for one in found:
+        if one is not None and one.validity is Validity.INVALID:
+            return one
+    if None in found:
+        return None
+    unknown = (one for one in found if one is not None and one.validity is Validity.UNKNOWN)
+    return next(unknown, found[-1] if found else None)

@@ -141,6 +141,7 @@ def _add_task(changes: Changes, record: Adopted) -> None:
         grantor=record.grantor,
         index=changes.index,
         submitted_at_ms=state.log_time_ms,
+        judged_at=record.judged_at,
     )
     # A client that lost its answer may send the same submission again: it learns that it is here.
     state.note_applied(

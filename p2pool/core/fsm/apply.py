@@ -6,7 +6,8 @@ alike, so a leader that planned on an older state does no harm.
 
 Invariants: applying reads only the entry, and `proposed_at_ms` is the only time; a placement
 applies whole or not at all; no GPU gets a second holder, and no node more copies than an order
-holds (`order_room`); allocation states follow `states.ALLOCATION`, where a new attempt is a new
+holds (`order_room`); no delegate gets a place beyond its quota, or under a delegation that was
+revoked (`access`); allocation states follow `states.ALLOCATION`, where a new attempt is a new
 machine; whatever the log's feature level lacks (kinds, fields, keys of a specification) applies as
 nothing, even if the program knows it.
 Source: docs/design/consensus.md, "The log and the state".
@@ -18,9 +19,11 @@ import attrs
 
 from p2pool.codec.entries import Record, decode_body
 from p2pool.core.fsm import committee_chain, nodes, tasks
+from p2pool.core.fsm.access.quotas import QuotaRoom, added
+from p2pool.core.fsm.access.revocations import withdrawn
 from p2pool.core.fsm.adoption import adopt
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes, room_on
+from p2pool.core.fsm.order_room import OrderRoom, room_on, task_order_bytes
 from p2pool.core.fsm.permissions import refused_by_state
 from p2pool.core.fsm.requests import apply_request, note_revocation
 from p2pool.core.fsm.state import PoolState, history_after
@@ -121,9 +124,15 @@ def _placement(changes: Changes, record: entries.Placement) -> None:
     state = changes.state
     taken: dict[tuple[bytes, str], None] = {}
     orders: dict[NodeId, OrderRoom] = {}
+    quotas = QuotaRoom(state)
     for placed in record.placed:
         if not _fits(state, placed) or not _finds_room(state, orders, placed):
             return
+        task = state.tasks[placed.allocation.task_id]
+        copies = added(state.allocation(placed.allocation))
+        if quotas.refusal(task, copies) is not None:
+            return
+        quotas.take(task, copies)
         for uuid in placed.gpus:
             if (placed.node_id, uuid) in taken:
                 return
@@ -144,6 +153,8 @@ def _fits(state: PoolState, placed: entries.Placed) -> bool:
     copy = state.allocation(placed.allocation)
     if placed.attempt != (copy.next_attempt if copy else 1):
         return False
+    if withdrawn(state, task):
+        return False
     node = state.node(placed.node_id)
     if (node.reachability, node.intent) != (Reachability.HEALTHY, Intent.ELIGIBLE):
         return False
@@ -159,8 +170,8 @@ def _finds_room(state: PoolState, orders: dict[NodeId, OrderRoom], placed: entri
         return True
     if placed.node_id not in orders:
         orders[placed.node_id] = room_on(state, placed.node_id)
-    room, signed = orders[placed.node_id], state.tasks[placed.allocation.task_id].record.signed
-    size_bytes = order_bytes(signed)
+    room, task = orders[placed.node_id], state.tasks[placed.allocation.task_id]
+    size_bytes = task_order_bytes(task.record)
     found = room.refusal(size_bytes, len(placed.gpus)) is None
     room.add(size_bytes, len(placed.gpus))
     return found

@@ -12,14 +12,25 @@ Source: docs/design/tasks.md, "Orders and reports".
 
 import attrs
 
-from p2pool.core.fsm.state import PoolState
+from p2pool.core.fsm.state import PoolState, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import NodeId
 
+REQUEST_BYTES = 384
+"""More than a request takes beside its texts and its signature."""
+
+
+def task_order_bytes(record: TaskRecord) -> int:
+    """What a copy of a task adds to its node's order: its submission, and who set its secrets."""
+    own = order_bytes(record.signed)
+    if (renewed := record.secrets) is None:
+        return own
+    return own + order_bytes(renewed.signed) + REQUEST_BYTES
+
 
 def order_bytes(signed: SignedRequest) -> int:
-    """What a copy adds to its node's order: the texts and signatures of its submission."""
+    """The texts and signatures of a request."""
     request, delegated = signed.request, signed.delegation
     own = _length(request.spec_json) + _length(request.target) + len(signed.signature)
     return own + (len(delegated.signature) if delegated else 0)
@@ -60,5 +71,5 @@ def room_on(state: PoolState, node_id: NodeId) -> OrderRoom:
     room = OrderRoom()
     for holder in state.holders(node_id):
         task = state.tasks.get(holder.allocation.task_id)
-        room.add(order_bytes(task.record.signed) if task else 0, len(holder.gpus))
+        room.add(task_order_bytes(task.record) if task else 0, len(holder.gpus))
     return room

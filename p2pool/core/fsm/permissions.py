@@ -5,7 +5,8 @@ account with a delegation from one of them may do what its scope says; a provide
 resume its own machine. Nobody else may do anything.
 
 Invariants: each action has one line in `RULES`; a signature alone gives no right; a delegate's
-rights never exceed what its grantor has now, by the current roster. `wire.typed_data` recovers the
+rights never exceed what its grantor has now, by the current roster, nor what a submission may ask
+by the quota in its delegation. `wire.typed_data` recovers the
 signers; here `Signers` is trusted to match the signatures.
 
 The caller chooses the time: a submission in the log is judged at the time when it was applied, so a
@@ -19,19 +20,21 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.json.hex import address_text
+from p2pool.core.fsm.access.quotas import quota_flaws
+from p2pool.core.fsm.access.revocations import revoked
 from p2pool.core.fsm.requests import target_node
-from p2pool.core.fsm.state import PoolState, Task
+from p2pool.core.fsm.state import NOBODY, PoolState, Task
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope
+from p2pool.model.access.quotas import quota_refusal
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.errors import Malformed, NotAllowed
-from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef, TaskId
+from p2pool.model.features import FeatureLevel, newest
+from p2pool.model.ids import Address, NodeId, PoolRef, TaskId
 from p2pool.model.messages.work import Desired
 
 REVOKED = "The delegation was revoked."
-NOBODY = Address(bytes(ADDRESS_BYTES))
-"""The zero address: how the chain says that there is no account."""
 
 
 @attrs.frozen
@@ -64,13 +67,20 @@ RULES: Mapping[Action, Rule] = {
     Action.UNBAN: Rule(None),
     Action.SET: Rule(None),
     Action.REVOKE: Rule(None),
+    Action.SET_SECRET: Rule(Scope.ADMIN, own_task=Scope.SUBMIT),
 }
 
 
 def may(
-    roster: ChainRoster, state: PoolState | None, signers: Signers, signed: SignedRequest, at_s: int
+    roster: ChainRoster,
+    state: PoolState | None,
+    signers: Signers,
+    signed: SignedRequest,
+    at_s: int,
+    owner: Address | None = None,
 ) -> NotAllowed | None:
     """Why these signers may not make this request, or None if they may. `at_s`: Unix seconds.
+    `owner`: who submitted the task, where that was verified; else the state says it.
 
     Without a state (this node has none yet) no revocation is known, and no task counts as the
     signer's own; the leader, which has one, judges again.
@@ -89,9 +99,10 @@ def may(
         return NotAllowed(
             "The delegation is for another pool.", hint="Ask this pool's manager for one."
         )
-    return _delegation_wrong(state, delegation, at_s) or _scope_wrong(
-        _least_scope(state, rule, signers, request), delegation, request.action
+    wrong = _delegation_wrong(state, delegation, at_s) or _scope_wrong(
+        _least_scope(state, rule, signers, request, owner), delegation, request.action
     )
+    return wrong or _over_quota(signed, newest() if state is None else state.level)
 
 
 def never(pool: PoolRef, signed: SignedRequest, signers: Signers) -> str | None:
@@ -116,22 +127,26 @@ def never(pool: PoolRef, signed: SignedRequest, signers: Signers) -> str | None:
     before_s, after_s = request.not_before_s - skew_s, request.not_after_s + skew_s
     if delegation.not_after_s < before_s or delegation.not_before_s - skew_s > after_s:
         return "its delegation is not in force while the request is"
-    return None
+    # What only a later version reads, that one judges.
+    flaws = quota_flaws(signed, newest())
+    return f"it is over the quota of its delegation: {flaws[0]}" if flaws else None
 
 
 def refused_by_state(
     state: PoolState, signed: SignedRequest, signers: Signers
 ) -> NotAllowed | None:
     """Why the state leaves a delegate no right to a request: its delegation was revoked, or is too
-    small for a task that is not its own. All replicas judge alike, when they apply it."""
+    small for a task that is not its own, or for what it submits. All replicas judge alike, when
+    they apply it."""
     if signed.delegation is None:
         return None
     delegation, action = signed.delegation.delegation, signed.request.action
     if _revoked(state, delegation):
         return NotAllowed(REVOKED, hint="Ask the pool's manager for a new one.")
-    return _scope_wrong(
+    wrong = _scope_wrong(
         _least_scope(state, RULES[action], signers, signed.request), delegation, action
     )
+    return wrong or _over_quota(signed, state.level)
 
 
 def may_read(
@@ -243,21 +258,65 @@ def may_start(
     return denied.message if denied is not None else None
 
 
+def _over_quota(signed: SignedRequest, level: FeatureLevel) -> NotAllowed | None:
+    """Why the quota of its delegation never lets a submission be carried out, or None."""
+    flaws = quota_flaws(signed, level)
+    return quota_refusal(flaws) if flaws else None
+
+
+def may_set_secrets(
+    pool: PoolRef,
+    roster: ChainRoster | None,
+    state: PoolState | None,
+    desired: Desired,
+    signers: Signers | None,
+    owner: Signers | None,
+    at_s: int,
+) -> str | None:
+    """Why the secrets that were set since a copy's submission do not count, or None. `owner`: who
+    signed that submission, as this node verified; its log may not have come that far.
+
+    What this node's log has applied, all replicas judged by what was revoked before. A revocation
+    since then takes nothing of it back, as it stops nothing that runs.
+    """
+    signed = desired.secrets
+    if signed is None:
+        return None
+    request = signed.request
+    if signers is None:
+        return "the signature of who set its secrets is bad"
+    if roster is None:
+        return "this node does not know the pool's roster"
+    if request.action is not Action.SET_SECRET or request.pool_id != pool.pool_id:
+        return "the request in its order sets no secrets here"
+    if _task_of(request.target) != desired.allocation.task_id:
+        return "its secrets were set for another task"
+    within_s = min(max(at_s, request.not_before_s), request.not_after_s)
+    task = _find(state, desired.allocation.task_id)
+    kept = task.record.secrets if task is not None else None
+    applied = kept is not None and kept.signed == signed
+    by = owner.signer if owner is not None else None
+    denied = may(roster, None if applied else state, signers, signed, within_s, by)
+    return denied.message if denied is not None else None
+
+
 def _revoked(state: PoolState | None, delegation: Delegation) -> bool:
-    """Whether a revocation voids this delegation, by its date."""
-    revocation = state.revocations.get(delegation.delegate) if state else None
-    return revocation is not None and delegation.not_before_s < revocation.before_s
+    return state is not None and revoked(state, delegation)
 
 
 def _least_scope(
-    state: PoolState | None, rule: Rule, signers: Signers, request: TaskRequest
+    state: PoolState | None,
+    rule: Rule,
+    signers: Signers,
+    request: TaskRequest,
+    owner: Address | None = None,
 ) -> Scope | None:
     """The scope that a delegate needs for this request."""
     if rule.own_task is None:
         return rule.delegate
-    task = _find(state, _task_of(request.target))
-    own = task is not None and task.record.signer == signers.signer
-    return rule.own_task if own else rule.delegate
+    if owner is None and (task := _find(state, _task_of(request.target))) is not None:
+        owner = task.record.signer
+    return rule.own_task if owner == signers.signer else rule.delegate
 
 
 def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) -> NotAllowed | None:
@@ -266,7 +325,8 @@ def _scope_wrong(least: Scope | None, delegation: Delegation, action: Action) ->
             f"No delegate may {_doing(action)}.", hint="Sign as the pool's creator or manager."
         )
     if delegation.scope < least:
-        theirs = " of a task that another account submitted" if action is Action.STOP else ""
+        of_others = action in (Action.STOP, Action.SET_SECRET)
+        theirs = " of a task that another account submitted" if of_others else ""
         return NotAllowed(
             f"The delegation's scope is {delegation.scope.name.lower()}, and {action.value!r}"
             f"{theirs} needs {least.name.lower()}.",

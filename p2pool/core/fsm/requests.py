@@ -5,7 +5,8 @@ again before it starts a copy. Here a request counts once, by its request id, an
 own time, so ids need not be kept for ever.
 
 For `set`, `spec_json` is `{"value": "..."}`; for `revoke`, `{"beforeS": n, "stopRunning": bool}`,
-both keys optional (the request's `not_before_s`, false).
+both keys optional (the request's `not_before_s`, false); for `set-secret`, what
+`codec.spec.secrets.parse_renewal` reads.
 """
 
 import json
@@ -16,10 +17,13 @@ import attrs
 from p2pool.codec import digests
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.spec.secrets import SecretsRenewal, parse_renewal, secret_contradictions
 from p2pool.codec.spec.spec import check_sizes, parse_spec
 from p2pool.core.fsm import tasks
+from p2pool.core.fsm.access.revocations import WITHDRAWN
 from p2pool.core.fsm.changes import Changes
-from p2pool.core.fsm.state import AppliedRequest, PoolState, Task, TaskRecord
+from p2pool.core.fsm.sizes import TaskSize
+from p2pool.core.fsm.state import AppliedRequest, PoolState, SecretsRenewed, Task, TaskRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import (
@@ -34,25 +38,9 @@ from p2pool.model.errors import (
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import ADDRESS_BYTES, TASK_ID_BYTES, Address, NodeId, TaskId
 from p2pool.model.log.entries import RequestApplied, Revocation
+from p2pool.model.settings import SETTINGS
 from p2pool.model.states import INTENT, IntentEvent, advance
-from p2pool.model.timing import Profile
-
-COMMITTEE_VALUES = tuple(str(size) for size in limits.COMMITTEE_SIZES)
-EJECT_AFTER_MS: Mapping[str, int | None] = {
-    "never": None,
-    "1h": 3_600_000,
-    "6h": 6 * 3_600_000,
-    "1d": 24 * 3_600_000,
-    "7d": 7 * 24 * 3_600_000,
-}
-"""How long a member may be stalled, or dead, before the pool's manager should eject it."""
-SETTINGS: Mapping[str, tuple[str, ...]] = {
-    "timing": tuple(profile.name.lower() for profile in Profile),
-    "committee": COMMITTEE_VALUES,
-    "eject-stalled": tuple(EJECT_AFTER_MS),
-    "eject-dead": tuple(EJECT_AFTER_MS),
-}
-"""The pool's settings and their allowed values."""
+from p2pool.model.tasks.secrets import NO_SECRETS, TaskSecrets
 
 INTENT_OF: Mapping[Action, IntentEvent] = {
     Action.DRAIN: IntentEvent.DRAIN_ASKED,
@@ -93,6 +81,10 @@ def no_room(state: PoolState, signed: SignedRequest) -> Overloaded | None:
         known = target_node(request) in state.nodes
         if not known and len(state.nodes) >= limits.STATE_NODES_MAX:
             return Overloaded(f"The pool remembers {limits.STATE_NODES_MAX} nodes at most.")
+    if request.action is Action.SET_SECRET:
+        more = TaskSize(len(request.spec_json.encode()), 0, signed.delegation is not None)
+        full = state.sizes.overfull(more)
+        return Overloaded(full, hint="Stop some tasks, or wait until some end.") if full else None
     if request.action is not Action.SUBMIT:
         return None
     why = tasks.submission_refusal(state, signed, parse_spec(request.spec_json, state.level))
@@ -159,6 +151,43 @@ def _check_stop(state: PoolState, request: TaskRequest) -> None:
         raise NotFound("The pool has no such task.", hint="See `p2pool task ls`.")
 
 
+def _check_set_secret(state: PoolState, request: TaskRequest) -> None:
+    if state.level < DISTRUST_LEVEL:
+        raise BadSpec(
+            f"Secrets need feature level {DISTRUST_LEVEL}, and the pool is at {state.level}."
+        )
+    _check_stop(state, request)
+    task = state.tasks[target_task(request)]
+    if task.finished or task.stop_requested:
+        raise Conflict("The task has ended, or is stopping.")
+    if not task.spec.secrets.sealed:
+        raise Conflict(
+            "The task was submitted without secrets.", hint="Submit it anew: p2pool task run."
+        )
+    if len(request.spec_json) > limits.SECRETS_JSON_MAX_BYTES:
+        raise BadSpec(f"What is said of secrets has {limits.SECRETS_JSON_MAX_BYTES} bytes at most.")
+    renewal, before = renewal_of(request).secrets, task.spec.secrets
+    problems = tuple(secret_contradictions(attrs.evolve(task.spec, secrets=renewal)))
+    if not _same_uses(renewal, before):
+        # A copy is made for its secrets; one that is restarted could not be given others.
+        names = ", ".join(use.name for use in before.uses) or "none"
+        problems += (f"secrets.uses are not those of its submission: {names}",)
+    if before.registry_auth and not renewal.registry_auth:
+        problems += ("secrets.registry_auth is missing: its image is fetched with credentials",)
+    if problems:
+        told = "; ".join(problems)
+        raise BadSpec(f"The secrets do not fit the task: {told}.", problems=problems)
+
+
+def _same_uses(one: TaskSecrets, other: TaskSecrets) -> bool:
+    """Whether a copy sees both alike: the names, and each as file and variable."""
+    first, second = (
+        sorted((use.name, use.file, use.variable) for use in secrets.uses)
+        for secrets in (one, other)
+    )
+    return first == second
+
+
 def _check_intent(state: PoolState, request: TaskRequest) -> None:
     intent = state.node(target_node(request)).intent
     if advance(INTENT, intent, INTENT_OF[request.action]) is None:
@@ -208,6 +237,7 @@ _CHECKS: Mapping[Action, Callable[[PoolState, TaskRequest], None]] = {
     Action.UNBAN: _check_intent,
     Action.SET: _check_set,
     Action.REVOKE: _check_revoke,
+    Action.SET_SECRET: _check_set_secret,
 }
 
 
@@ -259,6 +289,7 @@ def _submit(changes: Changes, record: RequestApplied, name: TaskId) -> None:
         grantor=record.grantor,
         index=changes.index,
         submitted_at_ms=changes.state.log_time_ms,
+        judged_at=record.judged_at,
     )
     spec = parse_spec(record.signed.request.spec_json, changes.state.level)
     tasks.add(changes, kept, Task(kept, spec))
@@ -290,6 +321,29 @@ def _revoke(changes: Changes, record: RequestApplied, name: TaskId) -> None:
     note_revocation(changes, revocation_of(changes.state, record.signed.request))
 
 
+def _set_secret(changes: Changes, record: RequestApplied, name: TaskId) -> None:
+    state, signed = changes.state, record.signed
+    task = state.tasks[target_task(signed.request)]
+    renewal = renewal_of(signed.request)
+    kept = SecretsRenewed(
+        signed=signed,
+        signer=record.signer,
+        grantor=record.grantor,
+        index=changes.index,
+        restart=renewal.restart,
+        judged_at=record.judged_at,
+    )
+    changed = attrs.evolve(task.record, secrets=kept)
+    state.put_task(attrs.evolve(task, record=changed, renewed=renewal.secrets))
+    # Who could not open the last ones may open these.
+    state.set_aside.drop_task(task.task_id)
+    text = f"{task.spec.name} got other secrets by {address_text(record.signer)}"
+    how = "restarting" if renewal.restart else "kept"
+    changes.tell(
+        "task", task.task_id.hex(), text, state="secrets-set", name=task.spec.name, how=how
+    )
+
+
 _APPLY: Mapping[Action, Callable[[Changes, RequestApplied, TaskId], None]] = {
     Action.SUBMIT: _submit,
     Action.STOP: _stop,
@@ -299,27 +353,54 @@ _APPLY: Mapping[Action, Callable[[Changes, RequestApplied, TaskId], None]] = {
     Action.UNBAN: _intent,
     Action.SET: _set,
     Action.REVOKE: _revoke,
+    Action.SET_SECRET: _set_secret,
 }
 
 
 def note_revocation(changes: Changes, record: Revocation) -> None:
-    """Void older delegations to an account; stop its running tasks only if asked."""
+    """Void older delegations to an account; stop its running tasks only if asked. What waits under
+    them never begins."""
     state = changes.state
     old = state.revocations.get(record.delegate)
     if old is not None and old.before_s >= record.before_s and not record.stop_running:
         return
     before_s = max(record.before_s, old.before_s if old else 0)
-    state.revocations[record.delegate] = attrs.evolve(record, before_s=before_s)
+    state.revoke(attrs.evolve(record, before_s=before_s))
     account, text = record.delegate.hex(), "its delegations are void"
     changes.tell("revocation", account, text, account=f"0x{account}", before_s=before_s)
-    if not record.stop_running:
-        return
-    for task in tuple(state.tasks.values()):
-        delegation = task.record.signed.delegation
-        if delegation is None or task.record.signer != record.delegate:
+    for task_id in state.delegates.tasks_of(record.delegate):
+        given = state.tasks[task_id].delegation
+        if given is None or given.not_before_s >= before_s:
             continue
-        if delegation.delegation.not_before_s < before_s:
-            tasks.stop(changes, task.task_id, "the delegation of its submitter was revoked")
+        if record.stop_running:
+            tasks.stop(changes, task_id, WITHDRAWN)
+        else:
+            tasks.withdraw(changes, task_id)
+
+
+def renewal_of(request: TaskRequest) -> SecretsRenewal:
+    """The secrets in a `set-secret` request; `BadSpec` if there are none."""
+    return parse_renewal(request.spec_json)
+
+
+def task_of(record: TaskRecord, level: FeatureLevel) -> Task:
+    """A task from what a snapshot keeps of it."""
+    renewed = record.secrets
+    return Task(
+        record,
+        parse_spec(record.signed.request.spec_json, level),
+        renewal_of(renewed.signed.request).secrets if renewed is not None else None,
+    )
+
+
+def secrets_in(request: TaskRequest, level: FeatureLevel) -> TaskSecrets:
+    """The secrets that a request brings with it: those of a submission, or the new ones of a task;
+    none in any other. Raises what makes it no request."""
+    if request.action is Action.SUBMIT:
+        return parse_spec(request.spec_json, level).secrets
+    if request.action is Action.SET_SECRET:
+        return renewal_of(request).secrets
+    return NO_SECRETS
 
 
 def target_task(request: TaskRequest) -> TaskId:

@@ -16,15 +16,20 @@ from heapq import heappop, heappush
 
 import attrs
 
-from p2pool.codec.cbor.structs import encode_struct
+from p2pool.codec.cbor.structs import encode_struct, lowest_level
 from p2pool.codec.digests import digest
 from p2pool.codec.rows import RowCache
 from p2pool.core.fsm.sizes import StateSizes, task_size
 from p2pool.model import limits
+from p2pool.model.access.delegates import GRANT_ID_BYTES, Delegates, GrantPlace
+from p2pool.model.access.delegations import Delegation
+from p2pool.model.access.quotas import usage_of
 from p2pool.model.access.requests import RequestId, SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds
 from p2pool.model.ids import (
+    ADDRESS_BYTES,
     ZERO_TOKEN,
     Address,
     AllocationId,
@@ -46,10 +51,13 @@ from p2pool.model.states import (
     Reachability,
 )
 from p2pool.model.tasks.index import TaskIndex
+from p2pool.model.tasks.secrets import TaskSecrets
 from p2pool.model.tasks.set_aside import SetAsideNodes
 from p2pool.model.tasks.spec import Resources, TaskSpec
 
 NO_HISTORY = Digest(bytes(32))
+NOBODY = Address(bytes(ADDRESS_BYTES))
+"""The zero address: how the chain says that there is no account."""
 
 
 def history_after(history: Digest, entry: Entry) -> Digest:
@@ -59,8 +67,23 @@ def history_after(history: Digest, entry: Entry) -> Digest:
 
 
 @attrs.frozen
+class SecretsRenewed:
+    """The latest request that set a task's secrets. `index`: of its entry. `restart`: copies that
+    began with earlier ones are replaced, one after the other. `judged_at`: as in
+    `model.log.entries.RequestApplied`."""
+
+    signed: SignedRequest
+    signer: Address
+    grantor: Address | None
+    index: int
+    restart: bool
+    judged_at: FinalBlock | None = since(2, default=None)
+
+
+@attrs.frozen
 class TaskRecord:
-    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended."""
+    """What a snapshot keeps of a task. `finished_at_ms` 0: it has not ended. `judged_at`: as in
+    `model.log.entries.RequestApplied`. `secrets`: who set its secrets since it was submitted."""
 
     task_id: TaskId
     signed: SignedRequest
@@ -70,14 +93,35 @@ class TaskRecord:
     submitted_at_ms: int
     stop_requested: bool = False
     finished_at_ms: int = 0
+    judged_at: FinalBlock | None = since(2, default=None)
+    secrets: SecretsRenewed | None = since(2, default=None)
 
 
 @attrs.frozen
 class Task:
-    """A task with its parsed specification."""
+    """A task with its parsed specification. `renewed`: its secrets, if they were set since."""
 
     record: TaskRecord
     spec: TaskSpec
+    renewed: TaskSecrets | None = None
+
+    @property
+    def secrets(self) -> TaskSecrets:
+        """The secrets that its copies get from now on."""
+        return self.spec.secrets if self.renewed is None else self.renewed
+
+    @property
+    def secrets_index(self) -> int:
+        """Index of the entry that set them; 0: its submission did."""
+        return 0 if self.record.secrets is None else self.record.secrets.index
+
+    @property
+    def secrets_from(self) -> tuple[SignedRequest, Address]:
+        """The request that set them, and who signed it."""
+        renewed = self.record.secrets
+        if renewed is None:
+            return self.record.signed, self.record.signer
+        return renewed.signed, renewed.signer
 
     @property
     def task_id(self) -> TaskId:
@@ -99,6 +143,17 @@ class Task:
         """Whether all of its copies have ended for good."""
         return self.record.finished_at_ms != 0
 
+    @property
+    def grantor(self) -> Address:
+        """Who gave the right to a delegate's task; the zero address where a log says nobody."""
+        return self.record.grantor or NOBODY
+
+    @property
+    def delegation(self) -> Delegation | None:
+        """The delegation under which it was submitted, if under one."""
+        given = self.record.signed.delegation
+        return given.delegation if given is not None else None
+
 
 @attrs.frozen
 class Allocation:
@@ -106,7 +161,8 @@ class Allocation:
 
     `token` is (epoch, term, index) of the entry that placed it. `failing`: it has to stop because
     of a deadline or its gang, so its end counts as a failure. `given_up`: the latest attempt that
-    was begun to replace this one and was taken back; no later one has its number.
+    was begun to replace this one and was taken back; no later one has its number. `secrets_index`:
+    of the entry whose secrets it was placed with (`Task.secrets_index`).
     """
 
     allocation: AllocationId
@@ -123,6 +179,7 @@ class Allocation:
     changed_at_ms: int = 0
     failing: bool = False
     given_up: int = since(DISTRUST_LEVEL, default=0)
+    secrets_index: int = since(DISTRUST_LEVEL, default=0)
 
     @property
     def next_attempt(self) -> int:
@@ -209,10 +266,13 @@ class PoolState:
     hash over all applied entries (`history_after`). `level`: the pool's feature level; nothing
     above it is written (`model.features`); `level_version`: the version of the leader that raised
     it, "" if none did. `set_aside`: which nodes refused which task. `sizes`: what the tasks take,
-    counted as they change. `index`: finds tasks for readers. `forgotten_s`: the latest end of a
+    counted as they change, and `delegates` what those of delegates use. `index`: finds tasks for
+    readers. `forgotten_s`: the latest end of a
     request that was forgotten. `_named`: the unended tasks of each name, several only from below
-    `DISTRUST_LEVEL`. `row_cache` and `known_digest` serve `core.fsm.storage`, which turns the state
-    into bytes.
+    `DISTRUST_LEVEL`. `_secret`: by the digest of a blob, the unended tasks that need it; `renewed`:
+    those whose copies may have to be replaced for it; `released`: blobs that no task needs now,
+    until `core.secrets.distribution` has dropped them. `row_cache` and `known_digest` serve
+    `core.fsm.storage`, which turns the state into bytes.
     """
 
     pool: PoolRef
@@ -238,8 +298,12 @@ class PoolState:
     set_aside: SetAsideNodes = attrs.field(factory=SetAsideNodes)
     sizes: StateSizes = attrs.field(factory=StateSizes, eq=False, repr=False)
     index: TaskIndex = attrs.field(factory=TaskIndex, eq=False, repr=False)
+    delegates: Delegates = attrs.field(factory=Delegates, eq=False, repr=False)
     _on_node: dict[NodeId, dict[AllocationId, None]] = attrs.field(factory=dict)
     _named: dict[str, dict[TaskId, None]] = attrs.field(factory=dict)
+    _secret: dict[Digest, dict[TaskId, None]] = attrs.field(factory=dict, eq=False)
+    renewed: dict[TaskId, None] = attrs.field(factory=dict, eq=False)
+    released: dict[Digest, None] = attrs.field(factory=dict, eq=False)
     row_cache: RowCache = attrs.field(factory=RowCache, eq=False, repr=False)
     known_digest: tuple[int, StateDigest] | None = attrs.field(default=None, eq=False, repr=False)
     _expiring: list[tuple[int, bytes]] = attrs.field(factory=list, eq=False)
@@ -254,6 +318,23 @@ class PoolState:
     def living(self, name: str) -> TaskId | None:
         """The oldest task of that name that has not ended, or None."""
         return next(iter(self._named.get(name, ())), None)
+
+    def needs_secrets(self, digest: Digest) -> bool:
+        """Whether a task that has not ended needs the blob of that digest."""
+        return digest in self._secret
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether any task that has not ended needs a blob."""
+        return bool(self._secret)
+
+    def needing(self, digest: Digest) -> tuple[TaskId, ...]:
+        """The tasks that need the blob of that digest: one, unless somebody copied a name."""
+        return tuple(self._secret.get(digest, ()))
+
+    def secret_digests(self) -> tuple[Digest, ...]:
+        """The digests of all blobs that tasks need."""
+        return tuple(self._secret)
 
     def allocation(self, allocation: AllocationId) -> Allocation | None:
         """A task's copy of that name, or None."""
@@ -299,7 +380,12 @@ class PoolState:
 
     def put_task(self, task: Task) -> None:
         """Store a task."""
+        old = self.tasks.get(task.task_id)
+        before = self._forget_secrets(task.task_id)
         self.tasks[task.task_id] = task
+        self._note_delegate(old, task)
+        self._note_secrets(task)
+        self._release(before)
         if task.finished:
             self._forget_name(task)
         else:
@@ -307,19 +393,82 @@ class PoolState:
         self.index.put(task.task_id, task.index, task.spec.name)
         self._weigh(task)
 
+    def _note_secrets(self, task: Task) -> None:
+        if task.finished or not task.secrets.sealed:
+            return
+        digest = Digest(bytes.fromhex(task.secrets.digest))
+        self._secret.setdefault(digest, {})[task.task_id] = None
+        if task.record.secrets is not None and task.record.secrets.restart:
+            self.renewed[task.task_id] = None
+
+    def _note_earlier_secrets(self, task: Task, copy: Allocation) -> None:
+        """A copy runs with earlier secrets than its task has now: the leader has to see it."""
+        given = task.record.secrets
+        replaces = given is not None and given.restart and not task.finished
+        runs = copy.state is AllocationState.RUNNING and copy.secrets_index < task.secrets_index
+        if replaces and runs:
+            self.renewed[task.task_id] = None
+
+    def none_runs_with_earlier_secrets(self, task_id: TaskId) -> None:
+        """The leader need not look at this task's copies again until one of them changes."""
+        self.renewed.pop(task_id, None)
+
+    def _release(self, digest: Digest | None) -> None:
+        if digest is not None and digest not in self._secret:
+            self.released[digest] = None
+
+    def _forget_secrets(self, task_id: TaskId) -> Digest | None:
+        """The digest that a task needed, which it no longer counts for."""
+        old = self.tasks.get(task_id)
+        self.renewed.pop(task_id, None)
+        if old is None or not old.secrets.sealed:
+            return None
+        digest = Digest(bytes.fromhex(old.secrets.digest))
+        users = self._secret.get(digest, {})
+        users.pop(task_id, None)
+        if not users:
+            self._secret.pop(digest, None)
+        return digest
+
     def _forget_name(self, task: Task) -> None:
         same = self._named.get(task.spec.name, {})
         same.pop(task.task_id, None)
         if not same:
             self._named.pop(task.spec.name, None)
 
+    def _note_delegate(self, old: Task | None, task: Task) -> None:
+        """Count a delegate's task. When it has ended, what it lost uses nothing any more."""
+        given = task.delegation
+        if given is None:
+            return
+        place = self.delegates.place_of(task.task_id)
+        if place is None:
+            named = digest(encode_struct(given, lowest_level(given)))[:GRANT_ID_BYTES]
+            place = GrantPlace(task.record.signer, task.grantor, named)
+        self.delegates.put_task(task.task_id, place, given, finished=task.finished)
+        if old is not None and task.finished and not old.finished:
+            for copy in self.allocations.get(task.task_id, {}).values():
+                self._count(old, copy, None)
+
+    def _count(self, task: Task, old: Allocation | None, new: Allocation | None) -> None:
+        """Count what a copy of a delegate's task uses. The copies that it left behind count for
+        nobody: that their nodes cannot be asked is the pool's matter, and what replaces them has
+        their share."""
+        if task.delegation is None or task.finished:
+            return
+        before, after = (copy is not None and copy.holds for copy in (old, new))
+        if before != after:
+            pair = task.grantor, task.record.signer
+            self.delegates.count(pair, usage_of(task.spec.resources), 1 if after else -1)
+
     def _weigh(self, task: Task) -> None:
         """Count what a task takes: all copies that it asks for, or has."""
         record, copies = task.record, len(self.allocations.get(task.task_id, {}))
         if not task.spec.system:
             copies = max(copies, task.spec.replicas)
+        renewed = record.secrets.signed.request.spec_json if record.secrets is not None else ""
         size = task_size(
-            record.signed.request.spec_json,
+            record.signed.request.spec_json + renewed,
             copies,
             delegated=record.signed.delegation is not None,
             finished=task.finished,
@@ -337,17 +486,23 @@ class PoolState:
             self._on_node.setdefault(allocation.node_id, {})[name] = None
         copies[name.replica] = allocation
         task = self.tasks.get(name.task_id)
+        if task is not None:
+            self._count(task, old, allocation)
+            self._note_earlier_secrets(task, allocation)
         if old is None and task is not None and task.spec.system:
             self._weigh(task)
 
     def drop_task(self, task_id: TaskId) -> None:
         """Forget a finished task; a lost copy of it stays as a stray."""
+        self._release(self._forget_secrets(task_id))
         task = self.tasks.pop(task_id)
         self._forget_name(task)
         self.index.drop(task_id)
         self.set_aside.drop_task(task_id)
         self.sizes.count(task_id, None)
+        self.delegates.drop_task(task_id)
         for copy in self.allocations.pop(task_id, {}).values():
+            self._count(task, copy, None)
             if copy.node_id is None:
                 continue
             self._forget_on(copy.node_id, copy.allocation)
@@ -369,6 +524,11 @@ class PoolState:
                 stray, placed_at_ms=copy.placed_at_ms, image_digest=copy.image_digest
             )
         self.strays[(copy.allocation, copy.attempt)] = stray
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Note that an account's delegations are void."""
+        self.revocations[revocation.delegate] = revocation
+        self.delegates.note_revoked(revocation.delegate)
 
     def note_applied(self, request: AppliedRequest) -> None:
         """Remember that a request was applied, until it expires."""

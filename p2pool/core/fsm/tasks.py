@@ -7,6 +7,7 @@ or has to move, the rest stops, so that the scheduler places all of them anew as
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.core.fsm.access.revocations import WITHDRAWN, withdrawn
 from p2pool.core.fsm.changes import Changes
 from p2pool.core.fsm.sizes import TaskSize, task_size
 from p2pool.core.fsm.state import Allocation, PoolState, Stray, Task, TaskRecord
@@ -117,7 +118,8 @@ def place(changes: Changes, placed: Placed, token: Token) -> None:
         node_id=placed.node_id,
         gpus=placed.gpus,
     )
-    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms))
+    index = state.tasks[placed.allocation.task_id].secrets_index
+    changes.set(attrs.evolve(new, token=token, placed_at_ms=state.log_time_ms, secrets_index=index))
 
 
 def may_take_back(state: PoolState, stray: Stray) -> bool:
@@ -200,7 +202,12 @@ def _refused(changes: Changes, task: Task, copy: Allocation, o: Outcome) -> bool
 def _before(state: PoolState, task: Task, copy: Allocation) -> Allocation:
     """What a copy is that its node refused: it waits for a place. One that it was to replace is the
     copy again, lost as it was, while its node may come back: it may run on there."""
-    none = Allocation(copy.allocation, attempt=copy.attempt, given_up=copy.given_up)
+    none = Allocation(
+        copy.allocation,
+        attempt=copy.attempt,
+        given_up=copy.given_up,
+        secrets_index=copy.secrets_index,
+    )
     mine = (s for s in state.strays.values() if s.allocation == copy.allocation)
     older = [s for s in mine if s.attempt < copy.attempt and _may_come_back(state, s.node_id)]
     newest = max(older, key=lambda stray: stray.attempt, default=None)
@@ -289,10 +296,28 @@ def stop(changes: Changes, task_id: TaskId, reason: str) -> None:
         changes.set(attrs.evolve(copy, state=into, reason=reason))
 
 
+def withdraw(changes: Changes, task_id: TaskId) -> None:
+    """The right to a task was revoked: nothing of it begins any more. It ends with the last copy
+    that has a place; until then the copies that wait say why they do in vain."""
+    state = changes.state
+    task = state.tasks[task_id]
+    if task.stop_requested or task.finished or not withdrawn(state, task):
+        return
+    copies = state.of_task(task_id)
+    if not any(copy.holds for copy in copies):
+        stop(changes, task_id, WITHDRAWN)
+        return
+    for copy in copies:
+        if copy.node_id is None and not copy.terminal and copy.reason != WITHDRAWN:
+            changes.set(attrs.evolve(copy, reason=WITHDRAWN))
+
+
 def finish(changes: Changes) -> None:
     """Mark the touched tasks that have ended; forget the oldest ended ones beyond the limits."""
     state = changes.state
     ended = False
+    for task_id in tuple(changes.touched):
+        withdraw(changes, task_id)
     for task_id in changes.touched:
         task = state.tasks[task_id]
         if task.finished or not _ended(state, task):

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.requests import EJECT_AFTER_MS, setting_in
+from p2pool.core.fsm.requests import setting_in
 from p2pool.core.fsm.state import NodeRecord, PoolState
 from p2pool.core.leader.decisions import log_time_ms
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
 from p2pool.model.log.entries import NodeMoved, NodesMoved
+from p2pool.model.settings import EJECT_AFTER_MS
 from p2pool.model.states import MEMBERSHIP_DEADLINES, Membership, Reachability
 from p2pool.model.timing import Now
 

@@ -9,6 +9,7 @@ twice; applying a proposal checks it again; orders leave only after commit.
 Source: docs/design/consensus.md, "What a leader does".
 """
 
+from functools import partial
 from random import Random
 
 import attrs
@@ -28,6 +29,7 @@ from p2pool.core.leader.history_proofs import HistoryProofs
 from p2pool.core.leader.orders import Orders
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan, plan, why_waiting
+from p2pool.core.secrets.placement import reach_of, renewals
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NoLeader, Overloaded
@@ -211,6 +213,7 @@ class Leader:
             *decisions.nodes_changed(context, state, now),
             *decisions.holding(context, state, now),
             *decisions.to_stop(context, state, now),
+            *renewals(state),
         ]
         judges = self.failure_detector.judges(now)
         records += decisions.lost(context, state, now, judges)
@@ -219,7 +222,8 @@ class Leader:
         if not records and _anything_waits(state) and not decisions.adopting(state, now):
             offers = decisions.offers(context, state, self._doubts(now), now)
             whole = decisions.nobody_unheard(context, state)
-            made = plan(state, offers, decisions.log_time_ms(state, now), whole=whole)
+            at_ms, reach = decisions.log_time_ms(state, now), partial(reach_of, context, state)
+            made = plan(state, offers, at_ms, whole=whole, reach=reach)
             records += made.placements
             records += decisions.refused_everywhere(context, state, made.failed)
             if not made.placements and reasons_due:

@@ -23,7 +23,7 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import Context
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes
+from p2pool.core.fsm.order_room import OrderRoom, task_order_bytes
 from p2pool.core.fsm.state import Allocation, PoolState
 from p2pool.core.fsm.tasks import may_take_back, should_run
 from p2pool.core.inputs import Sender
@@ -209,11 +209,22 @@ def _that_fit(state: PoolState, copies: tuple[Allocation, ...]) -> tuple[Desired
     """Those copies for which an order has room, the oldest first; in order of their names."""
     room, found = OrderRoom(), []
     for copy in sorted(copies, key=lambda copy: (copy.token, copy.allocation)):
-        signed = state.tasks[copy.allocation.task_id].record.signed
-        size_bytes = order_bytes(signed)
+        record = state.tasks[copy.allocation.task_id].record
+        size_bytes = task_order_bytes(record)
         if room.refusal(size_bytes, len(copy.gpus)) is None:
             room.add(size_bytes, len(copy.gpus))
-            found.append(Desired(copy.allocation, copy.attempt, signed, copy.gpus))
+            renewed = record.secrets
+            found.append(
+                Desired(
+                    allocation=copy.allocation,
+                    attempt=copy.attempt,
+                    signed=record.signed,
+                    gpus=copy.gpus,
+                    judged_at=record.judged_at,
+                    secrets=renewed.signed if renewed is not None else None,
+                    secrets_judged_at=renewed.judged_at if renewed is not None else None,
+                )
+            )
     return tuple(sorted(found, key=lambda desired: desired.allocation))
 
 

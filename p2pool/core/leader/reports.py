@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 import attrs
 
+from p2pool.codec.cbor.structs import lowest_level
 from p2pool.core.context import Context
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
 from p2pool.core.fsm.apply import GONE, REPORTABLE
@@ -31,6 +32,7 @@ from p2pool.core.fsm.tasks import follows, should_run
 from p2pool.core.leader.orders import Orders
 from p2pool.model import limits
 from p2pool.model.access.requests import Signers
+from p2pool.model.access.verdicts import Validity
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import P2poolError
 from p2pool.model.features import DISTRUST_LEVEL
@@ -225,9 +227,18 @@ class Reports:
         roster, state = context.roster.latest, context.pool_log.state
         at_s = now.wall_ms // 1000
         pool = context.config.pool
+        if state is None or lowest_level(claim.signed) > state.level:
+            return  # The log has no words for it yet: it claims again.
         # No follower would append what can never be right: the leader would lose its office for it.
         if never(pool, claim.signed, by) or may_start(pool, roster, state, claim, by, at_s):
             return
+        judged_at = None
+        if claim.signed.by_contract:
+            # At a block of now: what an owner of long ago signed is no reason to adopt anything.
+            found = context.verdicts.now(claim.signed, node_id, now)
+            if found is None or found.validity is not Validity.VALID:
+                return  # It runs on, and claims again.
+            judged_at = found.block
         if not self.rations.admit_claim(node_id, claim, now):
             return  # It claims again.
         record = Adopted(
@@ -238,6 +249,7 @@ class Reports:
             gpus=claim.gpus,
             signer=by.signer,
             grantor=by.grantor,
+            judged_at=judged_at,
         )
         try:
             self.adopting[name] = self.propose(record, now)

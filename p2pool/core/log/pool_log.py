@@ -44,7 +44,7 @@ from p2pool.core.log.kept_certificate import (
     restore_certificate,
 )
 from p2pool.core.log.level_check import level_beyond, readable_state
-from p2pool.core.log.request_check import NoRoster, RequestCheck, Rights
+from p2pool.core.log.request_check import NoRoster, NoVerdicts, RequestCheck, Rights, Verdicts
 from p2pool.core.log.snapshot_check import readable, state_in, without_seat
 from p2pool.core.raft.acceptance.append_check import (
     awaits_word,
@@ -103,10 +103,11 @@ class PoolLog:
     `newest_level`: the highest feature level that this program knows; `too_old`: why it cannot go
     on with this log; `newer_snapshot`: why it cannot read a peer's snapshot. `opens`: opens the
     sealed messages in entries, if given; `recovers`: who signed the requests in them, if given;
-    `rights`: who may. `raised_index`: from there on entries are of a level whose followers ask for
-    all that, though the level may not be applied here yet. `certified`: what a quorum certified of
-    states, by index; `histories`: ours, and those that a quorum signed; `candidate`:
-    our state at the last question, for a snapshot; `unkept`: why no snapshot can be made.
+    `rights`: who may; `verdicts`: what the chain says of contract accounts. `raised_index`: from
+    there on entries are of a level whose followers ask for all that, though the level may not be
+    applied here yet. `certified`: what a quorum certified of states, by index; `histories`: ours,
+    and those that a quorum signed; `candidate`: our state at the last question, for a snapshot;
+    `unkept`: why no snapshot can be made.
     `keeps_commit`: the commit index goes to the disk with this step, whatever else does.
     `certificate_kept`: what is on the disk of the snapshot's certificate. `window`: the latest
     events; `events` has those of this step.
@@ -120,6 +121,7 @@ class PoolLog:
     recovers: Recover | None = None
     rights: Rights = attrs.field(factory=NoRoster)
     clocks: VoterClocks = attrs.field(factory=OwnClock)
+    verdicts: Verdicts = attrs.field(factory=NoVerdicts)
     profile: Profile = Profile.DEFAULT
     root: RootRecord | None = None
     root_block: int = 0
@@ -141,7 +143,13 @@ class PoolLog:
     window: EventWindow = attrs.field(factory=EventWindow)
     request_check: RequestCheck = attrs.field(
         default=attrs.Factory(
-            lambda self: RequestCheck(self.pool, self.recovers, self.rights, self.clocks),
+            lambda self: RequestCheck(
+                pool=self.pool,
+                recovers=self.recovers,
+                rights=self.rights,
+                clocks=self.clocks,
+                verdicts=self.verdicts,
+            ),
             takes_self=True,
         )
     )

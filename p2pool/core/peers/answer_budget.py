@@ -31,6 +31,8 @@ DRAWING = (
     m.HardwareRequested,
     m.StoreSeenRequested,
     m.LogEndRequested,
+    m.SecretBlobRequested,
+    m.SecretKeyRequested,
 )
 """Small questions with answers that may be long."""
 
@@ -83,6 +85,8 @@ def size_kib(message: m.Message) -> int:
             size = len(message.peers) * limits.TEXT_MAX_BYTES
         case m.StoreSeenAnswered():
             size = sum(len(word) for word in message.shown)
+        case m.SecretBlobAnswered():
+            size = len(message.blob)
         case m.HardwareAnswered():
             size = (1 + len(message.hardware.gpus)) * limits.TEXT_MAX_BYTES
         case _:

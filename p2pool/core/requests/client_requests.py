@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 
+from p2pool.codec.cbor.structs import lowest_level
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import encode_body
 from p2pool.codec.json.hex import address_text
@@ -22,13 +23,24 @@ from p2pool.core.context import Context
 from p2pool.core.effects import Reply
 from p2pool.core.follower.replica import FollowerReplica
 from p2pool.core.fsm.permissions import may, never, refused_by_state
-from p2pool.core.fsm.requests import INTENT_OF, find_applied, refusal, target_node, unfit
+from p2pool.core.fsm.requests import (
+    INTENT_OF,
+    find_applied,
+    refusal,
+    secrets_in,
+    target_node,
+    unfit,
+)
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.inputs import Asked, Sender
+from p2pool.core.secrets.distribution import SecretDistribution
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, Signers
+from p2pool.model.access.verdicts import FinalBlock, Validity, Verdict
 from p2pool.model.errors import (
     BadSignature,
+    BadSpec,
+    ChainUnavailable,
     Conflict,
     NoLeader,
     NotAllowed,
@@ -39,7 +51,7 @@ from p2pool.model.errors import (
     error_for_code,
 )
 from p2pool.model.features import DISTRUST_LEVEL
-from p2pool.model.ids import TASK_ID_BYTES, NodeId, PeerKey, TaskId
+from p2pool.model.ids import TASK_ID_BYTES, Digest, NodeId, PeerKey, TaskId
 from p2pool.model.log.entries import RequestApplied
 from p2pool.model.log.raft import Entry
 from p2pool.model.messages.queries import (
@@ -54,6 +66,8 @@ from p2pool.model.timing import Now
 
 NO_TASK = TaskId(bytes(TASK_ID_BYTES))
 RETRIED = frozenset({"no-leader", "unavailable"})
+OURS = b""
+"""On whose account this agent's own clients have the chain asked."""
 
 
 @attrs.frozen
@@ -74,7 +88,8 @@ class Remote:
 
 @attrs.define
 class PendingRequest:
-    """One request without an answer yet. `signed` None: a read."""
+    """One request without an answer yet. `signed` None: a read. `judging`: the chain is asked about
+    its contract accounts. `blob`: of the secrets that it brings, if any."""
 
     number: int
     origin: Local | Remote
@@ -88,6 +103,8 @@ class PendingRequest:
     result: Accepted | None = None
     wait_index: int = 0
     wait_until_ms: int = 0
+    judging: bool = False
+    blob: Digest | None = None
 
 
 @attrs.define
@@ -96,6 +113,7 @@ class ClientRequests:
 
     context: Context
     replica: FollowerReplica
+    secrets: SecretDistribution
     pending: dict[int, PendingRequest] = attrs.field(factory=dict)
 
     # --- where they come from ---------------------------------------------------------------------
@@ -109,16 +127,38 @@ class ClientRequests:
             return
         deadline_ms = now.mono_ms + min(asked.deadline_ms, limits.REQUEST_DEADLINE_MS)
         signed = request.signed if isinstance(request, SubmitCommand) else None
-        self._add(
-            PendingRequest(
-                number=self.context.request(),
-                origin=origin,
-                deadline_ms=deadline_ms,
-                signed=signed,
-                signers=asked.signers,
-            ),
-            now,
+        state = self.context.pool_log.state
+        by_contract = signed is not None and signed.by_contract
+        if by_contract and state is not None and state.level < DISTRUST_LEVEL:
+            self._answer(origin, _no_contracts())  # An older leader could not even read it.
+            return
+        new = PendingRequest(
+            number=self.context.request(),
+            origin=origin,
+            deadline_ms=deadline_ms,
+            signed=signed,
+            signers=asked.signers,
         )
+        if isinstance(request, SubmitCommand):
+            try:
+                new.blob = self._take_secrets(request, now)
+            except P2poolError as error:
+                self._answer(origin, error)
+                return
+        self._add(new, now)
+
+    def _take_secrets(self, command: SubmitCommand, now: Now) -> Digest | None:
+        """Keep the blob that came with a request, and name it; None if the request has none."""
+        try:
+            secrets = secrets_in(command.signed.request, self.context.level)
+        except P2poolError:
+            return None  # The leader says what is wrong with it, by the newest state.
+        if secrets.sealed:
+            self.secrets.take(secrets, command.secrets, now)
+            return Digest(bytes.fromhex(secrets.digest))
+        if command.secrets is not None:
+            raise BadSpec("Encrypted secrets came with a request that names none.")
+        return None
 
     def on_request_forwarded(self, message: RequestForwarded, sender: Sender, now: Now) -> None:
         """A peer forwards a request, because it believes that we lead."""
@@ -178,7 +218,7 @@ class ClientRequests:
             if self._caught_up(item.wait_index) or now.mono_ms >= item.wait_until_ms:
                 self._finish(item, item.result)
         elif now.mono_ms >= item.deadline_ms:
-            self._finish(item, self._too_late(now))
+            self._finish(item, self._too_late(item, now))
         elif context.pool_log.leads:
             item.retry_ms = 0
             if item.index == 0 and item.sent_to != context.me:
@@ -207,6 +247,8 @@ class ClientRequests:
         """Propose a request, or refuse it. A refusal is a read, so it waits until a quorum has
         confirmed that we lead: a leader that slept, or is new, may judge by old state.
         """
+        if item.judging and self._verdict(item, signed, now) is None:
+            return
         try:
             done = self._propose(item, signed, now)
         except (BadSignature, Unavailable) as error:
@@ -230,6 +272,11 @@ class ClientRequests:
             raise BadSignature("The request's signature is bad.", hint="Sign it again.")
         if roster is None:
             raise Unavailable("The leader has no roster yet.", hint="Retry in a few seconds.")
+        if lowest_level(signed) > state.level:
+            raise Conflict(
+                f"The pool is at feature level {state.level}, which knows no quotas.",
+                hint="Use a delegation without one, or see who is behind: p2pool pool show.",
+            )
         time_ms = self.context.clocks.time_ms(now)
         denied = may(roster, state, item.signers, signed, time_ms // 1000)
         if denied is not None:
@@ -237,6 +284,8 @@ class ClientRequests:
         why = never(self.context.config.pool, signed, item.signers)
         if why is not None:
             raise NotAllowed(f"No voter would take that: {why}.", hint="Sign a new request.")
+        if signed.by_contract and state.level < DISTRUST_LEVEL:
+            raise _no_contracts()
         found = find_applied(state, signed.request)
         if found is not None:
             return self._accepted(found.task_id, found.index, duplicate=True)
@@ -249,14 +298,66 @@ class ClientRequests:
         refused = refused or unheeded(signed.request) or unfit(state, signed)
         if refused is not None:
             raise refused
+        judged_at = None
+        if signed.by_contract:
+            judged_at = self._judged_at(item, signed, now)
+            if judged_at is None:
+                item.judging, item.sent_to = True, None  # The next step looks again.
+                return None
+            item.judging = False
+        # After the chain: nobody fills the voters' disks in the name of a contract.
+        if not self._spread_secrets(item, signed, state, now):
+            item.sent_to = None  # The next step looks again.
+            return None
         origin = item.origin
         via = origin.node_id if isinstance(origin, Remote) else self.context.me
-        record = RequestApplied(signed, via, item.signers.signer, item.signers.grantor)
+        record = RequestApplied(
+            signed=signed,
+            via=via,
+            signer=item.signers.signer,
+            grantor=item.signers.grantor,
+            judged_at=judged_at,
+        )
         kind, body = encode_body(record, state.level)
         # A committee of one commits while it proposes: set the index first.
         item.index, item.term = pool_log.last_index + 1, pool_log.term
         pool_log.propose(kind, body, now)
         return None
+
+    def _judged_at(
+        self, item: PendingRequest, signed: SignedRequest, now: Now
+    ) -> FinalBlock | None:
+        """The final block at which the chain says that contract accounts signed a request; None:
+        it has not answered yet. Raises where it says no, and where nobody can tell."""
+        found = self._verdict(item, signed, now)
+        if found is None:
+            return None
+        if found.validity is Validity.INVALID:
+            raise BadSignature(
+                f"By the chain, {found.reason}.",
+                hint="Have it signed by the contract's present owners, for this pool's chain.",
+            )
+        if found.validity is Validity.UNKNOWN:
+            raise ChainUnavailable(
+                f"The leader cannot tell whether a contract account signed it: {found.reason}.",
+                hint="Send the same request again in a while.",
+            )
+        return found.block
+
+    def _verdict(self, item: PendingRequest, signed: SignedRequest, now: Now) -> Verdict | None:
+        origin = item.origin.peer_key if isinstance(item.origin, Remote) else OURS
+        return self.context.verdicts.now(signed, origin, now)
+
+    def _spread_secrets(
+        self, item: PendingRequest, signed: SignedRequest, state: PoolState, now: Now
+    ) -> bool:
+        """Whether most voters hold the secrets of a request; it waits until they do."""
+        secrets = secrets_in(signed.request, state.level)
+        if not secrets.sealed:
+            return True
+        item.blob = Digest(bytes.fromhex(secrets.digest))
+        source = item.origin.peer_key if isinstance(item.origin, Remote) else None
+        return self.secrets.is_spread(item.blob, source, now)
 
     def _check_known(self, state: PoolState, signed: SignedRequest) -> None:
         """`NotFound` for a node that neither the chain nor the pool's state knows: a record of it
@@ -333,6 +434,8 @@ class ClientRequests:
         if item.signed is None:
             self.context.send(leader, ReadIndexRequested(item.number))
         else:
+            if item.blob is not None:
+                self.secrets.give(item.blob, leader, now)
             self.context.send(leader, RequestForwarded(item.number, item.signed, self.context.me))
 
     def on_forward_answered(self, message: ForwardAnswered, sender: Sender, now: Now) -> None:
@@ -399,9 +502,16 @@ class ClientRequests:
     def _caught_up(self, index: int) -> bool:
         return self.context.pool_log.applied_index >= index
 
-    def _too_late(self, now: Now) -> P2poolError:
+    def _too_late(self, item: PendingRequest, now: Now) -> P2poolError:
         if self.context.leader(now) is None:
             return NoLeader("The pool has no leader now.", hint="Send the same request again.")
+        if item.blob is not None and item.index == 0 and self.context.pool_log.leads:
+            why = self.secrets.refused_because(item.blob)
+            told = f": {why}" if why is not None else "."
+            return Unavailable(
+                f"Too few voters hold the request's secrets{told}",
+                hint="Send the same request again.",
+            )
         return Unavailable(
             "The leader did not answer in time.",
             hint="Send the same request again: it is carried out once.",
@@ -456,3 +566,10 @@ class ClientRequests:
             yield item.wait_until_ms if item.result is not None else item.deadline_ms
             if item.retry_ms and item.result is None:
                 yield item.retry_ms
+
+
+def _no_contracts() -> NotAllowed:
+    return NotAllowed(
+        "In a pool of feature level 1 no contract account signs.",
+        hint="Upgrade its agents: p2pool pool show names those that keep it there.",
+    )

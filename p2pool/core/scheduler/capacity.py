@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from p2pool.codec.text.clip import clipped
-from p2pool.core.fsm.order_room import OrderRoom, order_bytes, room_on
+from p2pool.core.fsm.order_room import OrderRoom, room_on, task_order_bytes
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, TaskId
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
+from p2pool.model.tasks.secrets import RecipientPolicy
 from p2pool.model.tasks.set_aside import SetAside
 from p2pool.model.tasks.spec import Constraint, Resources
 
@@ -42,6 +43,33 @@ class NodeOffer:
     reason: str | None = None
 
 
+NEEDS_SUBMITTER = "needs its submitter: p2pool task provide-secrets"
+"""Why a copy waits whose secrets no node can open that may take it."""
+
+
+@attrs.frozen
+class SecretReach:
+    """Who can get a task's secrets. `able`: the nodes that hold their key; None: one that runs the
+    task seals it to whoever is assigned a copy. `unknown`: why this leader cannot tell yet."""
+
+    policy: RecipientPolicy
+    able: frozenset[NodeId] | None
+    unknown: str | None = None
+
+    def permits(self, offer: NodeOffer) -> bool:
+        """Whether the submitter lets a node have them."""
+        return self.policy.permits(offer.node_id, offer.provider)
+
+    def refusal(self, offer: NodeOffer) -> str | None:
+        """Why a copy on a node would wait for its secrets, or None."""
+        if not self.permits(offer):
+            return "is no recipient of its secrets"
+        if self.unknown is not None:
+            return self.unknown
+        reached = self.able is None or offer.node_id in self.able
+        return None if reached else NEEDS_SUBMITTER
+
+
 @attrs.frozen
 class Demand:
     """What each copy of a task needs on a node. Tasks with equal `shape` need the same.
@@ -57,16 +85,23 @@ class Demand:
     order_bytes: int
     refused: Mapping[NodeId, int] = attrs.field(factory=dict)
     set_aside: Mapping[NodeId, str] = attrs.field(factory=dict)
+    secrets: SecretReach | None = None
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Everything but the task's id."""
         aside = tuple(sorted(self.set_aside.items()))
-        return (self.resources, self.constraints, self.ports, self.order_bytes, aside)
+        return (self.resources, self.constraints, self.ports, self.order_bytes, aside, self.secrets)
 
 
-def need_of(task: Task, refusals: Iterable[SetAside] = (), at_ms: int = 0) -> Demand:
-    """What each copy of this task needs, at a log time; `refusals`: the nodes that refused it."""
+def need_of(
+    task: Task,
+    refusals: Iterable[SetAside] = (),
+    at_ms: int = 0,
+    secrets: SecretReach | None = None,
+) -> Demand:
+    """What each copy of this task needs, at a log time; `refusals`: the nodes that refused it;
+    `secrets`: who can get its secrets, if it has any."""
     rows = tuple(refusals)
     spec = task.spec
     ports = tuple((port.host, port.protocol) for port in spec.ports if port.host)
@@ -75,7 +110,8 @@ def need_of(task: Task, refusals: Iterable[SetAside] = (), at_ms: int = 0) -> De
         resources=spec.resources,
         constraints=spec.constraints,
         ports=ports,
-        order_bytes=order_bytes(task.record.signed),
+        order_bytes=task_order_bytes(task.record),
+        secrets=secrets,
         refused={row.node_id: row.times for row in rows},
         set_aside={row.node_id: row.reason for row in rows if not row.over(at_ms)},
     )
@@ -108,6 +144,8 @@ class NodeCapacity:
             return "an older copy may still run on it"
         if (refused := need.set_aside.get(self.offer.node_id)) is not None:
             return _clip(f"refused to start it: {refused}")
+        if need.secrets is not None and (why := need.secrets.refusal(self.offer)) is not None:
+            return why
         wanted = need.resources
         full = self.order.refusal(need.order_bytes, wanted.gpu.count)
         if full is not None:
@@ -134,7 +172,8 @@ class NodeCapacity:
         wanted, hardware = need.resources, self.offer.hardware
         gpus = [gpu for gpu in hardware.gpus if _suits(gpu, need)]
         return (
-            all(meets(self.offer, one, bool(wanted.gpu.count)) for one in need.constraints)
+            (need.secrets is None or need.secrets.permits(self.offer))
+            and all(meets(self.offer, one, bool(wanted.gpu.count)) for one in need.constraints)
             and wanted.cpu_milli <= hardware.cpu_milli
             and wanted.memory_bytes <= hardware.memory_bytes
             and wanted.disk_bytes <= hardware.disk_bytes

@@ -11,20 +11,33 @@ plan's order.
 Source: docs/design/tasks.md, "Placement".
 """
 
+from collections.abc import Callable
 from itertools import count
 
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.core.fsm.access.quotas import QuotaRoom, added
+from p2pool.core.fsm.access.revocations import WITHDRAWN, withdrawn
 from p2pool.core.fsm.nodes import back_of_late
 from p2pool.core.fsm.state import Allocation, PoolState, Task
 from p2pool.core.fsm.tasks import has_room_for_copy, waits_anew, wants_copy
-from p2pool.core.scheduler.capacity import Demand, NodeCapacity, NodeOffer, need_of, room_of
+from p2pool.core.scheduler.capacity import (
+    Demand,
+    NodeCapacity,
+    NodeOffer,
+    SecretReach,
+    need_of,
+    room_of,
+)
 from p2pool.core.scheduler.ranking import NodeRanking
 from p2pool.model import limits
 from p2pool.model.ids import AllocationId, NodeId
 from p2pool.model.log.entries import Placed, Placement
 from p2pool.model.states import AllocationState
+
+Reach = Callable[[Task], SecretReach]
+"""Who can get a task's secrets, as the leader knows it."""
 
 PLACED_BYTES = 96
 """More than a `Placed` takes in bytes, without its GPUs."""
@@ -55,14 +68,15 @@ def plan(
     at_ms: int | None = None,
     *,
     whole: bool = False,
+    reach: Reach | None = None,
 ) -> Plan:
     """Place at most `PLACEMENTS_PER_PLAN_MAX` waiting copies (a gang may go beyond): ask again once
     these entries are applied. `at_ms`: log time now, if it goes on without entries; `whole`: the
-    offers leave out no node that might run a copy."""
+    offers leave out no node that might run a copy; `reach`: who can get a task's secrets."""
     by_name = sorted(offers, key=lambda offer: offer.node_id)
     rooms = {offer.node_id: room_of(state, offer) for offer in by_name}
     at_ms = state.log_time_ms if at_ms is None else at_ms
-    planner = _Planner(state, rooms, at_ms, whole)
+    planner = _Planner(state=state, rooms=rooms, at_ms=at_ms, whole=whole, reach=reach)
     for task in sorted(state.tasks.values(), key=_turn):
         planner.place(task)
     return Plan(planner.entries.finish(), tuple(planner.reasons), tuple(planner.failed))
@@ -125,15 +139,23 @@ class _Planner:
     rooms: dict[NodeId, NodeCapacity]
     at_ms: int
     whole: bool
+    reach: Reach | None = None
     failed: list[tuple[AllocationId, str]] = attrs.field(factory=list)
     entries: _Entries = attrs.field(factory=_Entries)
     reasons: list[tuple[AllocationId, str]] = attrs.field(factory=list)
+    quotas: QuotaRoom = attrs.field(init=False)
     hopeless: dict[tuple[object, ...], str] = attrs.field(factory=dict)
     placed: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.quotas = QuotaRoom(self.state)
 
     def place(self, task: Task) -> None:
         """Place a task's waiting copies."""
         if task.finished or task.stop_requested:
+            return
+        if withdrawn(self.state, task):
+            self._wait(self._waiting(task), WITHDRAWN)
             return
         if task.spec.system:
             self._place_system(task, self._need(task))
@@ -154,12 +176,14 @@ class _Planner:
         elif need.shape in self.hopeless:
             self._give_up(waiting, need, self.hopeless[need.shape])
         elif task.spec.gang:
-            self._place_gang(waiting, need)
+            self._place_gang(task, waiting, need)
         else:
-            self._place_each(waiting, need)
+            self._place_each(task, waiting, need)
 
     def _need(self, task: Task) -> Demand:
-        return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms)
+        sealed = self.reach is not None and task.secrets.sealed
+        secrets = self.reach(task) if self.reach is not None and sealed else None
+        return need_of(task, self.state.set_aside.of_task(task.task_id), self.at_ms, secrets)
 
     def _waiting(self, task: Task) -> tuple[Allocation, ...]:
         """The copies that want a place; of a gang, all or none."""
@@ -175,22 +199,32 @@ class _Planner:
             return False
         return back_of_late(self.state.node(copy.node_id), self.at_ms)
 
-    def _place_each(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
+    def _place_each(self, task: Task, waiting: tuple[Allocation, ...], need: Demand) -> None:
         lineup = NodeRanking(self.rooms.values(), need)
         for number, copy in enumerate(waiting):
             if self.placed >= limits.PLACEMENTS_PER_PLAN_MAX:
                 self._wait(waiting[number:], NEXT_TIME)
                 return
+            over = self.quotas.refusal(task, added(copy))
+            if over is not None:
+                self._wait((copy,), over)
+                continue
             taken = lineup.take()
             if taken is None:
                 self._give_up(waiting[number:], need, self._hopeless_because(need))
                 return
             room, gpus = taken
+            self.quotas.take(task, added(copy))
             self.entries.add(_placed(copy, room, gpus))
             self.placed += 1
 
-    def _place_gang(self, waiting: tuple[Allocation, ...], need: Demand) -> None:
+    def _place_gang(self, task: Task, waiting: tuple[Allocation, ...], need: Demand) -> None:
         """Copies are equal and nodes independent, so greedy choice places all if anything does."""
+        copies = sum(map(added, waiting))
+        over = self.quotas.refusal(task, copies)
+        if over is not None:
+            self._wait(waiting, over)
+            return
         lineup = NodeRanking(self.rooms.values(), need)
         taken: list[tuple[NodeCapacity, tuple[str, ...]]] = []
         for _ in waiting:
@@ -203,6 +237,7 @@ class _Planner:
         )
         large = PLACED_BYTES + sum(map(_size, gang)) > limits.ENTRY_MAX_BYTES
         if len(gang) == len(waiting) and not large:
+            self.quotas.take(task, copies)
             self.entries.add_whole(gang)
             self.placed += len(gang)
             return
@@ -229,13 +264,17 @@ class _Planner:
             old = before.get(node_id)
             if old is None and not has_room_for_copy(self.state, task):
                 continue
+            if self.quotas.refusal(task, added(old)) is not None:
+                break
+            self.quotas.take(task, added(old))
             copy = old or Allocation(AllocationId(task.task_id, next(free)))
             again[copy.allocation] = None
             self.entries.add(_placed(copy, room, room.take(need)))
             self.placed += 1
         for copy in copies:
             if copy.allocation not in again and self._wants(task, copy):
-                self.reasons.append((copy.allocation, self._at_home(copy, need)))
+                over = self.quotas.refusal(task, added(copy))
+                self.reasons.append((copy.allocation, over or self._at_home(copy, need)))
 
     def _wants(self, task: Task, copy: Allocation) -> bool:
         return wants_copy(self.state, task, copy.allocation.replica)

@@ -4,7 +4,9 @@ The worker makes one when an order names the attempt, or when a listing shows a 
 known order (after a disk was lost): it reports such a container and never touches it unless an
 order stops it. `StoredAttempt` holds what must survive a restart; a listing finds the container
 again. `previous_epoch`: it began under an earlier log, and no order of this one has named it.
-`fresh`: its order came since the agent's start.
+`fresh`: its order came since the agent's start. `unjudged`: the chain has not told this node yet
+that a contract account signed its submission; `secrets_unjudged`: the same for the request that set
+its secrets since.
 
 Invariants: states follow `states.ALLOCATION`; one effect is in flight for an item at a time; each
 run of its container ends once (`counted_ms`: the start of the last run whose end has counted).
@@ -14,12 +16,13 @@ import attrs
 
 from p2pool.codec.cbor.structs import decode_struct
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.spec.secrets import parse_renewal
 from p2pool.codec.spec.spec import parse_spec, spec_hash
 from p2pool.codec.text.clip import clipped
 from p2pool.model import features, limits
 from p2pool.model.access.requests import Signers
 from p2pool.model.features import since
-from p2pool.model.ids import AllocationId, NodeId, PoolRef, Token
+from p2pool.model.ids import ADDRESS_BYTES, Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus, PullProgress
@@ -30,6 +33,7 @@ from p2pool.model.states import (
     StartRefusal,
     may_become,
 )
+from p2pool.model.tasks.secrets import NO_SECRETS, SecretOwner, TaskSecrets
 from p2pool.model.tasks.spec import OnDisconnect, RestartMode, TaskSpec
 
 Key = tuple[AllocationId, int]
@@ -56,6 +60,9 @@ class StoredAttempt:
     signers: Signers | None
     counted_ms: int
     refused: StartRefusal = since(2, default=StartRefusal.NONE)
+    unjudged: bool = since(2, default=False)
+    secret_signers: Signers | None = since(2, default=None)
+    secrets_unjudged: bool = since(2, default=False)
 
 
 @attrs.define
@@ -91,6 +98,36 @@ class Attempt:
     refused: StartRefusal = StartRefusal.NONE
     trouble_since_ms: int | None = None
     fresh: bool = False
+    unjudged: bool = False
+    renewed: TaskSecrets | None = None
+    secret_signers: Signers | None = None
+    secrets_unjudged: bool = False
+
+    # --- secrets ----------------------------------------------------------------------------------
+
+    @property
+    def secrets(self) -> TaskSecrets:
+        """The secrets that it gets: those set last, or those of its submission."""
+        if self.renewed is not None:
+            return self.renewed
+        return self.spec.secrets if self.spec is not None else NO_SECRETS
+
+    def secret_owner(self, pool: PoolRef) -> SecretOwner:
+        """The request that they have to be for."""
+        assert self.desired is not None
+        signed, signers = self.desired.secrets, self.secret_signers
+        if signed is None:
+            signed, signers = self.desired.signed, self.signers
+        account = signers.signer if signers is not None else Address(bytes(ADDRESS_BYTES))
+        return SecretOwner(pool, account, signed.request.request_id)
+
+    def renew_secrets(self, desired: Desired, signers: Signers | None) -> None:
+        """Its secrets were set anew: it gets these at its next start. Raises what makes the request
+        none."""
+        assert desired.secrets is not None
+        self.renewed = parse_renewal(desired.secrets.request.spec_json).secrets
+        self.desired, self.secret_signers = desired, signers
+        self.secrets_unjudged = desired.secrets.by_contract
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -251,6 +288,9 @@ class Attempt:
             signers=self.signers,
             counted_ms=self.counted_ms,
             refused=self.refused,
+            unjudged=self.unjudged,
+            secret_signers=self.secret_signers,
+            secrets_unjudged=self.secrets_unjudged,
         )
 
 
@@ -276,12 +316,18 @@ def item_of(row: bytes) -> Attempt:
     item.image_digest = kept.image_digest
     item.settled = item.outcome() if kept.settled else None
     item.previous_epoch, item.signers = kept.previous_epoch, kept.signers
+    item.unjudged = kept.unjudged
+    item.secret_signers = kept.secret_signers
+    item.secrets_unjudged = kept.secrets_unjudged
     return item
 
 
 def take(allocation: AllocationId, attempt: int, token: Token, desired: Desired | None) -> Attempt:
     """A new item, with its specification parsed, if it has one."""
-    spec = None
-    if desired is not None:
-        spec = parse_spec(desired.signed.request.spec_json, features.newest())
-    return Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)
+    if desired is None:
+        return Attempt(allocation=allocation, attempt=attempt, token=token)
+    spec = parse_spec(desired.signed.request.spec_json, features.newest())
+    made = Attempt(allocation=allocation, attempt=attempt, token=token, desired=desired, spec=spec)
+    if desired.secrets is not None:
+        made.renew_secrets(desired, None)
+    return made

@@ -8,6 +8,7 @@ import attrs
 
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import ContainerPlan, ContainerStatus, PullProgress
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.tasks.faults import Fault
 
 # --- inputs -------------------------------------------------------------------------------------
@@ -101,9 +102,11 @@ WorkerInput = (
 
 @attrs.frozen
 class StartContainer:
-    """Pull the image, then start this attempt; answered by ContainerStarted or StartFailed."""
+    """Pull the image, then start this attempt; answered by ContainerStarted or StartFailed.
+    `secrets`: what the agent opens for it, if the task has any."""
 
     plan: ContainerPlan
+    secrets: SealedSecret | None = None
 
 
 @attrs.frozen
@@ -117,10 +120,12 @@ class CancelPull:
 
 @attrs.frozen
 class RestartContainer:
-    """Restart an ended container; answered by ContainerStarted or StartFailed."""
+    """Restart an ended container; answered by ContainerStarted or StartFailed. `secrets`: as for
+    its start."""
 
     allocation: AllocationId
     attempt: int
+    secrets: SealedSecret | None = None
 
 
 @attrs.frozen

@@ -9,6 +9,8 @@ could tell whether it is wanted, and only an order may stop it.
 
 from collections.abc import Mapping
 
+import attrs
+
 from p2pool.core.worker.attempt import Attempt, Key
 from p2pool.model import limits
 from p2pool.model.ids import Token
@@ -44,7 +46,7 @@ def reportable(items: Mapping[Key, Attempt]) -> tuple[list[Attempt], tuple[Desir
             if size > room_bytes or len(claims) >= limits.CLAIMS_PER_REPORT_MAX:
                 continue
             room_bytes -= size
-            claims.append(item.desired)
+            claims.append(attrs.evolve(item.desired, secrets=None, secrets_judged_at=None))
             told.append(item)
         elif item.news and not item.unclaimable:
             told.append(item)

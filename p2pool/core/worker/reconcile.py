@@ -12,14 +12,21 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.core.worker.attempt import Attempt, Key, take
 from p2pool.model import limits
-from p2pool.model.errors import NotFound
+from p2pool.model.access.verdicts import Validity, Verdict
+from p2pool.model.errors import ChainUnavailable, NotFound
+from p2pool.model.messages.work import Desired
 from p2pool.model.ports.runtime import ContainerState, ContainerStatus, RuntimeScope
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.states import AllocationState, Health, StartRefusal
 from p2pool.model.tasks.faults import REFUSALS, Fault
 from p2pool.model.timing import Now
 
 S = AllocationState
 Mark = Callable[[Attempt], None]
+Withdrawn = Callable[[Desired], str | None]
+"""Why nothing may be started any more for what was ordered, or None."""
+Opened = Callable[[Attempt], SealedSecret | str]
+"""What opens an item's secrets, or why it has to wait for them."""
 INTERRUPTED = "its engine or its machine was restarted"
 
 
@@ -225,6 +232,38 @@ def start_failed(
         give_up(item, REFUSALS[event.fault], f"{event.code}: {event.message}", mark)
 
 
+def judge(item: Attempt, verdict: Verdict | None, mark: Mark, now: Now, *, refuses: bool) -> None:
+    """What the chain says of the contract accounts under its submission: a yes lets it start; on a
+    no this node refuses it, and others ask their own endpoints; where nobody can tell it is tried
+    again, and then elsewhere, like any other start that the world keeps from working."""
+    if verdict is None:
+        item.reason = "the chain is asked whether a contract account signed it"
+    elif verdict.validity is Validity.VALID:
+        item.unjudged, item.secrets_unjudged, item.reason = False, False, ""
+        item.failures, item.trouble_since_ms = 0, None
+        mark(item)
+    elif verdict.validity is Validity.INVALID:
+        give_up(item, StartRefusal.LASTING, f"not allowed: {verdict.reason}", mark)
+    else:
+        why = f"nobody can tell whether a contract account signed it: {verdict.reason}"
+        event = ev.StartFailed(
+            allocation=item.allocation,
+            attempt=item.attempt,
+            code=ChainUnavailable.code,
+            message=why,
+            fault=Fault.WORLD,
+        )
+        start_failed(item, event, mark, now, refuses=refuses)
+
+
+def waits_for_verdict(item: Attempt, now: Now) -> bool:
+    """Whether nothing but the chain's word keeps it from starting, as far as it knows itself."""
+    over = item.ended or item.stop_wanted or item.busy or item.runs
+    known = item.desired is not None and not item.previous_epoch
+    unjudged = item.unjudged or item.secrets_unjudged
+    return unjudged and known and not over and now.mono_ms >= item.retry_ms
+
+
 def give_up(item: Attempt, refusal: StartRefusal, reason: str, mark: Mark) -> None:
     """This node cannot start it: another may."""
     item.refused = refusal
@@ -258,10 +297,18 @@ def drive(
     items: Mapping[Key, Attempt],
     is_member: bool,
     scope: RuntimeScope,
+    withdrawn: Withdrawn,
     mark: Mark,
     now: Now,
+    open_secrets: Opened,
 ) -> ev.WorkerEffect | None:
-    """The next effect for an item, if one is due."""
+    """The next effect for an item, if one is due. Its right is judged again before each start: an
+    image may take an hour to come, and a restart may come a year after the order."""
+    if item.busy and item.fetching and not item.stop_wanted and item.desired is not None:
+        why = withdrawn(item.desired)
+        if why is not None:
+            item.stop_wanted, item.stop_reason = True, f"not allowed: {why}"
+            mark(item)
     if item.busy and item.stop_wanted and item.fetching:
         item.fetching = False
         return ev.CancelPull(item.allocation, item.attempt)
@@ -279,11 +326,28 @@ def drive(
         return None
     if item.previous_epoch and item.container is None:
         return None  # An earlier log wanted it started; only this log's orders may do so now.
+    if (why := withdrawn(item.desired)) is not None:
+        end(item, S.FAILED, f"not allowed: {why}", mark)
+        return None
+    if item.unjudged or item.secrets_unjudged:
+        return None  # Who submitted it, or set its secrets, only the chain can say.
+    sealed = open_secrets(item) if item.secrets.sealed else None
+    if isinstance(sealed, str):
+        _lacks_secrets(item, sealed, mark, now)
+        return None
     item.busy = True
     if item.container is not None and item.container.ended and item.restarts:
-        return ev.RestartContainer(item.allocation, item.attempt)
+        return ev.RestartContainer(item.allocation, item.attempt, sealed)
     item.fetching = True
-    return ev.StartContainer(item.plan(scope.pool, scope.node_id))
+    return ev.StartContainer(item.plan(scope.pool, scope.node_id), sealed)
+
+
+def _lacks_secrets(item: Attempt, why: str, mark: Mark, now: Now) -> None:
+    """Its secrets are not here yet: wait for them, and leave it to another node after a while."""
+    if item.trouble_since_ms is None:
+        item.trouble_since_ms = now.mono_ms
+    if now.mono_ms - item.trouble_since_ms >= limits.SECRETS_WAIT_MAX_MS:
+        give_up(item, StartRefusal.PASSING, f"its secrets did not come: {why}", mark)
 
 
 def _stop(item: Attempt, mark: Mark) -> ev.WorkerEffect | None:

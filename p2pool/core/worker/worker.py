@@ -5,10 +5,10 @@ effect for each item, and waits for its outcome. Only an explicit stop ends a co
 neither wanted nor to be stopped runs on, and the worker reports it until the leader decides.
 
 Invariants: one high-water token, durable before an order is answered, and no older order is obeyed;
-an item is on disk before its container starts; this node judges the rights before it starts
-anything; a GPU gets a new holder only once the old one is gone; an older attempt ends before a
-newer one starts; the worker repeats an outcome until it is settled. While the engine is away,
-nothing counts as ended.
+an item is on disk before its container starts; this node judges the rights when an order names a
+copy, and before each start and restart whether they were revoked since; a GPU gets a new holder
+only once the old one is gone; an older attempt ends before a newer one starts; the worker repeats
+an outcome until it is settled. While the engine is away, nothing counts as ended.
 Source: docs/design/tasks.md, "The worker"; Nomad's client, kubelet's reconciliation.
 """
 
@@ -25,21 +25,30 @@ from p2pool.core.worker.attempt import Attempt, Key, has_row, item_of, row_key, 
 from p2pool.core.worker.start_record import StartRecord
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
+from p2pool.model.access.verdicts import Verdict
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import Refusal, RuntimeUnavailable
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import ZERO_TOKEN, AllocationId, TaskId, Token
+from p2pool.model.ids import ZERO_TOKEN, AllocationId, Digest, TaskId, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.machine.hardware import FreeResources, Hardware
 from p2pool.model.messages.gossip import AllocationStatus
 from p2pool.model.messages.task_streams import FullReason
 from p2pool.model.messages.work import Desired, Order, OrderAnswered, Report, ReportAnswered, Stop
 from p2pool.model.ports.runtime import RuntimeScope
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.ports.store import Delete, PersistOp
 from p2pool.model.states import AllocationState, StartRefusal
+from p2pool.model.tasks.secrets import SecretOwner, TaskSecrets
 from p2pool.model.timing import Now
 
 Allowed = Callable[[Desired, Signers | None, int], str | None]
+Judged = Callable[[Desired, Now], Verdict | None]
+"""What the chain says of the contract accounts under a submission; None: it is asked."""
+SecretsAllowed = Callable[[Desired, Signers | None, Signers | None, int], str | None]
+"""Why who signed a copy's later secrets had no right to; beside them, who signed its submission."""
+OpenSecrets = Callable[[AllocationId, int, TaskSecrets, SecretOwner, Now], SealedSecret | str]
+"""What opens the secrets of a copy, or why it has to wait for them."""
 ITEMS_TABLE = "orders"
 META_TABLE = "meta"
 TOKEN_KEY = b"worker.token"
@@ -54,6 +63,8 @@ class Worker:
     allowed: Allowed
     restored: Mapping[str, Mapping[bytes, bytes]] = attrs.field(repr=False)
     keep_ms: int = limits.ENDED_KEEP_DEFAULT_S * 1000
+    judged: Judged = lambda desired, now: None
+    withdrawn: reconcile.Withdrawn = attrs.field(default=lambda _: None, repr=False)
     items: dict[Key, Attempt] = attrs.field(factory=dict)
     high_water: Token = ZERO_TOKEN
     obeyed_before: Token = ZERO_TOKEN
@@ -73,6 +84,9 @@ class Worker:
     full_reasons: BoundedDict[Key, str] = attrs.field(
         factory=lambda: BoundedDict(limits.FULL_REASONS_KEPT_MAX)
     )
+    open_secrets: OpenSecrets = lambda *given: "this node opens no secrets"
+    secrets_allowed: SecretsAllowed = lambda *given: None
+    lacks_secrets: dict[AllocationId, int] = attrs.field(factory=dict)
     dirty: dict[Key, None] = attrs.field(factory=dict)
     persist: list[PersistOp] = attrs.field(factory=list)
     effects: list[ev.WorkerEffect] = attrs.field(factory=list)
@@ -108,10 +122,13 @@ class Worker:
         self.high_water = order.token
         self.persist.append(put_record(META_TABLE, TOKEN_KEY, order.token))
         wanted: dict[AllocationId, int] = {}
+        renewers = iter(signers[len(order.desired) :])
         for number, desired in enumerate(order.desired):
             by = signers[number] if number < len(signers) else None
+            renewer = next(renewers, None) if desired.secrets is not None else None
             wanted[desired.allocation] = desired.attempt
             self._want(desired, by, order.token, now)
+            self._renew_secrets(desired, renewer, now)
         for item in self.items.values():
             if item.attempt < wanted.get(item.allocation, 0):
                 self._stop(item)
@@ -139,14 +156,51 @@ class Worker:
             return  # No correct leader places a specification that nobody can parse.
         denied = self.allowed(desired, by, now.wall_ms // 1000)
         if item is not None:
-            # A listing showed it before its order came: it is this copy.
-            item.desired, item.spec, item.token = desired, new.spec, token
+            # A listing showed it before its order came: it is this copy. Who set its secrets since
+            # is judged apart.
+            first = attrs.evolve(desired, secrets=None, secrets_judged_at=None)
+            item.desired, item.spec, item.token = first, new.spec, token
             item.previous_epoch, new = False, item
         elif denied is not None:
             new.become(S.FAILED, f"not allowed: {denied}")
-        new.signers, new.fresh = by, True
+        new.signers, new.fresh, new.unjudged = by, True, desired.signed.by_contract
         self.items[key] = new
         self.dirty[key] = None
+
+    def _renew_secrets(self, desired: Desired, by: Signers | None, now: Now) -> None:
+        """The secrets of a copy here were set anew: it gets them at its next start, if who signed
+        that had the right to."""
+        item = self.items.get((desired.allocation, desired.attempt))
+        if item is None or desired.secrets is None or item.desired is None or item.ended:
+            return
+        if item.desired.secrets == desired.secrets and item.secret_signers is not None:
+            return
+        denied = self.secrets_allowed(desired, by, item.signers, now.wall_ms // 1000)
+        if denied is not None:
+            if item.desired.secrets is not None and item.secret_signers is None:
+                # It came with them, and has no others. Another node may know better who rules the
+                # pool. What was here before keeps what it has.
+                why = f"not allowed: {denied}"
+                reconcile.give_up(item, StartRefusal.LASTING, why, self.mark)
+            return
+        try:
+            item.renew_secrets(desired, by)
+        except Refusal:
+            return  # No correct leader orders secrets that nobody can parse.
+        item.trouble_since_ms = None
+        self.dirty[item.key] = None
+
+    def uses_secrets(self, digest: Digest) -> bool:
+        """Whether a copy here that has not ended gets, or got, the secrets of that blob."""
+        name = digest.hex()
+        return any(not i.ended and i.secrets.digest == name for i in self.items.values())
+
+    def _secrets_of(self, item: Attempt, now: Now) -> SealedSecret | str:
+        owner = item.secret_owner(self.scope.pool)
+        found = self.open_secrets(item.allocation, item.attempt, item.secrets, owner, now)
+        if isinstance(found, str):
+            self.lacks_secrets[item.allocation] = item.attempt
+        return found
 
     def _stop_named(self, stop: Stop, token: Token) -> None:
         """An explicit stop. Note even a copy that never came here, to report its end."""
@@ -199,9 +253,11 @@ class Worker:
 
     def submitted(self, name: AllocationId) -> tuple[SignedRequest, Signers] | None:
         """The submission of a copy that came here by an order, and who signed it, as verified then;
-        None if it did not, or ended long ago."""
+        None if it did not, or ended long ago, or nobody knows yet who signed it."""
         for item in self.items.values():
-            if item.allocation == name and item.desired is not None and item.signers is not None:
+            known = item.signers is not None and not item.unjudged
+            if item.allocation == name and item.desired is not None and known:
+                assert item.signers is not None
                 return item.desired.signed, item.signers
         return None
 
@@ -349,12 +405,27 @@ class Worker:
             self.list_due_ms = now.mono_ms + limits.ENGINE_CALL_TIMEOUT_MS
             self.effects.append(ev.ListContainers())
         self.starts.tick(now)
+        self.lacks_secrets = {}
         if not self.well:
             self._give_up_unbegun(now)
         if not (self.listed and self.well):
             return
+        opened: reconcile.Opened = lambda item: self._secrets_of(item, now)  # noqa: E731
         for item in tuple(self.items.values()):
-            effect = reconcile.drive(item, self.items, self.is_member, self.scope, self.mark, now)
+            if self.is_member and reconcile.waits_for_verdict(item, now):
+                assert item.desired is not None
+                found, refuses = self.judged(item.desired, now), self.level >= DISTRUST_LEVEL
+                reconcile.judge(item, found, self.mark, now, refuses=refuses)
+            effect = reconcile.drive(
+                item=item,
+                items=self.items,
+                is_member=self.is_member,
+                scope=self.scope,
+                withdrawn=self.withdrawn,
+                open_secrets=opened,
+                mark=self.mark,
+                now=now,
+            )
             if effect is not None:
                 self.effects.append(effect)
         for item in reconcile.to_drop(self.items, self.keep_ms, now):

@@ -8,6 +8,8 @@ bytes that a peer sent; invites carry a random nonce and expire soon.
 import secrets
 from typing import Protocol
 
+import attrs
+
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
@@ -84,21 +86,25 @@ class KeyManager:
         self, domain_id: int, pool_id: int, node_id: NodeId, expiration_s: int
     ) -> Invite:
         """A fresh invite with a random nonce."""
-        nonce = secrets.randbits(63)
-        digest = invite_digest(domain_id, pool_id, node_id, nonce, expiration_s)
-        signature = _sign(self._account, digest)
-        return Invite(
-            domain_id=domain_id,
-            pool_id=pool_id,
-            node_id=node_id,
-            nonce=nonce,
-            expiration_s=expiration_s,
-            signature=signature,
-        )
+        blank = unsigned_invite(domain_id, pool_id, node_id, expiration_s)
+        return attrs.evolve(blank, signature=countersign(self._account, blank))
+
+
+def unsigned_invite(domain_id: int, pool_id: int, node_id: NodeId, expiration_s: int) -> Invite:
+    """A fresh invite with a random nonce, for others to sign."""
+    return Invite(
+        domain_id=domain_id,
+        pool_id=pool_id,
+        node_id=node_id,
+        nonce=secrets.randbits(63),
+        expiration_s=expiration_s,
+        signature=b"",
+    )
 
 
 def countersign(member: HasKey, invite: Invite) -> bytes:
-    """One contract member's signature, 65 bytes, of an invite that another member made."""
+    """A key's signature, 65 bytes, of an invite that is there already: the manager's own, or that
+    of a member of the contract that manages."""
     digest = invite_digest(
         invite.domain_id, invite.pool_id, invite.node_id, invite.nonce, invite.expiration_s
     )

@@ -10,7 +10,7 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
-from p2pool.drivers.chain.abi import Function, function, topic
+from p2pool.drivers.chain.abi import function, topic
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import (
     invite_digest,
@@ -18,6 +18,7 @@ from p2pool.drivers.chain.consent import (
     personal_hash,
     sign_consent,
 )
+from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import Sent, Writer
 from p2pool.model import limits
@@ -40,10 +41,6 @@ if TYPE_CHECKING:
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
 LEAVE = "leaveComputePool(uint256,address,address)"
 GET_NODE = "getNode(address)"
-IS_VALID = Function(
-    "ERC-1271 account", "isValidSignature(bytes32,bytes)", ("bytes32", "bytes"), ("bytes4",)
-)
-IS_VALID_MAGIC = bytes.fromhex("1626ba7e")
 
 
 @attrs.frozen

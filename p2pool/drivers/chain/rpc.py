@@ -55,6 +55,10 @@ REVERTING = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
 """The methods that run a contract: of any other one, an error is the endpoint's own."""
 
 
+FAILED_RUNS = ("revert", "out of gas", "outofgas", "invalid opcode", "invalidfeopcode", "bad jump")
+"""What endpoints call the end of a run that failed: the contract's doing, and so an answer."""
+
+
 class OtherChain(WrongChain):
     """The endpoint's chain has our id and another first block: it is another chain, or began
     anew."""
@@ -413,7 +417,8 @@ def _error(url: str, method: str, error: object) -> Exception:
         data = data.get("data") or data.get("result")
     message = answers.shown(safe_text(message)) if isinstance(message, str) else ""
     given = isinstance(data, str) and data.startswith("0x")
-    if method in REVERTING and (given or "revert" in message.lower()):
+    failed = any(words in message.lower() for words in FAILED_RUNS)
+    if method in REVERTING and (given or failed):
         return Reverted(message, answers.data(data) if given else b"")
     return ChainUnavailable(f"{url}: {method}: {message}")
 

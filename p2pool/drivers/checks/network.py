@@ -33,8 +33,8 @@ from p2pool.model.machine.checks import Check, Group, Verdict
 ADDRESS_NEEDED = "an address that others can dial"
 
 
-def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
-    """Whether the agent's listen ports are free."""
+def port_checks(listen: tuple[str, ...], api_bind: str, tls_bind: str = "") -> list[Check]:
+    """Whether the agent's listen ports are free, with those of its API."""
     checks = []
     for address in listen:
         try:
@@ -52,17 +52,19 @@ def port_checks(listen: tuple[str, ...], api_bind: str) -> list[Check]:
             )
         else:
             checks.append(Check(Group.NETWORK, "port", Verdict.PASS, f"{address} is free"))
-    host, _, port = api_bind.rpartition(":")
+    return checks + [_api_port_check(bind) for bind in (api_bind, tls_bind) if bind]
+
+
+def _api_port_check(bind: str) -> Check:
+    host, _, port = bind.rpartition(":")
     kind = "ip6" if ":" in host else "ip4"
     address = f"/{kind}/{host.strip('[]') or '127.0.0.1'}/tcp/{port}"
     try:
         check_listen_addresses((address,))
     except (PortTaken, Misconfigured) as error:
-        found = f"{api_bind} for the API: {error.message}"
-        checks.append(Check(Group.NETWORK, "api port", Verdict.FAIL, found, todo=error.hint))
-    else:
-        checks.append(Check(Group.NETWORK, "api port", Verdict.PASS, f"{api_bind} is free"))
-    return checks
+        found = f"{bind} for the API: {error.message}"
+        return Check(Group.NETWORK, "api port", Verdict.FAIL, found, todo=error.hint)
+    return Check(Group.NETWORK, "api port", Verdict.PASS, f"{bind} is free")
 
 
 def socket_check(directory: Path) -> Check:

@@ -15,6 +15,7 @@ import trio
 from p2pool.codec.text.data_uri import read_bootstrap
 from p2pool.codec.text.multiaddr import PEER
 from p2pool.drivers.checks import machine, network, onchain, software
+from p2pool.drivers.checks.webhooks import webhook_checks
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.hardware.host import read_host
@@ -72,7 +73,8 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
             case Group.NETWORK:
                 listed = read_bootstrap(pool.data_uri) if pool is not None else ()
                 local = network.socket_check(subject.directory)
-                found[group] = [*await _network(config, listed), local]
+                told = await webhook_checks(config.notify)
+                found[group] = [*await _network(config, listed), local, *told]
             case Group.CHAIN:
                 told = await onchain.chain_checks(
                     config, pool, subject.node_id, subject.provider, len(hardware.gpus)
@@ -113,7 +115,7 @@ async def _network(config: AgentConfig, listed: tuple[str, ...]) -> list[Check]:
     from p2pool.drivers.net.peers.addresses import parse_full_address
 
     checks = await trio.to_thread.run_sync(
-        network.port_checks, config.network.listen, config.api.bind
+        network.port_checks, config.network.listen, config.api.bind, config.api.tls_bind
     )
     try:
         named = tuple(parse_full_address(text) for text in config.network.bootstrap)

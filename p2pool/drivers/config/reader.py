@@ -115,9 +115,34 @@ def _tuple_of(item: Any, converter: cattrs.Converter) -> Any:
     def hook(value: Any, _: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
             raise ValueError(f"must be a list, not {_shown(value)}")
+        if attrs.has(item):
+            return tuple(
+                _row_of(number, each, item, converter) for number, each in enumerate(value)
+            )
         return tuple(converter.structure(each, item) for each in value)
 
     return hook
+
+
+def _row_of(number: int, value: Any, item: Any, converter: cattrs.Converter) -> Any:
+    """One table of a list of tables; what is wrong in it is told with its number."""
+    if not isinstance(value, dict):
+        raise ValueError(f"must be a list of tables, not of {_shown(value)}")
+    try:
+        return converter.structure(value, item)
+    except ClassValidationError as error:
+        problems: list[str] = []
+        _gather(error, f"[{number}]", problems)
+        raise InRow(problems) from error
+
+
+class InRow(ValueError):
+    """What is wrong in a table of a list, each at its place in it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """At least one."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 def _section_of(cls: Any, converter: cattrs.Converter) -> Any:
@@ -174,6 +199,8 @@ def _gather(error: Exception, place: str, problems: list[str]) -> None:
         problems.extend(_unknown(key, known, place) for key in sorted(error.extra_fields))
     elif isinstance(error, KeyError):
         problems.append(f"{place}: is missing")
+    elif isinstance(error, InRow):
+        problems.extend(f"{place}{problem}" for problem in error.problems)
     elif isinstance(error, ValueError):
         problems.append(f"{place}: {error}")
     else:
@@ -270,5 +297,9 @@ def _value(value: Any) -> str:
         return f'"0x{value.hex()}"'
     if isinstance(value, tuple):
         return f"[{', '.join(_value(item) for item in value)}]"
+    if attrs.has(type(value)):
+        fields = ((f.name, getattr(value, f.name)) for f in attrs.fields(type(value)))
+        inside = ", ".join(f"{name} = {_value(one)}" for name, one in fields if one is not None)
+        return f"{{ {inside} }}"
     # JSON's escapes are TOML's too, except that TOML wants DEL escaped.
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

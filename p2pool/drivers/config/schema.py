@@ -21,16 +21,21 @@ from p2pool.drivers.config.validators import (
     OneOf,
     SizeBetween,
     dialable_addresses,
+    distinct_webhooks,
+    event_kinds,
     full_addresses,
     host_names,
     isolating_runtime,
     known_levels,
     not_empty,
+    path_prefix,
     reachable_networks,
     registry_names,
     resolver_addresses,
     rpc_urls,
     subnet_ranges,
+    webhook_name,
+    webhook_url,
 )
 from p2pool.drivers.containers.settings import TASK_SUBNETS
 from p2pool.drivers.input_files import is_stdin, read_input
@@ -115,10 +120,17 @@ class ApiConfig:
 
     bind: str = "127.0.0.1:8470"
     """`host:port` of the local API; any host but loopback needs a TLS certificate and key."""
+    tls_bind: str = ""
+    """`host:port` at which the API speaks TLS beside `bind`, which then stays plain, on loopback;
+    empty: where there is a certificate, `bind` itself speaks TLS."""
     hosts: tuple[str, ...] = attrs.field(default=(), validator=host_names)
-    """Names by which the API may be called, beside the address it listens on."""
+    """Names by which the API may be called, beside the address it listens on; that of a reverse
+    proxy, if it passes its own on."""
+    path_prefix: str = attrs.field(default="", validator=path_prefix)
+    """The path below which a reverse proxy shows the API, such as "/p2pool"; whether the proxy
+    passes it on or cuts it off, the API answers."""
     tls_certificate: Path | None = None
-    """The API's certificate, a PEM file."""
+    """The API's certificate, a PEM file; a renewed one is taken without a restart."""
     tls_key: Path | None = None
     """The certificate's key, a PEM file."""
 
@@ -223,6 +235,33 @@ class MetricsConfig:
 
 
 @attrs.frozen(kw_only=True)
+class WebhookConfig:
+    """`[[notify.webhooks]]`: one receiver of the pool's events."""
+
+    name: str = attrs.field(validator=webhook_name)
+    """What it is called in logs, and by which name the agent knows how far it has read."""
+    url: str = attrs.field(validator=webhook_url)
+    """Where each event is posted."""
+    secret_file: Path
+    """The file with the secret that signs, `whsec_` and base64; two lines while it is exchanged.
+    Only the agent's user may read it."""
+    kinds: tuple[str, ...] = attrs.field(default=(), validator=event_kinds)
+    """The kinds of events that it gets; none named: all."""
+    allow_private: bool = False
+    """Whether it may be in a private network, or on this machine."""
+    ca_file: Path | None = None
+    """The authorities that its certificate is checked by, a PEM file; unset: the machine's."""
+
+
+@attrs.frozen(kw_only=True)
+class NotifyConfig:
+    """`[notify]`: to whom the agent sends the pool's events; to nobody by default."""
+
+    webhooks: tuple[WebhookConfig, ...] = attrs.field(default=(), validator=distinct_webhooks)
+    """The receivers. Each agent that names one sends to it."""
+
+
+@attrs.frozen(kw_only=True)
 class AgentConfig:
     """The whole configuration. Only `[chain]` and `[pool]` are required."""
 
@@ -235,6 +274,7 @@ class AgentConfig:
     volumes: VolumesConfig = VolumesConfig()
     log: LogConfig = attrs.field(factory=LogConfig)
     metrics: MetricsConfig = MetricsConfig()
+    notify: NotifyConfig = NotifyConfig()
 
     @property
     def pool_ref(self) -> PoolRef:

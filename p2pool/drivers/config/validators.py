@@ -17,6 +17,7 @@ from p2pool.codec.text.ranges import outside, short_number
 from p2pool.drivers.redaction import REDACTED, shown_url
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
+from p2pool.model.ports.view import EVENT_KINDS
 
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(
@@ -87,6 +88,9 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9A-Fa-f:.]+(?:%[\w.-]+)?")
 """A name (of letters of any language, and of `_` inside, as containers have it) or an address."""
 
 
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
+
+
 def not_empty(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
     """at least one"""
     if not value:
@@ -111,6 +115,20 @@ def host_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
                 f"{name[:80]!r} is not a host, such as agent.example or 192.0.2.7: no scheme, no"
                 " port, no brackets"
             )
+
+
+def path_prefix(_self: Any, _field: Any, value: str) -> None:
+    """a path such as "/p2pool", without a slash at its end"""
+    if not value:
+        return
+    parts = value.split("/")[1:]
+    if not _PREFIX.fullmatch(value) or {".", ".."} & set(parts):
+        raise ValueError(
+            f"{value[:80]!r} is no path such as /p2pool: it begins with a slash, ends without one,"
+            " and has letters, digits, dots, hyphens and underscores between them"
+        )
+    if parts[0] in ("v1", "metrics"):
+        raise ValueError(f"{value[:80]!r} begins like the API's own routes: choose another")
 
 
 def known_levels(_self: Any, _field: Any, value: Mapping[str, str]) -> None:
@@ -220,3 +238,47 @@ def resolver_addresses(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
     for one in value:
         if ip_address(one).is_loopback:
             raise ValueError(f"{one} is the machine's own: copies cannot ask there")
+
+
+# --- webhooks -----------------------------------------------------------------------------------
+
+_WEBHOOK_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+
+def webhook_name(_self: Any, _field: Any, value: str) -> None:
+    """32 lower-case letters, digits and hyphens at most"""
+    if len(value) > limits.WEBHOOK_NAME_MAX_BYTES or not _WEBHOOK_NAME.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is no name, such as billing or on-call")
+
+
+def webhook_url(_self: Any, _field: Any, value: str) -> None:
+    """an https:// URL; http:// only with allow_private"""
+    why = rpc_problem(value)
+    if why is None and not value.isascii():
+        why = "it is not ASCII: write the host as xn--..., and the rest with %"
+    if why is None and urlsplit(value).username is not None:
+        why = "it holds a login: the receiver knows us by our signature"
+    if why is not None:
+        raise ValueError(f"a receiver{_named(value)} cannot work: {why}")
+
+
+def event_kinds(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """kinds of events: allocation, committee, leader, node, pool, revocation, setting, task"""
+    for kind in value:
+        if kind not in EVENT_KINDS:
+            raise ValueError(f"{kind[:80]!r} is not one of {', '.join(EVENT_KINDS)}")
+
+
+def distinct_webhooks(_self: Any, _field: Any, value: tuple[Any, ...]) -> None:
+    """16 at most, each with a name of its own"""
+    if len(value) > limits.WEBHOOKS_MAX:
+        raise ValueError(f"{len(value)} are more than {limits.WEBHOOKS_MAX}")
+    names = [one.name for one in value]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two are called {twice[0]!r}")
+    for one in value:
+        if one.url.lower().startswith("http:") and not one.allow_private:
+            raise ValueError(
+                f"{one.name}: http:// is for receivers in private networks: write https://, or"
+                " set allow_private = true"
+            )

@@ -11,7 +11,6 @@ takes more than a second to import: only who sends transactions needs it.
 
 import getpass
 import json
-import math
 import os
 import secrets
 import sys
@@ -20,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2pool.drivers.input_files import input_path, read_input
-from p2pool.drivers.keys import ciphers
 from p2pool.drivers.redaction import register_secret
 from p2pool.model import limits
 from p2pool.model.data_dir import API_TOKEN_FILE
 from p2pool.model.errors import BadKey, Conflict, Misconfigured, P2poolError
-from p2pool.model.ids import ADDRESS_BYTES, PEER_KEY_BYTES, Address, PeerKey
+from p2pool.model.ids import PEER_KEY_BYTES, Address, PeerKey
 from p2pool.wire.account import Account
+from p2pool.wire.keystore import ciphers, contents
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -36,8 +35,6 @@ PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
 SCRYPT_N = 262_144
 SCRYPT_N_LIGHT = 4_096
-KEY_BYTES = 32
-_DERIVED_MAX_BYTES = 1024
 
 Note = Callable[[str], None]
 
@@ -151,21 +148,7 @@ def key_file_address(path: Path) -> Address:
 
 def address_said(path: Path) -> Address | None:
     """The address that a keystore says it holds, None if it says none. Raises BadKey."""
-    return _address_in(_keystore(path), path)
-
-
-def _address_in(keystore: Mapping[str, Any], path: Path) -> Address | None:
-    """The address in a keystore, None where there is none. `BadKey`: it is no address."""
-    said = keystore.get("address")
-    if said in (None, ""):
-        return None
-    try:
-        address = bytes.fromhex(str(said).lower().removeprefix("0x"))
-    except ValueError:
-        address = b""
-    if len(address) != ADDRESS_BYTES:
-        raise BadKey(f"The address in the key file {path} is none: 40 hex digits.")
-    return Address(address)
+    return contents.address_in(_keystore(path), path)
 
 
 def load_account(path: Path, passphrase: str, *, note: Note = note_on_stderr) -> "LocalAccount":
@@ -182,89 +165,15 @@ def open_key_file(path: Path, passphrase: str, *, note: Note = note_on_stderr) -
     another address than the file says."""
     register_secret(passphrase)
     keystore = _keystore(path)
-    if _work(keystore["crypto"], path) > limits.KEYSTORE_NOTED_BYTES:
+    if contents.work(keystore["crypto"], path) > limits.KEYSTORE_NOTED_BYTES:
         note(f"Opening {path.name} (a few seconds) ...")
-    try:
-        key = ciphers.decrypt(keystore["crypto"], passphrase)
-    except ciphers.WrongPassphrase as error:
-        raise BadKey(
-            f"Wrong passphrase for the key file {path}.",
-            hint="Try again; the file was not changed.",
-        ) from error
-    except ValueError as error:
-        raise _not_keystore(path) from error
-    register_secret(key)
-    try:
-        account = Account(key)
-    except ValueError as error:
-        raise BadKey(f"What is in the key file {path} is no key of an account.") from error
-    said = _address_in(keystore, path)
-    if said is not None and said != bytes.fromhex(account.address[2:]):
-        raise BadKey(
-            f"The key in {path} belongs to {account.address.lower()}, and the file says"
-            f" 0x{said.hex()}.",
-            hint="Somebody changed one of them: take the file from its backup.",
-        )
+    account = contents.open_keystore(keystore, passphrase, path)
+    register_secret(account.key)
     return account
 
 
-def _work(crypto: Mapping[str, Any], path: Path) -> int:
-    """The bytes that deriving the key takes, 0 if few. `BadKey`: so much memory or time that the
-    file would stop this machine, or no numbers."""
-    parameters, kdf = crypto["kdfparams"], crypto.get("kdf")
-    if kdf not in ("scrypt", "pbkdf2"):
-        raise _not_keystore(path)
-    names = ("n", "r", "p", "dklen") if kdf == "scrypt" else ("c", "dklen")
-    *numbers, length = (parameters.get(name) for name in names)
-    if not all(type(number) is int and number > 0 for number in (*numbers, length)):
-        raise _not_keystore(path)
-    if not KEY_BYTES <= length <= _DERIVED_MAX_BYTES:
-        raise _not_keystore(path)
-    work = math.prod(numbers) * (128 if kdf == "scrypt" else 1)
-    most = limits.KEYSTORE_WORK_MAX_BYTES if kdf == "scrypt" else limits.KEYSTORE_ROUNDS_MAX
-    if work > most:
-        raise BadKey(
-            f"Opening the key file {path} would take more memory or time than any wallet asks for.",
-            hint="It is damaged, or made to stop this machine.",
-        )
-    return work if kdf == "scrypt" else 0
-
-
 def _keystore(path: Path) -> dict[str, Any]:
-    """A version 3 keystore with its names in lower case and its hex without 0x: wallets differ."""
-    try:
-        value = json.loads(_read(path, limits.KEYSTORE_MAX_BYTES, "key file"))
-    except (ValueError, RecursionError) as error:
-        raise _not_keystore(path) from error
-    keystore = _plain(value)
-    if not isinstance(keystore, dict):
-        raise _not_keystore(path)
-    crypto = keystore.get("crypto")
-    if str(keystore.get("version")) != "3" or not isinstance(crypto, dict):
-        raise _not_keystore(path)
-    if not all(isinstance(crypto.get(part), dict) for part in ("kdfparams", "cipherparams")):
-        raise _not_keystore(path)
-    if str(crypto.get("cipher")).lower() != ciphers.CIPHER:  # Another would give another key.
-        raise _not_keystore(path)
-    kdf = crypto.get("kdf")
-    crypto["kdf"] = kdf.lower() if isinstance(kdf, str) else kdf
-    return keystore
-
-
-def _plain(value: Any) -> Any:
-    """A part of a keystore as most wallets write it."""
-    if isinstance(value, dict):
-        return {str(key).lower(): _plain(item) for key, item in value.items()}
-    if isinstance(value, str) and value[:2] in ("0x", "0X"):
-        return value[2:]
-    return value
-
-
-def _not_keystore(path: Path) -> BadKey:
-    return BadKey(
-        f"The key file {path} is not a version 3 keystore.",
-        hint="Name a keystore as geth, MetaMask and other wallets write them.",
-    )
+    return contents.keystore_of(_read(path, limits.KEYSTORE_MAX_BYTES, "key file"), path)
 
 
 # --- the peer key and the token ----------------------------------------------------------------

@@ -11,6 +11,8 @@ import apsw
 
 from p2pool.drivers.store.schema import one
 from p2pool.model.ports.store import (
+    SECRET_BLOBS_TABLE,
+    SECRET_KEYS_TABLE,
     TABLES,
     AppendEntries,
     Batch,
@@ -25,6 +27,9 @@ from p2pool.model.ports.store import (
     TruncateFrom,
 )
 
+SCRUBBED = (SECRET_BLOBS_TABLE, SECRET_KEYS_TABLE)
+"""Tables whose deleted rows are overwritten: with the peer key they would open."""
+
 
 class Applier:
     """Applies operations to one connection, and counts the rows of each named table."""
@@ -33,6 +38,7 @@ class Applier:
         """Count the existing rows once; the store is the only writer."""
         self._db = db
         self._rows = dict.fromkeys(TABLES, 0)
+        self._scrubs = False
         for table, count in db.execute("SELECT tbl, count(*) FROM rows GROUP BY tbl"):
             self._rows[table] = count
         # Each handler takes exactly the class beside it, which the type of a dict cannot express.
@@ -54,6 +60,17 @@ class Applier:
             for batch in batches:
                 for operation in batch:
                     self._apply(operation)
+        if self._scrubs:
+            self._scrubs = False
+            self._empty_journal()
+
+    def _empty_journal(self) -> None:
+        """What was deleted stands in no frame of the journal either. Nobody else reads it, but a
+        backup may: then the next one does this."""
+        try:
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            self._scrubs = True
 
     def _apply(self, operation: PersistOp) -> None:
         self._handlers[type(operation)](operation)
@@ -78,8 +95,15 @@ class Applier:
         self._remove(delete.table, delete.key)
 
     def _remove(self, table: str, key: bytes) -> None:
+        scrubs = table in SCRUBBED
+        if scrubs:
+            self._db.pragma("secure_delete", True)
         self._db.execute("DELETE FROM rows WHERE tbl = ? AND key = ?", (table, key))
-        self._rows[table] -= self._db.changes()
+        gone = self._db.changes()
+        self._rows[table] -= gone
+        if scrubs:
+            self._db.pragma("secure_delete", False)
+            self._scrubs = self._scrubs or bool(gone)
 
     def _append(self, append: AppendEntries) -> None:
         if not append.entries:

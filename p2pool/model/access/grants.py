@@ -3,7 +3,9 @@
 import attrs
 
 from p2pool.model.access.delegations import SignedDelegation
+from p2pool.model.features import since
 from p2pool.model.field_bounds import AccountSignature
+from p2pool.model.ids import Address
 
 
 @attrs.frozen
@@ -18,8 +20,16 @@ class LogGrant:
 
 @attrs.frozen
 class SignedGrant:
-    """A log grant with its signature and delegation, if any."""
+    """A log grant with its signature and delegation, if any. The signature is a key's, or what
+    `contract` takes for its own."""
 
     grant: LogGrant
     signature: AccountSignature
     delegation: SignedDelegation | None = None
+    contract: Address | None = since(2, default=None)
+
+    @property
+    def by_contract(self) -> bool:
+        """Whether only the chain can tell who signed: its signer is a contract, or its grantor."""
+        given = self.delegation
+        return self.contract is not None or (given is not None and given.contract is not None)

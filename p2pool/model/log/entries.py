@@ -10,6 +10,7 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.features import FeatureLevel, since
 from p2pool.model.field_bounds import GpuIds, Index, Name, SealedSignatures, bounded
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId
@@ -37,13 +38,15 @@ class RequestApplied:
     `via` is the node that took it from the account: for display only, never for rights. `signer`
     and `grantor` are the accounts that the leader recovered from the signatures
     (`access.requests.Signers`); each voter recovers them again before it appends the entry, and
-    each node before it starts anything.
+    each node before it starts anything. `judged_at`: where one of them is a contract, the block at
+    which the chain took the signatures for good; each voter asks it about that block itself.
     """
 
     signed: SignedRequest
     via: NodeId
     signer: Address
     grantor: Address | None = None
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen
@@ -153,7 +156,8 @@ class Revocation:
 class Adopted:
     """A copy that runs by an earlier log's orders, and that this log did not know.
 
-    `signer` and `grantor` are the accounts that the leader recovered from the submission.
+    `signer` and `grantor` are the accounts that the leader recovered from the submission;
+    `judged_at` as in `RequestApplied`.
     """
 
     node_id: NodeId
@@ -163,6 +167,7 @@ class Adopted:
     gpus: GpuIds
     signer: Address
     grantor: Address | None = None
+    judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen

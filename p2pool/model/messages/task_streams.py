@@ -9,8 +9,9 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
+from p2pool.model.features import since
 from p2pool.model.field_bounds import AccountSignature, Name, bounded
-from p2pool.model.ids import AllocationId, TaskId
+from p2pool.model.ids import Address, AllocationId, TaskId
 from p2pool.model.messages.registry import Channel, Message, message
 
 DELEGATION_MAX_BYTES = limits.ACCOUNT_SIGNATURE_MAX_BYTES + limits.TEXT_MAX_BYTES
@@ -23,6 +24,7 @@ class LogsOpened(Message):
     """The first frame of a log stream: which allocation, under which grant, from where.
 
     `tail_lines` -1: all; `since_ms` 0: from the start. The serving node checks the grant.
+    `grant_contract`: the contract account that is said to have signed it.
     """
 
     allocation: AllocationId
@@ -35,6 +37,7 @@ class LogsOpened(Message):
     follow: bool
     tail_lines: int
     since_ms: int
+    grant_contract: Address | None = since(2, default=None)
 
 
 class LogStream(int, Enum):

@@ -11,6 +11,8 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
+from p2pool.model.access.verdicts import FinalBlock
+from p2pool.model.features import since
 from p2pool.model.field_bounds import GpuIds, SealedSignatures, bounded
 from p2pool.model.ids import AllocationId, NodeId, Token
 from p2pool.model.log.entries import Outcomes
@@ -20,12 +22,18 @@ from p2pool.model.messages.registry import Channel, Message, message
 @attrs.frozen
 class Desired:
     """One allocation that the node should run: the signed submission itself, so that the node can
-    check the account's right; the attempt; and its leased GPUs."""
+    check the account's right; the attempt; and its leased GPUs. `judged_at`: the block at which the
+    log says that the chain took its contract accounts' signatures for good. `secrets`: the latest
+    request that set the task's secrets, None: its submission did; `secrets_judged_at`: the same
+    for that one."""
 
     allocation: AllocationId
     attempt: int
     signed: SignedRequest
     gpus: GpuIds
+    judged_at: FinalBlock | None = since(2, default=None)
+    secrets: SignedRequest | None = since(2, default=None)
+    secrets_judged_at: FinalBlock | None = since(2, default=None)
 
 
 @attrs.frozen(order=True)
@@ -51,6 +59,12 @@ class Order(Message):
     desired: Annotated[tuple[Desired, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
     stops: Annotated[tuple[Stop, ...], bounded(items=limits.ALLOCATIONS_PER_NODE_MAX)]
     certificate: SealedSignatures = ()
+
+
+def signed_in(order: Order) -> int:
+    """How many signed requests an order carries: the submissions first, then those that set
+    secrets since."""
+    return len(order.desired) + sum(one.secrets is not None for one in order.desired)
 
 
 @message(21, Channel.WORK)

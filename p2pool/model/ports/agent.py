@@ -22,10 +22,12 @@ from p2pool.model.ports.volumes import VolumeKeeper
 
 @attrs.frozen
 class SubmitCommand:
-    """A signed request of any action, with the account recovered from its signature."""
+    """A signed request of any action, with the account recovered from its signature. `secrets`: the
+    blob of encrypted secrets that the request names, if it names any."""
 
     signed: SignedRequest
     signer: Address
+    secrets: bytes | None = attrs.field(default=None, repr=False)
 
 
 @attrs.frozen
@@ -93,6 +95,26 @@ class EventStream:
     events: AsyncIterator[Event]
 
 
+@attrs.frozen(kw_only=True)
+class WebhookStatus:
+    """How deliveries to one receiver go. `url`: scheme, host and port. `kinds`: none for all.
+    `failed` counts attempts, `given_up` messages. `read_up_to`: the id of the last event that it
+    got or that was given up; empty before the first. `failing_since_ms`, `next_attempt_ms`: 0 where
+    it does not fail, or no attempt waits. `problem`: why the last attempt failed; empty: it did
+    not."""
+
+    name: str
+    url: str
+    kinds: tuple[str, ...]
+    delivered: int
+    failed: int
+    given_up: int
+    read_up_to: str
+    failing_since_ms: int
+    next_attempt_ms: int
+    problem: str
+
+
 class Logs(Protocol):
     """Log lines of any allocation, wherever it runs."""
 
@@ -148,6 +170,10 @@ class AgentPort(Protocol):
 
     async def full_reasons(self, task_id: TaskId, where: NodeId) -> tuple[FullReason, ...]:
         """Why a node's copies of a task ended or did not start, in full. Raises Unavailable."""
+        ...
+
+    def webhooks(self) -> tuple[WebhookStatus, ...]:
+        """How deliveries of events go, to each receiver that the configuration names."""
         ...
 
     def metrics(self) -> bytes:

@@ -20,6 +20,7 @@ from p2pool.model.ids import AllocationId, Digest, NodeId, PoolRef, Token
 from p2pool.model.messages.task_streams import LogChunks
 from p2pool.model.ports.volumes import Retention, TaskEnded, VolumeKeeper
 from p2pool.model.states import Health
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 
@@ -81,7 +82,9 @@ class ContainerPlan:
 
     `environment` are the reserved `P2POOL_*` names, added after hashing; they win over the spec's.
     `gpus` are the UUIDs leased to this allocation; exactly these are visible inside.
-    `metrics_directory`: on this machine, with a socket for the task's own metrics.
+    `metrics_directory`: on this machine, with a socket for the task's own metrics. `secrets`: the
+    opened values, which are no part of any hash and are written nowhere. `image_digest`: what
+    `pull` said the image's name stands for, so that no other image starts; "": whatever is there.
     """
 
     allocation: AllocationId
@@ -92,6 +95,8 @@ class ContainerPlan:
     gpus: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     metrics_directory: str = ""
+    secrets: tuple[SecretValue, ...] = attrs.field(default=(), repr=False)
+    image_digest: str = ""
 
 
 @attrs.frozen
@@ -191,8 +196,10 @@ class ContainerRuntime(Protocol):
         image: str,
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+        auth: RegistryAuth | None = None,
     ) -> str:
-        """Make the image local as the policy says, and return its digest.
+        """Make the image local as the policy says, and return its digest. `auth`: the task's own
+        credentials, for the registry in the image's name alone; they are kept nowhere.
 
         Raises ImageNotFound, ImageRefused, WrongPlatform, RegistryDenied, DiskFull or
         RegistryUnavailable.
@@ -208,8 +215,11 @@ class ContainerRuntime(Protocol):
         """
         ...
 
-    async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+    async def restart(
+        self, allocation: AllocationId, attempt: int, secrets: tuple[SecretValue, ...] = ()
+    ) -> ContainerStatus:
         """Start an ended container again, keeping its files and log lines. Raises NotFound.
+        `secrets`: opened anew, since what it had of them went with its end.
 
         Returns a running container as it is. Other errors are those of `start`.
         """

@@ -27,6 +27,9 @@ class TableRule:
 
 OWNER_TABLE = "owner"
 EVENTS_TABLE = "events"
+SECRET_BLOBS_TABLE = "secret_blobs"
+SECRET_KEYS_TABLE = "secret_keys"
+WEBHOOKS_TABLE = "webhooks"
 
 TABLES: Mapping[str, TableRule] = {
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
@@ -37,6 +40,9 @@ TABLES: Mapping[str, TableRule] = {
     "meta": TableRule(limits.STORE_META_MAX_ROWS),
     OWNER_TABLE: TableRule(limits.STORE_OWNER_MAX_ROWS),
     EVENTS_TABLE: TableRule(limits.EVENTS_KEPT_MAX, evicts=True),
+    SECRET_BLOBS_TABLE: TableRule(limits.SECRET_BLOBS_MAX),
+    SECRET_KEYS_TABLE: TableRule(limits.SECRET_BLOBS_MAX),
+    WEBHOOKS_TABLE: TableRule(2 * limits.WEBHOOKS_MAX),
 }
 """The named tables. A new one is a line here; the store on disk needs no change."""
 

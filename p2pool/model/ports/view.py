@@ -29,6 +29,8 @@ from p2pool.model.ids import (
 from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
+from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.ports.access import AccessTable
 from p2pool.model.states import (
     AllocationState,
     Health,
@@ -44,7 +46,8 @@ from p2pool.model.tasks.spec import TaskSpec
 @attrs.frozen
 class NodeView:
     """One node as this agent knows it: from the chain, the pool and its own heartbeat. `known`:
-    whether anything tells its reachability; it may never have been heard."""
+    whether anything tells its reachability; it may never have been heard. `binding`: proves its
+    peer key."""
 
     node_id: NodeId
     provider: Address
@@ -65,6 +68,7 @@ class NodeView:
     load: Load = Load()
     allocations: int = 0
     known: bool = True
+    binding: PeerBinding | None = None
 
     @property
     def tells(self) -> bool:
@@ -123,7 +127,8 @@ class RefusalView:
 @attrs.frozen
 class TaskView:
     """A task with its allocations. `state`: pending, running, stopping or how it ended;
-    `refusals`: the nodes that refused to start it."""
+    `refusals`: the nodes that refused to start it; `grantor`: in whose name its signer acted, if in
+    another's."""
 
     task_id: TaskId
     spec: TaskSpec
@@ -134,6 +139,7 @@ class TaskView:
     stop_requested: bool = False
     refusals: tuple[RefusalView, ...] = ()
     index: int = 0
+    grantor: Address | None = None
 
     @property
     def place(self) -> TaskPlace:
@@ -238,6 +244,19 @@ AFTER_ENTRY = 999_999
 """The number of a place behind all events of an entry, which has fewer."""
 
 
+EVENT_KINDS = (
+    "allocation",
+    "committee",
+    "leader",
+    "node",
+    "pool",
+    "revocation",
+    "setting",
+    "task",
+)
+"""What events are about, beside `gap`."""
+
+
 @attrs.frozen
 class Event:
     """Something that happened; ids are (epoch, index, number), so a reader can resume. `text` is
@@ -296,6 +315,7 @@ class View:
     roster_age_ms: int
     nodes: NodeTable = attrs.field(factory=NodeTable, converter=_nodes)
     tasks: TaskTable = attrs.field(factory=TaskTable, converter=_tasks)
+    access: AccessTable = attrs.field(factory=AccessTable)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()

@@ -12,6 +12,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.features import since
 from p2pool.model.field_bounds import bounded
+from p2pool.model.tasks.secrets import NO_SECRETS, TaskSecrets
 
 SpecText = Annotated[str, bounded(text=limits.SPEC_JSON_MAX_BYTES)]
 """A text bounded only by the specification as a whole."""
@@ -140,7 +141,7 @@ class TaskSpec:
     environment: Annotated[
         tuple[tuple[SpecText, SpecText], ...], bounded(items=limits.ENVIRONMENT_MAX)
     ] = ()
-    secrets: Annotated[tuple[str, ...], bounded(items=limits.SECRETS_MAX)] = ()
+    secrets: TaskSecrets = NO_SECRETS
     resources: Resources = Resources()
     replicas: int = 1
     system: bool = False

@@ -37,7 +37,7 @@ class SlowLister:
         await self.let.wait()
         return found
 
-    async def pull(self, image: str, on_progress: Any, policy: Any) -> str:
+    async def pull(self, image: str, on_progress: Any, policy: Any, auth: Any = None) -> str:
         """It is there."""
         return ""
 

@@ -72,7 +72,8 @@ def streams(
 
     network: Any = SimpleNamespace(open_stream=open_stream)
     nothing: Any = None
-    return LogStreams(node, nothing, Sealer(POOL, me, key_of(key), 1, key), network, nothing)
+    sealer = Sealer(POOL, me, key_of(key), 1, key)
+    return LogStreams(node, nothing, sealer, network, nothing, nothing)
 
 
 def failed(text: str) -> tuple[Bench, ev.StartFailed]:

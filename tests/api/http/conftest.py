@@ -10,17 +10,21 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+DAY = datetime.timedelta(days=1)
 
-def made(directory: Path, name: x509.GeneralName) -> tuple[Path, Path]:
-    """A certificate of its own making for a name, and its key."""
+
+def made(
+    directory: Path, *names: x509.GeneralName, lasts: datetime.timedelta = DAY
+) -> tuple[Path, Path]:
+    """A certificate of its own making for these names, and its key; `lasts` below 0: it is over."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "p2pool test")])
     now = datetime.datetime.now(datetime.UTC)
     built = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([name]), critical=False)
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now + lasts)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

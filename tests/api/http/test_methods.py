@@ -20,6 +20,7 @@ IDS = {
     "node": f"0x{OTHER_NODE.hex()}",
     "task": TASK_ID.hex(),
     "allocation": str(ALLOCATION),
+    "name": "none",
 }
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pool.api.listeners import ApiSettings, fingerprint
+from p2pool.api.certificates import fingerprint
+from p2pool.api.listeners import ApiSettings
 from p2pool.api.server import serve_api
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
@@ -71,7 +72,7 @@ async def test_who_goes_by_the_directory_needs_no_name_of_the_certificate(
             await thread(served.client.nodes)
         shown = tmp_path / "api.certificate"
         assert shown.stat().st_mode & 0o077 == 0
-        shown.write_text(fingerprint(certificate[0]))
+        shown.write_text(fingerprint(certificate[0].read_text()))
         with pytest.raises(Misconfigured, match="another certificate"):
             await thread(AgentClient.of(find_agent(str(tmp_path), {})).nodes)
     assert not shown.exists()

@@ -29,6 +29,7 @@ from tests.wire.samples import NODE_ID
 
 NODE = "0x" + NODE_ID.hex()
 ARGUMENTS = {
+    "account": ["0x" + "11" * 20],
     "node": [NODE],
     "node_id": [NODE],
     "name": [TASK_ID.hex()],
@@ -39,6 +40,8 @@ ARGUMENTS = {
     "file": ["key.json"],
 }
 MORE = {
+    "access grant": ["--scope", "read", "--for", "1h"],
+    "access revoke": ["--yes"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],
@@ -47,6 +50,7 @@ MORE = {
     "agent run": ["--data-dir", "none", "--config", "none.toml"],
     "agent check": ["--data-dir", "none", "--config", "none.toml"],
     "wallet unlock": ["--for", "1s"],
+    "agent token create": ["--scope", "read"],
     "bootstrap run": ["--data-dir", "none", "--config", "none.toml"],
 }
 COMMANDS = [(name, command) for name, command in every_leaf()]

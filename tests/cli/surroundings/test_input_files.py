@@ -1,6 +1,5 @@
 """Every flag that takes a file takes `-`, and a specification is read as its writer meant it."""
 
-import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,7 @@ from p2pool.cli.task.yaml_text import read_yaml
 from p2pool.drivers.input_files import forget_input
 from p2pool.model.errors import BadSpec
 from tests.cli.surroundings.files import write_key, write_settings
-
-
-class Stdin(io.TextIOWrapper):
-    """Standard input that holds this."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(io.BytesIO(data), encoding="utf-8")
+from tests.cli.surroundings.standard_input import give
 
 
 @pytest.fixture
@@ -33,11 +26,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     forget_input()
     return tmp_path
-
-
-def give(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
-    forget_input()
-    monkeypatch.setattr("sys.stdin", Stdin(data))
 
 
 def test_a_key_and_a_passphrase_come_from_standard_input(

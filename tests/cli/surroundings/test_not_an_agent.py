@@ -19,6 +19,7 @@ from tests.cli.surroundings.files import write_settings
 
 NODE, TASK = "0x" + "11" * 20, "ab" * 16
 ARGUMENTS = {
+    "account": [NODE],
     "node": [NODE],
     "node_id": [NODE],
     "name": [TASK],
@@ -28,7 +29,14 @@ ARGUMENTS = {
     "value": ["3"],
     "command": [],
 }
-MORE = {"task run": ["--image", "busybox"], "pool recover": ["--yes"], "pool start": ["5"]}
+MORE = {
+    "access grant": ["--scope", "read", "--for", "1h"],
+    "access revoke": ["--yes"],
+    "task run": ["--image", "busybox"],
+    "pool recover": ["--yes"],
+    "pool start": ["5"],
+    "agent token create": ["--scope", "read"],
+}
 
 
 def page(status: str, body: str, kind: str = "text/html", more: str = "") -> bytes:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+import trio
 
 from p2pool.cli.pool.events import events, followed
-from p2pool.model.errors import NotFound, P2poolError, Stale, Unavailable
+from p2pool.model import limits
+from p2pool.model.errors import Misconfigured, NotFound, P2poolError, Stale, Unavailable
 from p2pool.model.ports.view import AFTER_ENTRY, Event
 from tests.client.conftest import Commands, Served
 
@@ -127,3 +129,30 @@ def test_the_first_refusal_ends_it() -> None:
     """Nobody waits a minute for an id that the agent never had."""
     with pytest.raises(Stale):
         list(followed(cast(Any, Restarting(Stale("It is of the future."))), "9.1.0", print))
+
+
+async def test_an_agent_that_never_sends_what_it_names_is_not_waited_for(
+    commands: Commands, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which event is its newest, pings, and sends nothing: that ends as every answer
+    does."""
+    monkeypatch.setattr(limits, "CLIENT_ANSWER_MAX_MS", 500)
+    monkeypatch.setattr(limits, "API_FIRST_WAIT_MS", 50)
+    monkeypatch.setattr(limits, "API_STREAM_PING_MS", 50)
+    served.port.newest = (1, 12, 0)
+    with trio.fail_after(20):
+        done = await commands(events, signs=False)
+    assert isinstance(done.exception, Unavailable)
+    assert "has no end after" in done.exception.message
+
+
+async def test_an_agent_that_sends_more_than_any_keeps_is_told_so(
+    commands: Commands, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing fills the memory of who asks."""
+    monkeypatch.setattr(limits, "CLIENT_EVENTS_MAX", 2)
+    served.port.happened = [*KEPT, *KEPT]
+    served.port.newest = (1, 99, 0)
+    done = await commands(events, signs=False)
+    assert isinstance(done.exception, Misconfigured)
+    assert "more events than any agent keeps" in done.exception.message

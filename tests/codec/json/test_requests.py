@@ -11,25 +11,15 @@ from hypothesis import strategies as st
 from p2pool.codec.json import requests
 from p2pool.codec.json.depth import too_deep
 from p2pool.codec.spec.spec import parse_spec
-from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.grants import LogGrant, SignedGrant
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSpec, Malformed
 from p2pool.model.features import BASE_LEVEL
-from p2pool.model.ids import Address, AllocationId, NodeId, TaskId
+from p2pool.model.ids import AllocationId, NodeId, TaskId
 from p2pool.model.ports.agent import LogOptions
+from tests.codec.json.signed_things import ADDRESS, BIG, DELEGATIONS, NUMBER, SIGNATURE, TEXT
 
-NUMBER = st.integers(0, 2**64 - 1)
-BIG = st.integers(0, 2**256 - 1)
-SIGNATURE = st.binary(min_size=1, max_size=65)
-ADDRESS = st.binary(min_size=20, max_size=20)
-TEXT = st.text(max_size=40)
-DELEGATIONS = st.none() | st.builds(
-    SignedDelegation,
-    st.builds(Delegation, BIG, ADDRESS.map(Address), st.sampled_from(Scope), NUMBER, NUMBER),
-    SIGNATURE,
-)
 REQUESTS = st.builds(
     SignedRequest,
     st.builds(

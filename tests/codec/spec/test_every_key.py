@@ -84,6 +84,17 @@ DECIDED = {
     "on_disconnect": ("spec",),
     "priority": ("spec",),
     "pull": ("spec",),
+    "secrets": ("spec",),
+    "secrets.uses": ("secrets",),
+    "secrets.uses.name": ("use", "secret", "one"),
+    "secrets.uses.file": ("use", "secret", "one"),
+    "secrets.uses.variable": ("use", "secret", "one"),
+    "secrets.digest": ("secrets",),
+    "secrets.size_bytes": ("secrets",),
+    "secrets.recipients": ("secrets",),
+    "secrets.recipients.nodes": ("self", "recipients"),
+    "secrets.recipients.providers": ("self", "recipients"),
+    "secrets.registry_auth": ("secrets",),
 }
 """The key, and the names by which code holds what it is a field of."""
 

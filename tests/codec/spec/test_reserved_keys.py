@@ -8,7 +8,8 @@ from p2pool.codec.spec.reserved_keys import nested, unheeded
 from p2pool.codec.spec.spec import parse_spec, spec_json
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.errors import BadSpec
-from p2pool.model.features import BASE_LEVEL
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
+from p2pool.model.tasks.secrets import SecretUse, TaskSecrets
 from p2pool.model.tasks.spec import TaskSpec
 
 SMALL = {"name": "a", "image": "busybox"}
@@ -21,8 +22,8 @@ def asked(action: Action, text: str, target: str = "") -> TaskRequest:
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("secrets", ["token"], "would start without them"),
-        ("secrets", [], "would start without them"),
+        ("secrets", ["token"], "no values"),
+        ("secrets", [], "no values"),
         ("run_until_s", 86400, "deadline_s"),
         ("run_until_s", 60, "deadline_s"),
     ],
@@ -41,10 +42,12 @@ def test_a_key_that_does_nothing_is_refused_with_what_to_do(
 def test_an_older_log_with_such_keys_is_read_as_before() -> None:
     """Replicas apply it; only who lets new requests in refuses."""
     text = '{"image":"busybox","name":"a","run_until_s":60,"secrets":["token"]}'
-    assert parse_spec(text, BASE_LEVEL).secrets == ("token",)
+    names = TaskSecrets((SecretUse("token"),))
+    assert parse_spec(text, BASE_LEVEL).secrets == names
+    assert parse_spec(text, DISTRUST_LEVEL).secrets == names
     assert isinstance(unheeded(asked(Action.SUBMIT, text)), BadSpec)
     with pytest.raises(BadSpec):
-        spec_json(TaskSpec(name="a", image="busybox", secrets=("token",)))
+        spec_json(TaskSpec(name="a", image="busybox", secrets=names))
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,8 @@ def test_an_older_log_with_such_keys_is_read_as_before() -> None:
         (Action.BAN, '{"reason":"x"}'),
         (Action.SET, '{"value":"3","force":true}'),
         (Action.SET, '{"value":"3","value":"5"}'),
+        (Action.SET_SECRET, '{"restart":true,"secret":{}}'),
+        (Action.SET_SECRET, '{"secrets":{"uses":{"a":{"file":true,"file":false}}}}'),
         (Action.REVOKE, '{"stopRuning":true}'),
     ],
 )
@@ -72,6 +77,7 @@ def test_a_request_with_more_than_its_action_reads_is_refused(action: Action, te
         (Action.REVOKE, '{"beforeS":1,"stopRunning":true}'),
         (Action.REVOKE, ""),
         (Action.SET, "["),
+        (Action.SET_SECRET, '{"secrets":{"uses":{"a":{"file":true},"b":{"file":true}}}}'),
     ],
 )
 def test_what_is_read_is_let_in(action: Action, text: str) -> None:

@@ -12,6 +12,7 @@ from p2pool.codec.spec.spec import check_devices, check_sizes, parse_spec, spec_
 from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
+from p2pool.model.tasks.secrets import RecipientPolicy, SecretUse
 from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
 
 FULL: dict[str, Any] = {
@@ -44,6 +45,13 @@ FULL: dict[str, Any] = {
     "pull": "always",
     "read_only": True,
     "init": False,
+    "secrets": {
+        "digest": "ab" * 32,
+        "size_bytes": 700,
+        "uses": [{"name": "db"}, {"name": "API", "file": False, "variable": "API_KEY"}],
+        "recipients": {"nodes": ["cd" * 20], "providers": ["ef" * 20]},
+        "registry_auth": True,
+    },
 }
 SMALL: dict[str, Any] = {"name": "a", "image": "busybox"}
 
@@ -63,11 +71,13 @@ def test_full_specification_comes_back() -> None:
     assert spec.environment == (("A", ""), ("LR", "0.1"))
     assert spec.mounts == (Mount(MountKind.TASK, "/data", "data", keep_s=60),)
     assert spec.ports == (PublishedPort(80, 8080, "udp"),)
+    assert spec.secrets.uses == (SecretUse("db"), SecretUse("API", False, "API_KEY"))
+    assert spec.secrets.recipients == RecipientPolicy(("cd" * 20,), ("ef" * 20,))
     assert spec.restart.mode is RestartMode.ON_FAILURE
     assert parse_spec(spec_json(spec), DISTRUST_LEVEL) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]
-    # The first excludes gang; the others do nothing yet and are refused (`test_reserved_keys`).
-    assert untouched == ["secrets", "system", "run_until_s"], "this test names every other key"
+    # The first excludes gang; the other does nothing yet and is refused (`test_reserved_keys`).
+    assert untouched == ["system", "run_until_s"], "this test names every other key"
 
 
 def test_defaults_are_left_out() -> None:

@@ -1,5 +1,7 @@
 """Plans of small shell scripts, for any runtime."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import attrs
@@ -64,6 +66,19 @@ async def chunks(runtime: ContainerRuntime, of: ContainerPlan, **options: Any) -
     """Log lines as they are."""
     batches = runtime.logs(of.allocation, of.attempt, **options)
     return [chunk async for batch in batches for chunk in batch]
+
+
+async def first_lines(runtime: ContainerRuntime, of: ContainerPlan, count: int) -> list[str]:
+    """The first so many log lines, once they are written, of a copy that may run on."""
+    said: list[str] = []
+    batches = runtime.logs(of.allocation, of.attempt, follow=True)
+    assert isinstance(batches, AsyncGenerator)
+    async with aclosing(batches):
+        async for batch in batches:
+            said += [chunk.data.decode().rstrip("\n") for chunk in batch]
+            if len(said) >= count:
+                break
+    return said
 
 
 SCOPE = RuntimeScope(PoolRef(31337, Address(b"\x11" * 20), 7), NodeId(b"\x22" * 20))

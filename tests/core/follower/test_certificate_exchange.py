@@ -1,7 +1,7 @@
 """A certificate that this node accepted is on its disk at once, and nothing else is ever due."""
 
 from p2pool.core.effects import Persist
-from p2pool.core.knowledge.last_certificate import SEEN_KEY
+from p2pool.core.knowledge.leadership.last_certificate import SEEN_KEY
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import LeaderCertificate
 from p2pool.model.log.raft import Voter

@@ -18,7 +18,7 @@ GPU = "GPU-1"
 
 
 def feed(state: PoolState, record: Record) -> None:
-    kind, body = encode_body(record)
+    kind, body = encode_body(record, state.level)
     apply_entry(state, Entry(state.applied_index + 1, 1, kind, NOW_S * 1000, body))
 
 

@@ -13,7 +13,7 @@ from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Address, AllocationId, Digest, TaskId
 from p2pool.model.log.entries import Adopted, RequestApplied, Revocation, Setting
 from p2pool.model.states import Intent
-from tests.core.fsm.records import MANAGER, NODE, NOW_S, POOL, ask, feed, request
+from tests.core.fsm.records import MANAGER, NODE, NOW_S, POOL, ask, feed, placed, request
 
 FRIEND = Address(b"f" * 20)
 GIVEN = Delegation(0, FRIEND, Scope.SUBMIT, NOW_S - 60, NOW_S + 3600)
@@ -42,6 +42,7 @@ def test_a_revocation_that_came_in_between_counts() -> None:
     """The leader judged by an older state, or lied: all replicas skip the request alike."""
     state = state_of()
     first = delegated(state, Action.SUBMIT, 1)
+    feed(state, placed(first, NODE))
     revoke(state)
     assert first in state.tasks
     assert delegated(state, Action.SUBMIT, 2) not in state.tasks

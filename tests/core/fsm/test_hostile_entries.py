@@ -11,7 +11,7 @@ import pytest
 from p2pool.codec.entries import RECORDS, encode_body
 from p2pool.core.fsm import entry_check
 from p2pool.core.fsm.apply import apply, apply_entry
-from p2pool.core.fsm.requests import SETTINGS, refusal, setting_in
+from p2pool.core.fsm.requests import refusal, setting_in
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
 from p2pool.model import features
@@ -20,6 +20,7 @@ from p2pool.model.errors import Malformed
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.log.entries import LevelRaised, RequestApplied, Setting
 from p2pool.model.log.raft import Entry, EntryKind
+from p2pool.model.settings import SETTINGS
 from tests.core.fsm.records import MANAGER, NODE, NOW_S, POOL, request
 
 BAD = ("none", "", "0", "-1", "99999999999999999999", "3 ", "LAN", "\u0663", "x" * 200)

@@ -6,18 +6,34 @@ import pytest
 from p2pool.codec.payloads import encode_payload
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.adoption import ClaimVerdict, judge_claim
+from p2pool.core.fsm.order_room import order_bytes
 from p2pool.core.fsm.state import PoolState
 from p2pool.core.fsm.storage.rows import decode_state, encode_state
 from p2pool.core.leader.orders import compose, left_out
 from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, Quota, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
-from p2pool.model.ids import AllocationId, NodeId, TaskId, Token
+from p2pool.model.ids import Address, AllocationId, NodeId, TaskId, Token
 from p2pool.model.log.entries import Placed, Placement
 from p2pool.model.messages.work import Order, Stop
 from tests.core.fsm.records import NODE, NOW_S, OTHER, POOL, ask, feed
 from tests.wire.samples import HEADER
 
+LONGEST = Delegation(
+    pool_id=2**63 - 1,
+    delegate=Address(b"d" * 20),
+    scope=Scope.ADMIN,
+    not_before_s=2**63 - 2,
+    not_after_s=2**63 - 1,
+    quota=Quota(
+        max_gpus=limits.QUOTA_NUMBER_MAX,
+        max_cpu_milli=limits.QUOTA_NUMBER_MAX,
+        max_replicas=limits.QUOTA_NUMBER_MAX,
+        max_priority=limits.PRIORITY_MAX,
+        name_prefix="x" * limits.TASK_NAME_MAX_BYTES,
+    ),
+)
 MOST = limits.ALLOCATIONS_PER_NODE_MAX
 TOKEN = Token(1, 9, 10**6)
 
@@ -119,7 +135,8 @@ def test_a_leader_orders_what_fits_of_an_overfull_node() -> None:
 
 
 def test_the_longest_order_has_room_in_a_frame() -> None:
-    """Every copy and GPU, submissions as long as may be, as many stops, and a certificate."""
+    """Every copy and GPU, submissions as long as may be under quotas with every limit, as many
+    stops, and a certificate."""
     state = PoolState(POOL, 1, level=DISTRUST_LEVEL)
     task = submit(state, 1, MOST, env={"LONG": "x" * 1_100})
     place(state, task, range(MOST))
@@ -127,9 +144,11 @@ def test_the_longest_order_has_room_in_a_frame() -> None:
     assert len(order.desired) == MOST
     stops = tuple(Stop(AllocationId(task, 2**40 + n), 2**40) for n in range(MOST))
     gpus = tuple(str(n).ljust(limits.NAME_MAX_BYTES, "g") for n in range(limits.GPUS_PER_NODE_MAX))
-    first, *others = (attrs.evolve(d, attempt=2**40) for d in order.desired)
+    under = SignedDelegation(LONGEST, b"d" * 65)
+    signed = attrs.evolve(order.desired[0].signed, delegation=under)
+    first, *others = (attrs.evolve(d, attempt=2**40, signed=signed) for d in order.desired)
     desired = (attrs.evolve(first, gpus=gpus), *others)
-    spent = sum(len(d.signed.request.spec_json) + len(d.signed.signature) for d in desired)
+    spent = len(desired) * order_bytes(signed)
     words = (b"w" * limits.SEALED_SIGNATURE_MAX_BYTES,) * (limits.VOTERS_MAX + 1)
     most = attrs.evolve(order, desired=desired, stops=stops, certificate=words)
     rest = limits.ORDER_SPECS_MAX_BYTES - spent

@@ -7,8 +7,16 @@ from hypothesis import strategies as st
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.spec.spec import spec_json
-from p2pool.core.fsm.permissions import RULES, Submission, may, may_read, may_start, never
-from p2pool.core.fsm.state import PoolState, Task, TaskRecord
+from p2pool.core.fsm.permissions import (
+    RULES,
+    Submission,
+    may,
+    may_read,
+    may_set_secrets,
+    may_start,
+    never,
+)
+from p2pool.core.fsm.state import PoolState, SecretsRenewed, Task, TaskRecord
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.chain.roster import ChainMember, ChainRoster
@@ -44,6 +52,7 @@ TARGETS = {
     Action.UNBAN: NODE.hex(),
     Action.SET: "timing",
     Action.REVOKE: FRIEND.hex(),
+    Action.SET_SECRET: THEIRS.hex(),
 }
 GOOD = Delegation(7, FRIEND, Scope.ADMIN, NOW_S - 100, NOW_S + 100)
 BY_MANAGER = Signers(FRIEND, MANAGER)
@@ -91,6 +100,7 @@ LEAST = {
     Action.UNBAN: None,
     Action.SET: None,
     Action.REVOKE: None,
+    Action.SET_SECRET: Scope.ADMIN,
 }
 
 
@@ -104,14 +114,15 @@ def test_a_delegate_may_do_what_its_scope_says(action: Action, scope: Scope) -> 
     assert wrong is None or wrong.hint
 
 
-def test_a_delegate_stops_its_own_task_with_the_scope_it_submitted_with() -> None:
+@pytest.mark.parametrize("action", [Action.STOP, Action.SET_SECRET])
+def test_a_delegate_changes_its_own_task_with_the_scope_it_submitted_with(action: Action) -> None:
     """Reading is not enough for that, and an unknown task is nobody's own."""
     for scope, allowed in ((Scope.READ, False), (Scope.SUBMIT, True)):
         under = attrs.evolve(GOOD, scope=scope)
-        stop = asked(Action.STOP, under, OWN.hex())
+        stop = asked(action, under, OWN.hex())
         assert (may(ROSTER, pool(), BY_MANAGER, stop, NOW_S) is None) is allowed
         assert may(ROSTER, None, BY_MANAGER, stop, NOW_S)
-        assert may(ROSTER, pool(), BY_MANAGER, asked(Action.STOP, under, "no task"), NOW_S)
+        assert may(ROSTER, pool(), BY_MANAGER, asked(action, under, "no task"), NOW_S)
 
 
 @pytest.mark.parametrize("action", list(Action))
@@ -285,3 +296,55 @@ def test_what_a_leader_adopts_no_follower_refuses_for_good(
     claim = Desired(AllocationId(task_id(POOL, request), 0), 1, signed, ())
     if may_start(POOL, ROSTER, pool(), claim, BY_MANAGER, NOW_S + at_s) is None:
         assert never(POOL, signed, BY_MANAGER) is None
+
+
+# --- secrets that were set since, at a node ------------------------------------------------------
+
+
+def set_since(under: Delegation | None = None) -> Desired:
+    """A copy of the friend's task, with secrets that the friend set."""
+    first = asked(Action.SUBMIT, under)
+    name = task_id(POOL, first.request)
+    request = asked(Action.SET_SECRET, under, name.hex())
+    return Desired(AllocationId(name, 0), 1, first, (), secrets=request)
+
+
+def denied(
+    of: Desired,
+    state: PoolState | None,
+    signers: Signers = BY_MANAGER,
+    owner: Signers | None = BY_MANAGER,
+) -> str | None:
+    return may_set_secrets(POOL, ROSTER, state, of, signers, owner, NOW_S)
+
+
+def test_whose_task_it_is_the_submission_says() -> None:
+    """A node's log may be behind the order, or not here yet: the delegate's right to its own task
+    follows from signatures alone. To others' tasks it has none."""
+    own = set_since(attrs.evolve(GOOD, scope=Scope.SUBMIT))
+    for state in (None, PoolState(POOL, 1)):
+        assert denied(own, state) is None
+        assert denied(own, state, owner=Signers(MANAGER)) is not None
+        assert denied(own, state, owner=None) is not None
+
+
+def test_a_revocation_undoes_no_secrets_that_the_log_has() -> None:
+    """They were set by right, as all replicas judged. What the log does not have is void."""
+    given = set_since(GOOD)
+    state = revoke(pool(), NOW_S + 1)
+    assert denied(given, state, owner=Signers(MANAGER)) is not None
+    assert given.secrets is not None
+    name = given.allocation.task_id
+    record = TaskRecord(
+        name,
+        given.signed,
+        MANAGER,
+        None,
+        1,
+        0,
+        secrets=SecretsRenewed(given.secrets, FRIEND, MANAGER, 2, restart=False),
+    )
+    state.tasks[name] = Task(record, TaskSpec("t", "busybox:1"))
+    assert denied(given, state, owner=Signers(MANAGER)) is None
+    other = attrs.evolve(given, secrets=attrs.evolve(given.secrets, signature=b"x" * 65))
+    assert denied(other, state, owner=Signers(MANAGER)) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from p2pool.core.knowledge.last_certificate import CertificateSighting
+from p2pool.core.knowledge.leadership.last_certificate import CertificateSighting
 from p2pool.model import limits
 from p2pool.model.ids import Digest, StateDigest
 from p2pool.model.log.certificates import LeaderCertificate

@@ -1,16 +1,18 @@
 """What nodes report makes the log grow by a ration at most, and comes through in the end."""
 
 import attrs
+import pytest
 
 from p2pool.codec.entries import encode_body
 from p2pool.core.fsm.state import Allocation
 from p2pool.core.leader.reports import Reports
 from p2pool.core.scheduler.plan import Plan
 from p2pool.model import limits
+from p2pool.model.access.delegations import Delegation, Quota, Scope, SignedDelegation
 from p2pool.model.access.requests import Signers
 from p2pool.model.chain.root_record import PreviousLog
-from p2pool.model.features import BASE_LEVEL
-from p2pool.model.ids import AllocationId, Digest
+from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.ids import Address, AllocationId, Digest
 from p2pool.model.log.entries import Adopted, Outcome, ReportApplied
 from p2pool.model.log.state_digests import UNKNOWN_DIGEST
 from p2pool.model.messages.work import Desired, Report
@@ -140,6 +142,41 @@ def test_claims_of_ever_later_attempts_are_rationed() -> None:
         case.reports.take(case.away, Report(token, (), (claim,)), (by,), now)
     most = limits.REPORT_CHANGES_BURST + 10 * limits.REPORT_CHANGES_PER_S
     assert most // 2 < len(adopted) <= most
+
+
+@pytest.mark.parametrize(("level", "takes"), [(BASE_LEVEL, False), (DISTRUST_LEVEL, True)])
+def test_a_claim_waits_until_the_log_has_words_for_it(level: FeatureLevel, takes: bool) -> None:
+    """A pool that was recovered to an earlier level does not know what a delegate's quota is."""
+    case = Reporting()
+    pool_log, now = case.context.pool_log, case.at(0)
+    assert pool_log.root is not None
+    previous = PreviousLog(Digest(bytes(32)), 1, UNKNOWN_DIGEST)
+    pool_log.root = attrs.evolve(pool_log.root, previous=previous)
+    case.state.level = level
+    (copy,) = case.copies
+    record = case.state.tasks[copy.allocation.task_id].record
+    friend, now_s = Address(b"f" * 20), now.wall_ms // 1000
+    given = Delegation(
+        pool_id=record.signed.request.pool_id,
+        delegate=friend,
+        scope=Scope.SUBMIT,
+        not_before_s=now_s - 60,
+        not_after_s=now_s + 600,
+        quota=Quota(max_gpus=64),
+    )
+    signed = attrs.evolve(record.signed, delegation=SignedDelegation(given, b"d" * 65))
+    made: list[ReportApplied | Adopted] = []
+
+    def note(record: ReportApplied | Adopted, now: Now) -> int:
+        encode_body(record, case.state.level)
+        made.append(record)
+        return 1
+
+    case.reports.propose = note
+    claim = Desired(AllocationId(copy.allocation.task_id, 0), 100, signed, ())
+    report = Report(case.leading.orders.token(), (), (claim,))
+    case.reports.take(case.away, report, (Signers(friend, record.signer),), now)
+    assert bool(made) is takes
 
 
 def test_a_leader_explains_a_waiting_copy_anew_now_and_then() -> None:

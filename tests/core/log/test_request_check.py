@@ -12,6 +12,7 @@ from p2pool.core.raft.state import EntryRefusal, Offer
 from p2pool.model import limits
 from p2pool.model.access.delegations import Delegation, Scope, SignedDelegation
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
+from p2pool.model.access.verdicts import FinalBlock, Validity, Verdict
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL, FeatureLevel
 from p2pool.model.ids import Address, AllocationId, Digest, NodeId, StoreId, TaskId
 from p2pool.model.log.entries import (
@@ -368,7 +369,13 @@ def longer(body: bytes) -> bytes:
     return bytes([body[0] + 1]) + body[1:] + b"\x00"
 
 
-@pytest.mark.parametrize("body", [encode_body(ChangeCertified(3, ())), BAN, BY_NOBODY, *UNSIGNED])
+NEWEST = [
+    encode_body(claimed(signed(Action.BAN), MANAGER), DISTRUST_LEVEL),
+    encode_body(claimed(signed(Action.BAN, GOOD), FRIEND, MANAGER), DISTRUST_LEVEL),
+]
+
+
+@pytest.mark.parametrize("body", [encode_body(ChangeCertified(3, ())), *NEWEST, *UNSIGNED])
 def test_a_later_versions_record_ends_no_agent(body: tuple[int, bytes]) -> None:
     """It is appended, and applies as nothing."""
     pool_log = follower()
@@ -376,3 +383,89 @@ def test_a_later_versions_record_ends_no_agent(body: tuple[int, bytes]) -> None:
     answer = give(pool_log, (body[0], longer(body[1])))
     assert answer is not None
     assert answer.ok
+
+
+# --- contract accounts ------------------------------------------------------------------------
+
+
+BLOCK = FinalBlock(40, Digest(b"b" * 32))
+
+
+@attrs.define
+class Word:
+    """What the chain says of contract accounts: nothing yet, at first."""
+
+    verdict: Verdict | None = None
+    behind: int = 0
+    asked: list[bytes] = attrs.field(factory=list)
+
+    def at(
+        self, signed: SignedRequest, block: FinalBlock, origin: bytes, now: Now
+    ) -> Verdict | None:
+        assert block == BLOCK
+        self.asked.append(origin)
+        return self.verdict
+
+    def behind_ms(self, verdict: Verdict) -> int:
+        return self.behind
+
+
+def by_contract(judged_at: FinalBlock | None = BLOCK) -> RequestApplied:
+    made = attrs.evolve(signed(Action.BAN), contract=MANAGER)
+    return attrs.evolve(claimed(made, MANAGER), judged_at=judged_at)
+
+
+def given(word: Word, *, author: int = 2, at_ms: int = 0) -> EntryRefusal | None:
+    """A follower's word on an entry of the leader's own term, or of another leader's."""
+    check = RequestCheck(POOL, lambda made: Signers(MANAGER), Book(), verdicts=word)
+    entry = Entry(5, author, EntryKind.REQUEST, 0, b"")
+    led = {1: NEXT.store_id}
+    offer = Offer(2, ME, Now(0, NOW_S * 1000), led)
+    check.refusal(entry, by_contract(), offer)
+    return check.refusal(entry, by_contract(), attrs.evolve(offer, now=Now(at_ms, NOW_S * 1000)))
+
+
+@pytest.mark.parametrize("author", [2, 1])
+def test_a_contracts_request_is_taken_once_our_chain_says_yes(author: int) -> None:
+    """Not before: it waits, at the cost of the leader that offers it."""
+    word = Word()
+    refused = given(word, author=author)
+    assert refused is not None
+    assert refused.waits
+    assert word.asked == [ME.peer_key] * 2
+    word.verdict = Verdict(Validity.VALID)
+    assert given(word, author=author) is None
+
+
+@pytest.mark.parametrize("author", [2, 1])
+@pytest.mark.parametrize("validity", [Validity.UNKNOWN, Validity.INVALID])
+def test_time_makes_no_yes(validity: Validity, author: int) -> None:
+    """Neither of a no nor of not knowing, whoever offers it, however long."""
+    word = Word(Verdict(validity, "why"))
+    for at_ms in (0, limits.REQUEST_TAKEN_AFTER_MS, limits.REQUEST_TAKEN_LATE_AFTER_MS * 2):
+        refused = given(word, author=author, at_ms=at_ms)
+        assert refused is not None
+        doubted = validity is Validity.INVALID and author == 2 and at_ms > 0
+        assert refused.waits is not doubted
+        assert refused.may_pass or validity is Validity.UNKNOWN or author == 1
+
+
+def test_what_is_written_now_is_judged_at_a_block_of_now() -> None:
+    """A verdict of long ago is no reason to take it; of what another leader wrote it may be."""
+    word = Word(Verdict(Validity.VALID), limits.CONTRACT_BLOCK_AGE_MAX_MS + 1)
+    refused = given(word)
+    assert refused is not None
+    assert "too long ago" in refused.why
+    assert given(word, author=1) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [by_contract(None), attrs.evolve(claimed(signed(Action.BAN), MANAGER), judged_at=BLOCK)],
+    ids=["no block", "no contract"],
+)
+def test_a_block_stands_where_a_contract_signed_and_nowhere_else(record: RequestApplied) -> None:
+    """No honest leader writes otherwise, so it is refused for good."""
+    refused = checked(record, found=Signers(MANAGER))
+    assert refused is not None
+    assert not refused.waits

@@ -62,7 +62,7 @@ class Pool:
 
     def feed(self, record: Record) -> None:
         """Apply one entry, through its bytes, which must be small enough for the log."""
-        kind, body = encode_body(record)
+        kind, body = encode_body(record, self.state.level)
         assert len(body) <= limits.ENTRY_MAX_BYTES
         index = self.state.applied_index + 1
         apply_entry(self.state, Entry(index, 1, kind, NOW_S * 1000 + index, body))

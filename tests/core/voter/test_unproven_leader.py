@@ -6,7 +6,7 @@ from typing import cast
 import attrs
 
 from p2pool.core.context import Context
-from p2pool.core.knowledge.leader_certificate import LeaderCertificates
+from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.raft.raft import Raft
 from p2pool.core.voter.eligibility import LeaderEligibility
 from p2pool.core.voter.voter_standings import VoterStandings

@@ -11,6 +11,7 @@ from p2pool.core.worker import events as ev
 from p2pool.core.worker.worker import Worker
 from p2pool.model import limits
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
+from p2pool.model.access.verdicts import Verdict
 from p2pool.model.ids import Address, AllocationId, NodeId, PoolRef, Token
 from p2pool.model.log.entries import Outcome
 from p2pool.model.messages.work import Desired, Order, ReportAnswered, Stop
@@ -48,6 +49,8 @@ class Bench:
         self.rows: dict[str, dict[bytes, bytes]] = {name: {} for name in TABLES}
         self.engine: dict[tuple[AllocationId, int], ContainerStatus] = {}
         self.refused: str | None = None
+        self.verdict: Verdict | None = None
+        self.withdrawn: str | None = None
         self.interrupted: tuple[tuple[AllocationId, int], ...] = ()
         self.at_ms, self.index = 1_000, 0
         self.done: list[ev.WorkerEffect] = []
@@ -55,7 +58,13 @@ class Bench:
 
     def start(self) -> None:
         """(Re)start the worker from its disk."""
-        self.worker = Worker(RuntimeScope(POOL, ME), lambda d, s, t: self.refused, self.rows)
+        self.worker = Worker(
+            scope=RuntimeScope(POOL, ME),
+            allowed=lambda d, s, t: self.refused,
+            restored=self.rows,
+            judged=lambda d, now: self.verdict,
+            withdrawn=lambda d: self.withdrawn,
+        )
         self.worker.member(True)
         self.worker.runtime(True)
 

@@ -3,12 +3,14 @@
 from collections import Counter
 from typing import Any
 
-from p2pool.core.knowledge import leader_certificate
+import attrs
+
+from p2pool.core.knowledge.leadership import leader_certificate
 from p2pool.drivers.chain import contracts
 from p2pool.drivers.chain.abi import Function, artifact, function
 from p2pool.drivers.net.mesh import PoolRouter
 from p2pool.model import errors, limits
-from p2pool.model.access.delegations import Delegation, Scope
+from p2pool.model.access.delegations import Delegation, Quota, Scope
 from p2pool.model.access.grants import LogGrant
 from p2pool.model.access.requests import Action, TaskRequest
 from p2pool.model.chain.invite import Invite
@@ -141,13 +143,19 @@ def delegation() -> Delegation:
     )
 
 
+def limited_delegation() -> Delegation:
+    """The same with a quota that sets some limits and leaves others open."""
+    quota = Quota(max_gpus=4, max_cpu_milli=2500, name_prefix="team-a-")
+    return attrs.evolve(delegation(), quota=quota)
+
+
 def grant() -> LogGrant:
     """A grant to read a task's log lines."""
     return LogGrant(POOL.pool_id, "ab" * 16, NOW_S, NOW_S + 600)
 
 
 def typed_samples() -> dict[str, dict[str, Any]]:
-    """One of each type of typed data."""
+    """One of each type of typed data, by its name."""
     binding = make_binding(POOL, ACCOUNT, KEY, NOW_S, 3600)
     found = (
         binding_typed_data(POOL, binding),
@@ -155,7 +163,9 @@ def typed_samples() -> dict[str, dict[str, Any]]:
         delegation_typed_data(POOL, delegation()),
         grant_typed_data(POOL, grant()),
     )
-    return {data["primaryType"]: data for data in found}
+    samples = {data["primaryType"]: data for data in found}
+    limited = delegation_typed_data(POOL, limited_delegation())
+    return samples | {"Delegation with a quota": limited}
 
 
 def invite() -> Invite:

@@ -6,7 +6,6 @@ from p2pool.agent.agent import topic
 from p2pool.codec.cbor.structs import fields_of
 from p2pool.codec.entries import RECORDS
 from p2pool.core.fsm.permissions import RULES
-from p2pool.core.fsm.requests import SETTINGS
 from p2pool.drivers.net.events import PERMITTED
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.model.access.delegations import SignedDelegation
@@ -23,6 +22,7 @@ from p2pool.model.messages.registry import (
     Senders,
     since_of,
 )
+from p2pool.model.settings import SETTINGS
 from p2pool.model.timing import TIMINGS
 from p2pool.wire.enclosures import enclosed_in
 from p2pool.wire.envelope import max_bytes

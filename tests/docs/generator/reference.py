@@ -37,19 +37,32 @@ def sections(cls: type[Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str,
     for field in attrs.fields(cls):
         if attrs.has(field.type):
             yield from sections(field.type, (*path, field.name))
+        elif (row := _row(field.type)) is not None:
+            yield (*path, f"{field.name}[]"), row
+
+
+def _row(hint: Any) -> type[Any] | None:
+    """The class of each table, where a key is a list of tables."""
+    arguments = get_args(hint)
+    found = arguments[0] if get_origin(hint) is tuple else None
+    return found if isinstance(found, type) and attrs.has(found) else None
 
 
 def _section(cls: type[Any], path: tuple[str, ...]) -> str:
     said = strings_after(cls)
     about = paragraphs(cls.__doc__).partition(": ")[2]
-    parts = [f"## [{'.'.join(path)}]\n\n{about[0].upper()}{about[1:]}"]
+    name = ".".join(path)
+    in_list = name.endswith("[]")
+    head = f"[[{name.removesuffix('[]')}]]" if in_list else f"[{name}]"
+    parts = [f"## {head}\n\n{about[0].upper()}{about[1:]}"]
     for field in attrs.fields(cls):
         if attrs.has(field.type):
             continue
         lines = [f"type:        {_type(field.type)}", f"default:     {_default(field)}"]
         if bound := _bound(field.validator):
             lines.append(f"bound:       {bound}")
-        lines.append(f"environment: {schema.PREFIX}{'__'.join((*path, field.name)).upper()}")
+        if not in_list:
+            lines.append(f"environment: {schema.PREFIX}{'__'.join((*path, field.name)).upper()}")
         told = textwrap.fill(said[field.name], WIDTH)
         shown = textwrap.indent("\n".join(lines), "    ")
         parts.append(f"### {'.'.join((*path, field.name))}\n\n{told}\n\n{shown}\n")
@@ -64,6 +77,8 @@ def _type(hint: Any) -> str:
         return "table of texts"
     if arguments:
         return _type(arguments[0])
+    if attrs.has(hint):
+        return "table"
     if hint is Address:
         return "address, 0x and 40 hex digits"
     if isinstance(hint, NewType):

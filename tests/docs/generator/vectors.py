@@ -41,6 +41,7 @@ from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import DECLARATIONS, TYPES
+from p2pool.model.tasks.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.wire import eip712, envelope
 from tests.codec.samples import example
 from tests.docs.generator import facts
@@ -52,7 +53,10 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "messages.json"
 HEADER_FIELDS = 6
 NAMED: dict[str, type] = {
     cls.__name__: cls
-    for cls in (raft.Entry, raft.HardState, raft.Snapshot, SignedRequest, PeerBinding)
+    for cls in (
+        *(raft.Entry, raft.HardState, raft.Snapshot, SignedRequest, PeerBinding),
+        *(SecretBlob, SecretContents, KeyStatement),
+    )
 }
 """The records of `tests/golden` by their names."""
 

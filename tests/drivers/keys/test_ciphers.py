@@ -9,9 +9,10 @@ import pytest
 from eth_account import Account as EthAccount
 from eth_keyfile.keyfile import create_keyfile_json
 
-from p2pool.drivers.keys import ciphers, keystore
+from p2pool.drivers.keys import keystore
 from p2pool.model.errors import BadKey
 from p2pool.model.ids import Address
+from p2pool.wire.keystore import ciphers
 
 KEY, SECRET = bytes(range(1, 33)), "pässword"
 ADDRESS = Address(bytes.fromhex(EthAccount.from_key(KEY).address[2:]))

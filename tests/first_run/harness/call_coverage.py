@@ -15,6 +15,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "agent/agent.py run_agent prepare_directory",
         "agent/agent.py run_agent load_or_make_peer_seed",
         "agent/agent.py run_agent load_or_make_token",
+        "agent/agent.py run_agent load_receivers",
         "drivers/chain/rpc.py Rpc._ask lambda: provider.make_request(RPCEndpoint(method), params)",
         "drivers/hardware/nvml.py read_gpus _read",
         "drivers/hardware/probe.py probe_hardware read_host",
@@ -27,6 +28,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
+        "api/http/tokens.py TokenTable.load self._store.load",
+        "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
         "drivers/store/store.py Store._commit self._applier.commit",
     ),
@@ -37,6 +40,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/checks/run.py _network network.port_checks",
         "drivers/containers/docker/probe.py _run _in_thread",
         "drivers/containers/docker/probe.py _run _remove",
+    ),
+    "webhooks": (
+        "drivers/checks/webhooks.py _check load_receivers",
+        "drivers/webhooks/delivery.py attempt read_secrets",
     ),
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (

@@ -20,6 +20,7 @@ from p2pool.api.http.head import (
     target_of,
 )
 from p2pool.api.http.methods import Methods
+from p2pool.api.http.tokens import TokenTable
 from p2pool.client.discovery import FoundAgent
 from p2pool.client.plain_http import BrokeOff, NoHttp, _body, _head
 from p2pool.client.transport import Transport
@@ -32,7 +33,10 @@ from tests.fuzz.targets.seeds import texts
 logging.getLogger("p2pool.api").setLevel(logging.CRITICAL)
 
 TOKEN = "t" * 32
-APP = AccessControl(Methods(create_app(FakePort())), TOKEN, ("agent.example",), any_ip=True)
+TOKENS = TokenTable(TOKEN)
+APP = AccessControl(
+    Methods(create_app(FakePort(), TOKENS)), TOKENS, ("agent.example",), any_ip=True
+)
 TASK = bytes(range(16)).hex()
 PATHS = (
     "/v1/nodes?limit=1&after=0x" + "00" * 20,

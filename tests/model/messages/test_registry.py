@@ -21,7 +21,7 @@ NUMBERS = {
     Channel.ANNOUNCE: [3, 4, 5],
     Channel.RAFT: [*range(10, 20), 24],
     Channel.WORK: [*range(20, 24)],
-    Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 73)],
+    Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 79)],
     Channel.LOGS: [*range(60, 67)],
 }
 """All numbers that were ever given. 54 and 55 never were."""

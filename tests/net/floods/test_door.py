@@ -294,3 +294,63 @@ async def test_who_gave_way_waits_for_no_handshake(
         with pytest.raises(SwarmException, match="gave way"):
             await door.pay(gone.slot)
     assert trio.current_time() < (limits.SLOT_KEPT_MIN_MS + 2 * limits.KNOCK_RETRY_MS) / 1000
+
+
+async def test_one_address_does_not_fill_the_places_to_wait(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Nor do all addresses of one network: whoever comes from elsewhere waits for its turn, and
+    the last of the crowd goes for it."""
+    monkeypatch.setattr(limits, "SLOTS_HALF_OPEN_MAX", 256)
+    monkeypatch.setattr(limits, "CONNECTS_BURST", 0)
+    monkeypatch.setattr(limits, "CONNECTS_PER_S", 0.001)
+    for crowd in (["203.0.113.7"], [f"203.0.113.{n}" for n in range(1, 200)]):
+        door = Door(Counter(), 0)
+        refused: list[str] = []
+
+        async def wait(host: str, door: Door = door, refused: list[str] = refused) -> None:
+            slot = Slot(groups_of(host), 0)
+            assert door._slots._place(slot) == []
+            try:
+                await door.pay(slot)
+            except SwarmException:
+                refused.append(host)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(limits.KNOCKS_WAITING_MAX + 5):
+                nursery.start_soon(wait, crowd[number % len(crowd)])
+                await trio.testing.wait_all_tasks_blocked()
+            assert len(refused) == 5
+            honest = [f"198.51.{n}.1" for n in range(8)]
+            for host in honest:
+                nursery.start_soon(wait, host)
+            await trio.sleep(10 * limits.KNOCK_RETRY_MS / 1000)
+            assert len(refused) == 5 + len(honest)
+            assert not {*refused} & {*honest}
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_places_to_wait_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Whoever comes when all are taken sends one away at once."""
+    monkeypatch.setattr(limits, "SLOTS_HALF_OPEN_MAX", 256)
+    monkeypatch.setattr(limits, "CONNECTS_BURST", 0)
+    monkeypatch.setattr(limits, "CONNECTS_PER_S", 0.001)
+    door, most = Door(Counter(), 0), 0
+    async with trio.open_nursery() as nursery:
+
+        async def wait(host: str) -> None:
+            nonlocal most
+            slot = Slot(groups_of(host), 0)
+            assert door._slots._place(slot) == []
+            with suppress(SwarmException):
+                await door.pay(slot)
+            most = max(most, len(door._knocks))
+
+        for number in range(3 * limits.KNOCKS_WAITING_MAX):
+            nursery.start_soon(wait, f"198.51.{number}.1")
+        await trio.sleep(1)
+        assert most <= limits.KNOCKS_WAITING_MAX
+        assert len(door._knocks) <= limits.KNOCKS_WAITING_MAX
+        nursery.cancel_scope.cancel()

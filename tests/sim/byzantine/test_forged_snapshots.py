@@ -9,7 +9,6 @@ import attrs
 import pytest
 
 from p2pool.codec.entries import encode_snapshot
-from p2pool.core.fsm.requests import SETTINGS
 from p2pool.core.fsm.storage.rows import decode_state, digest_of, encode_state
 from p2pool.model.access.requests import Action
 from p2pool.model.errors import P2poolError
@@ -17,6 +16,7 @@ from p2pool.model.ids import Digest
 from p2pool.model.log.raft import Snapshot
 from p2pool.model.messages.raft import SnapshotAnswered, SnapshotSent
 from p2pool.model.messages.registry import Message
+from p2pool.model.settings import SETTINGS
 from p2pool.model.states import RaftRole
 from tests.sim.faults.member_liars import tell, voter
 from tests.sim.harness.pool import Pool, formed, started

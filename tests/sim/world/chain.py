@@ -14,7 +14,7 @@ import attrs
 
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainMember, ChainRoster
-from p2pool.model.ids import Digest
+from p2pool.model.ids import Address, Digest
 from p2pool.model.states import PoolStatus
 from tests.sim.world.machine import ChainView
 
@@ -27,14 +27,21 @@ HEADS_KEPT = 200
 
 @attrs.frozen(eq=False)
 class Block:
-    """What is true at a block. `branch` tells blocks of one height apart."""
+    """What is true at a block. `branch` tells blocks of one height apart. `owners`: who signs for
+    which contract account."""
 
     number: int
     branch: int
     at_ms: int
     members: tuple[int, ...]
     root: RootRecord | None
+    owners: tuple[tuple[Address, Address], ...]
     parent: Block | None = attrs.field(repr=False)
+
+    @property
+    def name(self) -> Digest:
+        """What stands for its hash."""
+        return Digest(self.number.to_bytes(16, "big") + self.branch.to_bytes(16, "big"))
 
     def back(self, blocks: int) -> Block:
         """The block so many before this one, or the first."""
@@ -66,7 +73,8 @@ class Chain:
             members = parent.members  # What was undone has to be sent again.
         self.roots.add(world.root)
         self.left |= {m.number for m in world.machines} - set(members)
-        return Block(number, self.branch, world.now_ms, members, world.root, parent)
+        owners = tuple(world.owners.items())
+        return Block(number, self.branch, world.now_ms, members, world.root, owners, parent)
 
     @property
     def head(self) -> Block:
@@ -78,6 +86,14 @@ class Chain:
         number = self.world.now_ms // BLOCK_MS
         if not self.heads or number > self.head.number:
             self._add(self._block(number, self.head if self.heads else None))
+
+    def find(self, name: Digest) -> Block | None:
+        """The block of this name on the way to the newest one."""
+        self.look()
+        block: Block | None = self.head
+        while block is not None and block.name != name:
+            block = block.parent
+        return block
 
     def _add(self, block: Block) -> None:
         self.heads = [*self.heads[-HEADS_KEPT:], block]
@@ -123,10 +139,9 @@ class Chain:
             ),
             key=lambda c: c.node_id,
         )
-        name = Digest(block.number.to_bytes(16, "big") + block.branch.to_bytes(16, "big"))
         return ChainRoster(
             block.number,
-            name,
+            block.name,
             world.true_wall_ms(block.at_ms),
             tuple(listed),
             world.manager,

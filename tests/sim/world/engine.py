@@ -8,6 +8,7 @@ import attrs
 from p2pool.core.worker import events as ev
 from p2pool.model.ids import AllocationId
 from p2pool.model.ports.runtime import ContainerPlan, ContainerState, ContainerStatus
+from p2pool.model.ports.secrets import SealedSecret
 from p2pool.model.tasks.faults import Fault
 from tests.sim.world.violation import Violation
 
@@ -28,6 +29,7 @@ class Engine:
     now_ms: Callable[[], int]
     containers: dict[tuple[AllocationId, int], ContainerStatus] = attrs.field(factory=dict)
     plans: dict[tuple[AllocationId, int], ContainerPlan] = attrs.field(factory=dict)
+    secrets: dict[tuple[AllocationId, int], SealedSecret] = attrs.field(factory=dict)
     away: bool = False
     refuses: tuple[str, str, Fault] | None = None
     started: int = 0
@@ -45,8 +47,10 @@ class Engine:
                 if not self.away:
                     tell(ev.ContainersListed(tuple(v for _, v in sorted(self.containers.items()))))
             case ev.StartContainer():
+                self._give(effect)
                 self._start(effect.plan, tell)
             case ev.RestartContainer():
+                self._give(effect)
                 self._restart(effect, tell)
             case ev.StopContainer():
                 self._stop(effect, tell)
@@ -55,6 +59,11 @@ class Engine:
                 if not self.away:
                     self.containers.pop(key, None)
                     tell(ev.ContainerRemoved(*key))
+
+    def _give(self, effect: ev.StartContainer | ev.RestartContainer) -> None:
+        of = effect.plan if isinstance(effect, ev.StartContainer) else effect
+        if effect.secrets is not None:
+            self.secrets[of.allocation, of.attempt] = effect.secrets
 
     def _start(self, plan: ContainerPlan, tell: Tell) -> None:
         key = (plan.allocation, plan.attempt)

@@ -16,6 +16,7 @@ from p2pool.core.effects import AnyEffect
 from p2pool.core.node import AnyInput
 from p2pool.model import limits
 from p2pool.model.states import Standing
+from tests.sim.world.contract_accounts import judged
 from tests.sim.world.machine import CrashPoint, Machine, Slowness
 from tests.sim.world.violation import Violation
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from tests.sim.world.world import World
 
 SPINS_MAX = 200
+CALL_MS = 300
+"""How long an endpoint takes to run a contract, at most."""
 
 
 class Loops:
@@ -200,6 +203,10 @@ class Loops:
                 refused = world.by_key.get(effect.peer_key)
                 if refused is not None:
                     world.network.reset(m, refused)
+            case fx.JudgeContractSignatures():
+                verdict = judged(world, m, effect)
+                answer = inputs.ContractSignaturesJudged(effect.signed, effect.at, verdict)
+                self.give(m, answer, 1 + self.rng.randrange(CALL_MS))
             case fx.BeginAnew():
                 life = m.life
                 world.later(1, lambda: self._begin_anew(m, life))

@@ -11,6 +11,7 @@ from nacl.signing import SigningKey
 from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.node import AnyInput, Node
+from p2pool.model.access.verdicts import Validity
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
 from p2pool.model.messages.registry import Channel, Verified
@@ -27,7 +28,8 @@ class ChainView:
     `members` None: the truth. `up` False: nothing. `lag_ms`: what was true so long ago.
     `stuck_ms`: the moment at which they stand still, though they answer (None: they move on).
     `root`, `manager`: another root record or manager than the true one (None: the truth). `ended`:
-    that the pool has ended. `agreed`: there are two, and both say all this.
+    that the pool has ended. `agreed`: there are two, and both say all this. `judges`: what they say
+    of every contract account, whatever it signed.
     """
 
     members: list[int] | None = None
@@ -35,6 +37,7 @@ class ChainView:
     manager: Address | None = None
     ended: bool = False
     agreed: bool = False
+    judges: Validity | None = None
     up: bool = True
     lag_ms: int = 0
     stuck_ms: int | None = None

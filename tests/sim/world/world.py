@@ -15,6 +15,7 @@ from random import Random
 from eth_account import Account
 from nacl.signing import SigningKey
 
+from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import inputs
 from p2pool.core.context import NodeConfig
@@ -57,7 +58,8 @@ class World:
     new stream), `relays` (whether members pass gossip on). `committee`: how large it is to be.
     `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
     it does not; `out_ms`: when one last read that it is finally out of the pool. `skipped_ms`: by
-    how much all clocks were set forward; `perjured`: stores in whose name a liar signed.
+    how much all clocks were set forward; `perjured`: stores in whose name a liar signed. `owners`:
+    who signs for which contract account.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -73,6 +75,7 @@ class World:
         self.one_way: set[tuple[int, int]] = set()
         self.relays = False
         self.chain_up = True
+        self.owners: dict[Address, Address] = {}
         self.gpus = gpus
         self.committee = 3
         self.known: dict[int, FeatureLevel] = {}
@@ -168,6 +171,7 @@ class World:
             opens=partial(open_one, POOL),
             recovers=self.signers.signers,
             trusted=self.trusted.get(i, ()),
+            secret_keys=SecretOpener(m.signing_key),
         )
         node = Node(config, restored, self.rng.randrange(2**32), now)
         m.node, m.life, m.queue, m.busy = node, m.life + 1, [], False

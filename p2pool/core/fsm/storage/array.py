@@ -92,7 +92,8 @@ def decode_array(data: bytes) -> PoolState:
     state.strays = {(s.allocation, s.attempt): s for s in kept.strays}
     state.nodes = {n.node_id: n for n in kept.nodes}
     state.settings = {s.name: s.value for s in kept.settings}
-    state.revocations = {r.delegate: r for r in kept.revocations}
+    for revocation in kept.revocations:
+        state.revoke(revocation)
     for request in kept.applied:
         state.note_applied(request)
     state.recovered_at_ms = kept.recovered_at_ms

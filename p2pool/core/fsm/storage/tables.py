@@ -14,14 +14,13 @@ from typing import Annotated, Any
 
 import attrs
 
-from p2pool.codec.spec.spec import parse_spec
+from p2pool.core.fsm.requests import task_of
 from p2pool.core.fsm.state import (
     Allocation,
     AppliedRequest,
     NodeRecord,
     PoolState,
     Stray,
-    Task,
     TaskRecord,
 )
 from p2pool.model import limits
@@ -172,8 +171,7 @@ def _copy_key(copy: AllocationId) -> bytes:
 
 
 def _take_task(state: PoolState, record: TaskRecord) -> None:
-    spec = parse_spec(record.signed.request.spec_json, state.level)
-    state.put_task(Task(record, spec))
+    state.put_task(task_of(record, state.level))
 
 
 def _take_stray(state: PoolState, stray: Stray) -> None:
@@ -186,10 +184,6 @@ def _take_node(state: PoolState, node: NodeRecord) -> None:
 
 def _take_setting(state: PoolState, setting: Setting) -> None:
     state.settings[setting.name] = setting.value
-
-
-def _take_revocation(state: PoolState, revocation: Revocation) -> None:
-    state.revocations[revocation.delegate] = revocation
 
 
 def _take_link(state: PoolState, link: Link) -> None:
@@ -241,7 +235,7 @@ TABLES: tuple[Table, ...] = (
         record=Revocation,
         key=lambda revocation: bytes(revocation.delegate),
         records=lambda s: s.revocations.values(),
-        take=_take_revocation,
+        take=PoolState.revoke,
     ),
     Table(
         name="applied",

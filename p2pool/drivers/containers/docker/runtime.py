@@ -24,6 +24,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     GPUS,
     gpus_of,
     name_of,
+    needs_secrets,
     read_labels,
     scope_filter,
 )
@@ -41,6 +42,10 @@ from p2pool.drivers.containers.docker.helper import Helper
 from p2pool.drivers.containers.docker.images.store import Images
 from p2pool.drivers.containers.docker.networks.isolation import Isolation
 from p2pool.drivers.containers.docker.networks.sandbox import sandbox_of
+from p2pool.drivers.containers.docker.secrets.contents import INIT_PATH, has_variables
+from p2pool.drivers.containers.docker.secrets.delivery import deliver
+from p2pool.drivers.containers.docker.secrets.volume import secrets_mount
+from p2pool.drivers.containers.required_secrets import check_given, not_given
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
 from p2pool.model import limits
@@ -67,6 +72,7 @@ from p2pool.model.ports.runtime import (
     Unsupported,
 )
 from p2pool.model.ports.volumes import Retention, TaskEnded
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy
 
 EVENTS = ("start", "die", "oom", "health_status")
@@ -234,9 +240,10 @@ class DockerRuntime:
         image: str,
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+        auth: RegistryAuth | None = None,
     ) -> str:
         """Make the image local as the policy says; returns its digest. See the port."""
-        return await self.images.pull(image, on_progress, policy)
+        return await self.images.pull(image, on_progress, policy, auth)
 
     # --- one container ----------------------------------------------------------------------------
 
@@ -250,13 +257,15 @@ class DockerRuntime:
             if status.spec_hash != plan.spec_hash:
                 raise Conflict("This attempt already has a container with another specification.")
             if record["State"]["Status"] == "created":
-                return await self._run(status, record, created=True)
+                return await self._run(status, record, plan.secrets, created=True)
             return status
 
     async def _prepare(self, plan: ContainerPlan) -> Prepared:
         """Find the image, and make the directories that are mounted."""
+        check_given(plan.spec.secrets, plan.secrets)
         local = await self.images.find(plan.spec.image)
-        if local is None:
+        # Another task's pull may have given the name to an image that only that task may use.
+        if local is None or plan.image_digest not in ("", local.digest):
             raise RuntimeUnavailable(
                 f"The image {plan.spec.image} is not on this node any longer.",
                 hint="The agent pulls it again.",
@@ -278,13 +287,19 @@ class DockerRuntime:
             files_max=files,
             image_variables=local.variables,
             oci_runtime=settings.oci_runtime,
+            image_entrypoint=local.entrypoint,
+            image_command=local.command,
+            secrets=secrets_mount(self._scope, plan, read_only=True) if plan.secrets else None,
+            first=(INIT_PATH,) if has_variables(plan.secrets) else (),
         )
 
     async def _create(self, plan: ContainerPlan) -> dict[str, Any]:
         support = await self._engine.support()
         support.check_runtime(self._settings.oci_runtime)
         prepared = await self._prepare(plan)
-        network = await self._isolation.join(plan) if self._settings.isolation else BRIDGE
+        # A sandbox holds the memory of secrets, too.
+        joins = self._settings.isolation or plan.secrets
+        network = await self._isolation.join(plan) if joins else BRIDGE
         wanted = container_config(
             self._scope, plan, attrs.evolve(prepared, network=network), support
         )
@@ -319,13 +334,22 @@ class DockerRuntime:
         raise Conflict(f"The name {wanted['name']} is taken on this engine.")
 
     async def _run(
-        self, of: ContainerStatus, record: dict[str, Any], *, created: bool
+        self,
+        of: ContainerStatus,
+        record: dict[str, Any],
+        secrets: Sequence[SecretValue],
+        *,
+        created: bool,
     ) -> ContainerStatus:
-        """Start a container within its network, which has its rules by then; one with GPUs only
-        while no other container holds them."""
+        """Start a container within its network, which has its rules by then, with its secrets; one
+        with GPUs only while no other container holds them."""
         name, key = str(record["Id"]), (of.allocation, of.attempt)
+        if needs_secrets(record["Config"].get("Labels")) and not secrets:
+            raise not_given()
         try:
-            await self._isolation.up(key, record)
+            box = await self._isolation.up(key, record, fresh=bool(secrets))
+            if secrets:
+                await deliver(self._engine, box, record, secrets)
             async with self._gpus_free(of):
                 await self._ask(lambda c: c.start(name))
         except (APIError, P2poolError) as error:
@@ -362,7 +386,9 @@ class DockerRuntime:
                     )
             yield
 
-    async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+    async def restart(
+        self, allocation: AllocationId, attempt: int, secrets: tuple[SecretValue, ...] = ()
+    ) -> ContainerStatus:
         """Start an ended container again. See the port."""
         async with self._isolation.held((allocation, attempt)):
             record = await self._inspect(allocation, attempt)
@@ -371,7 +397,7 @@ class DockerRuntime:
             self._ended.pop(str(record["Id"]), None)
             if record["State"].get("Running"):
                 return self._status(record)
-            return await self._run(self._status(record), record, created=False)
+            return await self._run(self._status(record), record, secrets, created=False)
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         """Stop the container, by force after the grace period. See the port."""
@@ -447,6 +473,7 @@ class DockerRuntime:
         """Delete whatever has outlived its keep time. See the port."""
         await self.helper.sweep()
         gone = (*await self._keeper.sweep(over, keep), *await self.images.collect())
+        await self.images.forget_private()
         if self._settings.isolation:
             await self._isolation.refresh()
         return gone

@@ -6,6 +6,8 @@
         exit.json   how the run that it names ended
         lines/      its output      files/  its working directory
 
+Secrets are not here, but in memory (`secret_files`).
+
 Without `run.json` nothing ran: a start that was cut off then counts as never made, and a repeated
 start continues from there. Whoever changes a run holds its lock, a file beside it.
 """
@@ -169,6 +171,11 @@ class Runs:
         sync_directory(self.directory)
         return path
 
+    def needs_secrets(self, path: Path) -> bool:
+        """Whether a run cannot begin without secrets."""
+        plan = _read(path / shim.PLAN)
+        return plan is not None and bool(plan.get("secrets"))
+
     def discard(self, allocation: AllocationId, attempt: int) -> None:
         """Delete a run; the lock is held. Its name goes at once, its files soon after."""
         path = self.path(allocation, attempt)
@@ -212,8 +219,10 @@ def _read(path: Path) -> dict[str, Any] | None:
     return value
 
 
-def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str, Any]:
-    """The facts that the shim and later agents need about a run."""
+def record_of(
+    plan: ContainerPlan, scope: RuntimeScope, home: Path, secrets: Path | None
+) -> dict[str, Any]:
+    """The facts that the shim and later agents need about a run. `secrets`: where they are."""
     gpus = ",".join(plan.gpus)
     environment = {"PATH": RUNTIME_PATH, "HOME": str(home)}
     environment |= dict(plan.spec.environment)
@@ -221,6 +230,8 @@ def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str,
     environment |= dict(plan.environment)
     if plan.metrics_directory:
         environment["P2POOL_METRICS_SOCKET"] = f"{plan.metrics_directory}/metrics.sock"
+    if secrets is not None:
+        environment["P2POOL_SECRETS"] = f"{secrets}/{shim.SECRET_FILES}"
     token = plan.token
     return {
         "version": VERSION,
@@ -231,12 +242,14 @@ def record_of(plan: ContainerPlan, scope: RuntimeScope, home: Path) -> dict[str,
         "token": [token.epoch, token.term, token.index],
         "spec_hash": plan.spec_hash.hex(),
         "gpus": list(plan.gpus),
+        "secrets": "" if secrets is None else str(secrets),
         "argv": [*plan.spec.entrypoint, *plan.spec.command],
         "environment": environment,
         "memory_bytes": plan.spec.resources.memory_bytes,
         # The shim measures and enforces memory; this stops a process that grows between two looks.
         "limits": {
-            "CORE": 0,
+            # A kernel that pipes core dumps to a program obeys a limit of 1 byte, and none of 0.
+            "CORE": 0 if secrets is None else 1,
             "NOFILE": limits.PROCESS_FILES_MAX,
             "DATA": max(DATA_MIN_BYTES, 2 * plan.spec.resources.memory_bytes),
         },

@@ -33,7 +33,14 @@ from p2pool.drivers.containers.process.runs import (
     record_of,
     world_failure,
 )
+from p2pool.drivers.containers.process.secret_files import (
+    remove_secrets,
+    secrets_of,
+    sweep_secrets,
+    write_secrets,
+)
 from p2pool.drivers.containers.process.shim import FILES, LINES, RUN
+from p2pool.drivers.containers.required_secrets import check_given, not_given
 from p2pool.drivers.containers.volumes import NoVolumes
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
@@ -60,6 +67,7 @@ from p2pool.model.ports.runtime import (
     RuntimeScope,
 )
 from p2pool.model.ports.volumes import Retention, TaskEnded
+from p2pool.model.tasks.secrets import RegistryAuth, SecretValue
 from p2pool.model.tasks.spec import PullPolicy, TaskSpec
 
 T = TypeVar("T")
@@ -89,6 +97,7 @@ class ProcessRuntime:
         """Makes and starts nothing yet."""
         self._scope = scope
         self._runs = Runs(scope, directory)
+        self._swept = False
         self._threads = trio.CapacityLimiter(limits.ENGINE_CALLS_IN_FLIGHT_MAX)
 
     @property
@@ -119,6 +128,10 @@ class ProcessRuntime:
     async def list(self) -> tuple[ContainerStatus, ...]:
         """All runs of the scope."""
         found = await self._in_thread(self._runs.all)
+        if not self._swept:
+            self._swept = True
+            running = [self._runs.path(*_key(one.status)) for one in found if not one.status.ended]
+            await self._in_thread(lambda: sweep_secrets(self._runs.directory, running))
         return tuple(one.status for one in found)
 
     async def pull(
@@ -126,6 +139,7 @@ class ProcessRuntime:
         image: str,
         on_progress: OnProgress | None = None,
         policy: PullPolicy = PullPolicy.IF_NOT_PRESENT,
+        auth: RegistryAuth | None = None,
     ) -> str:
         """Does nothing: there are no images here, and no digest of one."""
         return ""
@@ -134,12 +148,15 @@ class ProcessRuntime:
         """Start the attempt in a directory of its own, or return its existing run."""
         self._require_development()
         _refuse_what_processes_cannot(plan.spec)
+        check_given(plan.spec.secrets, plan.secrets)
         return await self._in_thread(lambda: self._start(plan))
 
-    async def restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+    async def restart(
+        self, allocation: AllocationId, attempt: int, secrets: tuple[SecretValue, ...] = ()
+    ) -> ContainerStatus:
         """Run its command again, in the same directory, appending to its lines."""
         self._require_development()
-        return await self._in_thread(lambda: self._restart(allocation, attempt))
+        return await self._in_thread(lambda: self._restart(allocation, attempt, secrets))
 
     async def stop(self, allocation: AllocationId, attempt: int, grace_ms: int) -> None:
         """SIGTERM to its session; after the grace period SIGKILL to everything that it started."""
@@ -233,24 +250,35 @@ class ProcessRuntime:
                         f"Attempt {plan.attempt} of {plan.allocation} runs another specification."
                     )
                 return found.status
-            home = self._runs.path(plan.allocation, plan.attempt) / FILES
-            path = self._runs.make(plan, record_of(plan, self._scope, home))
+            path = self._runs.path(plan.allocation, plan.attempt)
+            place = secrets_of(path) if plan.secrets else None
+            self._runs.make(plan, record_of(plan, self._scope, path / FILES, place))
             try:
+                if plan.secrets:
+                    write_secrets(path, plan.secrets)
                 _run_shim(path, 1, lock)
             except P2poolError as error:
                 # A shim that did not answer may still do so, and holds the lock until then.
                 if not isinstance(error, NoAnswerYet) and not (path / RUN).exists():
+                    remove_secrets(path)
                     self._runs.discard(plan.allocation, plan.attempt)
                 raise
             return self._status(plan.allocation, plan.attempt)
 
-    def _restart(self, allocation: AllocationId, attempt: int) -> ContainerStatus:
+    def _restart(
+        self, allocation: AllocationId, attempt: int, secrets: Sequence[SecretValue]
+    ) -> ContainerStatus:
         with self._runs.locked(allocation, attempt, limits.SHIM_START_DEADLINE_MS) as lock:
             found = self._runs.find(allocation, attempt)
             if found is None:
                 raise _not_found(allocation, attempt)
+            path = self._runs.path(allocation, attempt)
             if found.status.ended:
-                _run_shim(self._runs.path(allocation, attempt), found.run + 1, lock)
+                if self._runs.needs_secrets(path):
+                    if not secrets:
+                        raise not_given()
+                    write_secrets(path, secrets)
+                _run_shim(path, found.run + 1, lock)
             return self._status(allocation, attempt)
 
     def _settled(self, allocation: AllocationId, attempt: int) -> Found | None:
@@ -267,6 +295,7 @@ class ProcessRuntime:
             found = self._runs.find(allocation, attempt)
             if found is not None and not found.status.ended:
                 raise Conflict(f"Allocation {allocation} still runs.", hint="Stop it first.")
+            remove_secrets(self._runs.path(allocation, attempt))
             self._runs.discard(allocation, attempt)
 
     def _status(self, allocation: AllocationId, attempt: int) -> ContainerStatus:

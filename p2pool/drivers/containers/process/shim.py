@@ -21,6 +21,7 @@ import json
 import os
 import resource
 import selectors
+import shutil
 import signal
 import sys
 import time
@@ -40,6 +41,7 @@ from p2pool.model import limits
 
 PLAN, RUN, LINES, FILES = "plan.json", "run.json", "lines", "files"
 EXIT, RESERVE = "exit.json", "exit.reserved"
+SECRET_FILES, SECRET_VARIABLES = "files", "variables"
 RESERVE_BYTES = 4096
 READ_BYTES = 64 * 1024
 MARK = "P2POOL_RUN_DIRECTORY"
@@ -68,8 +70,16 @@ def become(
     nothing = os.open(os.devnull, os.O_RDONLY)
     for target, source in enumerate((nothing, *streams)):
         os.dup2(source, target)
-    environment = plan["environment"] | {MARK: str(directory)}
+    environment = plan["environment"] | {MARK: str(directory)} | secret_variables(plan)
     os.execvpe(plan["argv"][0], plan["argv"], environment)
+
+
+def secret_variables(plan: dict[str, Any]) -> dict[str, bytes]:
+    """The variables that are in no plan. OSError: a run without its secrets does not begin."""
+    if not plan.get("secrets"):
+        return {}
+    place = Path(plan["secrets"], SECRET_VARIABLES)
+    return {name: (place / name).read_bytes() for name in os.listdir(place)}
 
 
 def refusal(error: OSError | ValueError, command: str) -> str:
@@ -177,6 +187,8 @@ class Command:
             while self._read(file):
                 pass
             self.lines.finish(stream)
+        if self.plan.get("secrets"):
+            shutil.rmtree(self.plan["secrets"], ignore_errors=True)
         self._write_exit()
 
     def _read(self, file: int) -> bytes | None:

@@ -8,6 +8,7 @@ import attrs
 
 from p2pool.codec.digests import task_id
 from p2pool.codec.entries import Record, encode_body
+from p2pool.codec.spec.secrets import renewal_json
 from p2pool.codec.spec.spec import spec_json
 from p2pool.core.fsm.apply import apply, apply_entry
 from p2pool.core.fsm.state import PoolState
@@ -23,11 +24,13 @@ from tests.raft.harness.cluster import voter
 
 NODES = (NODE, OTHER)
 GPUS = ("GPU-1", "GPU-2", "GPU-3")
+SECRETS = {"digest": "ab" * 32, "size_bytes": 5, "uses": [{"name": "db"}]}
 SPECS = (
     {"replicas": 3, "deadline_s": 60},
     {"replicas": 2, "gang": True, "resources": {"gpu": {"count": 1}}},
     {"system": True},
     {"resources": {"gpu": {"count": 1}}},
+    {"secrets": SECRETS},
 )
 EDGES = (0, 1, 2, -1, 2**53, 2**54, 2**62, 2**63 - 1)
 
@@ -39,6 +42,8 @@ def signed(number: int, action: Action = Action.SUBMIT, target: str = "") -> Sig
     text = {Action.SUBMIT: spec_json(keys), Action.SET: '{"value":"lan"}'}.get(action, "")
     if action is Action.REVOKE:
         text = '{"stopRunning": true}'
+    if action is Action.SET_SECRET:
+        text = renewal_json(SECRETS, restart=number % 2 == 0)
     wanted = TaskRequest(action, 0, target, text, bytes([number]) * 32, NOW_S, NOW_S + 600)
     return SignedRequest(wanted, b"s" * 65)
 
@@ -99,7 +104,12 @@ def any_record(state: PoolState, rng: Random) -> Record:
 
 def _request(rng: Random, task: TaskId, node: NodeId) -> Record:
     action = rng.choice((*Action, *[Action.RESUME] * 4, *[Action.UNBAN] * 4))
-    target = {Action.STOP: task.hex(), Action.SET: "timing", Action.REVOKE: MANAGER.hex()}
+    target = {
+        Action.STOP: task.hex(),
+        Action.SET_SECRET: task.hex(),
+        Action.SET: "timing",
+        Action.REVOKE: MANAGER.hex(),
+    }
     asked = signed(rng.randrange(8, 250), action, target.get(action, node.hex()))
     return entries.RequestApplied(asked, NODE, MANAGER)
 

@@ -26,6 +26,8 @@ from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
 PREFIX = "p2pool"
 GPUS = f"{PREFIX}.gpus"
 COPY = f"{PREFIX}.task"
+SECRETS = f"{PREFIX}.secrets"
+"""On a copy that cannot run without its secrets: their names."""
 OWNERS = f"{PREFIX}.label."
 """What the names of a task's own labels begin with."""
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -80,6 +82,7 @@ def labels_of(scope: RuntimeScope, plan: ContainerPlan, digest: str = "") -> dic
             f"{PREFIX}.spec": plan.spec_hash.hex(),
             GPUS: ",".join(plan.gpus),
             f"{PREFIX}.image": digest,
+            SECRETS: ",".join(one.name for one in plan.secrets),
         }
     )
 
@@ -124,6 +127,11 @@ def numbers_of(text: str, between: str, count: int) -> tuple[int, ...] | None:
 def gpus_of(labels: Mapping[str, str] | None) -> tuple[str, ...]:
     """The GPUs that a container was given, by any agent."""
     return tuple(uuid for uuid in texts_of(labels).get(GPUS, "").split(",") if uuid)
+
+
+def needs_secrets(labels: Mapping[str, str] | None) -> bool:
+    """Whether a copy was made to be given secrets before it runs."""
+    return bool(texts_of(labels).get(SECRETS))
 
 
 def name_of(scope: RuntimeScope, allocation: AllocationId, attempt: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from p2pool.codec.spec.rules import chooses_devices, device_choices
+from p2pool.codec.spec.secrets import DIRECTORY
 from p2pool.drivers.containers.docker.container.labels import labels_of, name_of
 from p2pool.drivers.containers.docker.engine.capabilities import EngineSupport, gpu_request
 from p2pool.drivers.containers.settings import RUNC, GpuPath
@@ -33,14 +34,18 @@ VISIBLE_GPUS, NO_GPU = "NVIDIA_VISIBLE_DEVICES", "void"
 """The variable by which NVIDIA's runtime and hook choose GPUs; its value for none at all, whatever
 the image says."""
 METRICS_VARIABLE = "P2POOL_METRICS_SOCKET"
+SECRETS_VARIABLE = "P2POOL_SECRETS"
 METRICS_TARGET, METRICS_SOCKET = "/run/p2pool", "metrics.sock"
 
 
 @attrs.frozen
 class Prepared:
-    """Facts collected before the engine is asked: the image that the name stands for and the names
-    of its variables, the host directory behind each mount that has one, the OCI runtime, the
-    network, and the limit on open files (an engine refuses more than its own limit)."""
+    """Facts collected before the engine is asked: the image that the name stands for, the names of
+    its variables and its command, the host directory behind each mount that has one, the OCI
+    runtime, the network, and the limit on open files (an engine refuses more than its own limit).
+
+    `secrets`: the mount that holds them. `first`: what becomes the command once it has added secret
+    variables to its environment."""
 
     image: str
     digest: str
@@ -50,6 +55,10 @@ class Prepared:
     image_variables: tuple[str, ...] = ()
     oci_runtime: str = RUNC
     network: str = BRIDGE
+    image_entrypoint: tuple[str, ...] = ()
+    image_command: tuple[str, ...] = ()
+    secrets: Mapping[str, Any] | None = None
+    first: tuple[str, ...] = ()
 
 
 def container_config(
@@ -74,12 +83,25 @@ def container_config(
         body["Cmd"] = list(spec.command)
     if spec.entrypoint:
         body["Entrypoint"] = list(spec.entrypoint)
+    if prepared.first:
+        body |= {"Entrypoint": [*prepared.first, *_whole_command(plan, prepared)], "Cmd": []}
     return {"name": name_of(scope, plan.allocation, plan.attempt), "body": body}
+
+
+def _whole_command(plan: ContainerPlan, prepared: Prepared) -> tuple[str, ...]:
+    """What the engine would run: who gives an entrypoint takes the image's command from it."""
+    spec = plan.spec
+    command = spec.command or (() if spec.entrypoint else prepared.image_command)
+    if whole := (*(spec.entrypoint or prepared.image_entrypoint), *command):
+        return whole
+    raise CannotStart("The image says no command, and its task neither.")
 
 
 def _environment(plan: ContainerPlan, prepared: Prepared, support: EngineSupport) -> list[str]:
     """The variables, as the engine takes them: one without a value is taken out of the image's."""
     named = dict(plan.spec.environment) | dict(plan.environment)
+    if any(one.file for one in plan.secrets):
+        named[SECRETS_VARIABLE] = DIRECTORY
     if plan.metrics_directory:
         named[METRICS_VARIABLE] = f"{METRICS_TARGET}/{METRICS_SOCKET}"
     named |= visible_gpus(gpu_request(support, prepared.gpus, plan.gpus) if plan.gpus else None)
@@ -117,7 +139,10 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
         "ShmSize": wanted.shm_bytes,
         "Ulimits": [
             _ulimit("nofile", prepared.files_max),
-            *(_ulimit(name, 0) for name in ("core", "nice", "rtprio")),
+            # Of a limit of 0 no kernel takes notice that pipes its core dumps to a program; one of
+            # 1 byte it obeys there too, and no file has room in it.
+            _ulimit("core", 1 if plan.secrets else 0),
+            *(_ulimit(name, 0) for name in ("nice", "rtprio")),
         ],
         "NetworkMode": prepared.network,
         "CgroupnsMode": "private",
@@ -154,6 +179,8 @@ def _host_config(plan: ContainerPlan, prepared: Prepared, support: EngineSupport
                 "ReadOnly": True,
             }
         )
+    if prepared.secrets is not None:
+        host["Mounts"].append(prepared.secrets)
     if plan.gpus:
         host["DeviceRequests"] = [gpu_request(support, prepared.gpus, plan.gpus)]
     return host

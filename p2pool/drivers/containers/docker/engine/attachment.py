@@ -14,6 +14,7 @@ import trio
 
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.streams import READ_BYTES, iterate, shut
+from p2pool.model import limits
 
 HEADER = struct.Struct(">BxxxL")
 STDOUT, STDERR = 1, 2
@@ -66,6 +67,25 @@ async def feed(engine: DockerClient, name: str, data: bytes) -> None:
             given.close()
 
     await engine.ask(ask)
+
+
+async def feed_command(engine: DockerClient, command: str, data: bytes) -> None:
+    """Start a command that was made in a running container, write to its standard input, and wait
+    until it ends: what it says is left unread. APIError: the engine refused."""
+
+    def ask(api: Any) -> None:
+        given = api.exec_start(command, socket=True)
+        stream = given if hasattr(given, "sendall") else given._sock
+        stream.settimeout(limits.ENGINE_CALL_TIMEOUT_MS / 1000)
+        try:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stream.sendall(data)
+                while stream.recv(READ_BYTES):
+                    pass
+        finally:
+            given.close()
+
+    await engine.ask(ask, limits.NETWORK_STEP_DEADLINE_MS)
 
 
 def _pieces(raw: Iterator[bytes]) -> Iterator[Piece]:

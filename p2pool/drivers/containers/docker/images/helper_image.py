@@ -12,6 +12,7 @@ import hashlib
 import json
 import lzma
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,7 @@ class HelperImage:
 
 def helper_image(platform: str) -> HelperImage:
     """The helper image for an engine's platform, `linux/amd64`. Misconfigured: there is none."""
-    file = IMAGES / MANIFEST
-    try:
-        images = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _broken(file, str(error)) from error
+    images = _manifest(IMAGES / MANIFEST)
     system, _, architecture = platform.partition("/")
     facts = images.get(architecture) if system == "linux" else None
     if facts is None:
@@ -83,6 +80,16 @@ def helper_image(platform: str) -> HelperImage:
         sha256=facts["sha256"],
         file=IMAGES / f"helper-{architecture}.tar.xz",
     )
+
+
+@cache
+def _manifest(file: Path) -> Any:
+    """What the manifest says, which stays as long as this program; read again where it could not
+    be."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _broken(file, str(error)) from error
 
 
 def _broken(file: Path, why: str) -> Misconfigured:

@@ -10,10 +10,9 @@ another name stays under that. The list of pulled images is on disk (`images.jso
 """
 
 import json
-import os
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,34 +32,45 @@ from p2pool.drivers.containers.docker.engine.answers import (
 )
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import other_error
-from p2pool.drivers.containers.docker.images.credentials import auth_header
+from p2pool.drivers.containers.docker.images.credentials import auth_header, task_header
+from p2pool.drivers.containers.docker.images.private import PrivateImages
 from p2pool.drivers.containers.docker.images.pull import Pull
 from p2pool.drivers.containers.docker.images.reference import (
     Reference,
     is_within,
     reference_of,
 )
+from p2pool.drivers.containers.docker.images.registry_check import check_readable
+from p2pool.drivers.containers.docker.images.room import Room, free_bytes
 from p2pool.drivers.containers.line_files import write_whole
 from p2pool.drivers.containers.settings import Settings
-from p2pool.model.errors import DiskFull, ImageNotHere, ImageRefused, RuntimeUnavailable
+from p2pool.model.errors import (
+    ImageNotHere,
+    ImageRefused,
+    RegistryDenied,
+    RuntimeUnavailable,
+)
 from p2pool.model.ports.runtime import OnProgress
+from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"
-MIB = 1024 * 1024
+DENIED_HINT = "The task's own credentials were used: give others with --registry-auth."
 
 
 @attrs.frozen
 class Local:
     """An image on the engine. `pinned` is the reference to create a container from: by digest if
     there is one, so that a name that moves meanwhile changes nothing. `variables`: the names of
-    its environment's."""
+    its environment's. `entrypoint` and `command`: what runs unless a task says otherwise."""
 
     id: str
     digest: str
     pinned: str
     size_bytes: int
     variables: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -79,6 +89,7 @@ class Images:
         """Makes no call to the engine yet."""
         self._engine, self._settings = engine, settings
         self._path = directory / RECORD
+        self._private = PrivateImages(directory)
         self._lock = trio.Lock()
         self._fetching: dict[str, trio.Lock] = {}
 
@@ -91,13 +102,16 @@ class Images:
         digest = _digest_of(wanted, [text(one) for one in items(record.get("RepoDigests"))])
         if wanted.digest and not digest:
             return None  # The engine takes a digest for the id of any image that it has.
-        given = items(part(record, "Config").get("Env"))
+        config = part(record, "Config")
+        given = items(config.get("Env"))
         return Local(
             id=str(record["Id"]),
             digest=digest or str(record["Id"]),
             pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
             size_bytes=number(record.get("Size")),
             variables=tuple(str(one).partition("=")[0] for one in given),
+            entrypoint=tuple(map(str, items(config.get("Entrypoint")))),
+            command=tuple(map(str, items(config.get("Cmd")))),
         )
 
     async def _record(self, name: str) -> Mapping[str, Any] | None:
@@ -109,17 +123,25 @@ class Images:
         except APIError as error:
             raise other_error(error) from error
 
-    async def pull(self, image: str, on_progress: OnProgress | None, policy: PullPolicy) -> str:
+    async def pull(
+        self,
+        image: str,
+        on_progress: OnProgress | None,
+        policy: PullPolicy,
+        auth: RegistryAuth | None = None,
+    ) -> str:
         """Make an image local as the policy says; returns its digest. See the port."""
         if self._settings.registries and not is_within(image, self._settings.registries):
             raise ImageRefused(
                 f"This node takes no images from the registry of {image}.",
                 hint=f"It takes them from {', '.join(self._settings.registries)}.",
             )
+        await self._settle_private()
         local = await self.find(image)
         # A digest means the same image for ever: there is nothing newer to look for.
         keeps = policy is not PullPolicy.ALWAYS or "@" in image
         if local is not None and keeps:
+            await self._check_private(image, local, policy, auth)
             return local.digest
         if policy is PullPolicy.NEVER:
             raise ImageNotHere(
@@ -128,12 +150,10 @@ class Images:
             )
         async with self._one_of(image):
             local = await self.find(image)
-            if local is not None and keeps:
-                return local.digest  # Another copy waited for the same image.
-            await self._fetch(image, on_progress)
-            fetched = await self.find(image)
-            if fetched is None:
-                raise RuntimeUnavailable(f"The image {image} is missing after its pull.")
+            if local is not None and keeps:  # Another copy waited for the same image.
+                await self._check_private(image, local, policy, auth)
+                return local.digest
+            fetched = await self._fetched(image, local, on_progress, auth)
             async with self._lock:
                 self._remember(image, local, fetched)
         await self.collect()
@@ -151,13 +171,87 @@ class Images:
             if not lock.locked() and not lock.statistics().tasks_waiting:
                 self._fetching.pop(image, None)
 
-    async def _fetch(self, image: str, on_progress: OnProgress | None) -> None:
+    async def _check_private(
+        self, image: str, local: Local, policy: PullPolicy, auth: RegistryAuth | None
+    ) -> None:
+        """An image that is here, and that another task's credentials brought: whether its registry
+        gives it to this one, too."""
+        wanted = reference_of(image)
+        if self._private.may_use(wanted, local.id, auth):
+            return
+        if policy is PullPolicy.NEVER:
+            raise ImageNotHere(
+                f"The image {image} was brought to this node by a task's own credentials, and only"
+                " its registry can say who else may have it; this task forbids pulling it.",
+                hint="Leave out --pull never.",
+            )
+        await self._check_readable(image, local.pinned, auth)
+        self._private.show(wanted, local.id, auth)
+
+    async def _check_readable(self, image: str, what: str, auth: RegistryAuth | None) -> None:
+        header = await self._nodes_login(image) if auth is None else task_header(image, auth)
+        with _whose(auth):
+            await check_readable(self._engine, what, header)
+
+    async def _fetched(
+        self,
+        image: str,
+        before: Local | None,
+        on_progress: OnProgress | None,
+        auth: RegistryAuth | None,
+    ) -> Local:
+        """The image as its registry gives it now, by a task's own credentials or without."""
+        wanted = reference_of(image)
+        if wanted.digest and self._private.noted:
+            # The engine may have all of it under another name, and would ask nobody.
+            await self._check_readable(image, wanted.full, auth)
+        if auth is None:
+            await self._fetch(image, on_progress, await self._nodes_login(image))
+            fetched = await self._found(image)
+        else:
+            with self._private.fetching(wanted, before.id if before is not None else ""):
+                with _whose(auth):
+                    await self._fetch(image, on_progress, task_header(image, auth))
+                fetched = await self._found(image)
+            self._private.settle(wanted, fetched.id)
+        self._private.show(wanted, fetched.id, auth)
+        return fetched
+
+    async def _found(self, image: str) -> Local:
+        fetched = await self.find(image)
+        if fetched is None:
+            raise RuntimeUnavailable(f"The image {image} is missing after its pull.")
+        return fetched
+
+    async def _settle_private(self) -> None:
+        """See what came of pulls with credentials that nobody saw the end of."""
+        for name in self._private.unsettled():
+            local = await self.find(name)
+            self._private.settle(reference_of(name), local.id if local is not None else "")
+
+    async def forget_private(self) -> None:
+        """Forget the private images that are gone."""
+        if noted := self._private.ids():
+            try:
+                rows = await self._engine.ask(lambda c: rows_of(c.images(all=True)))
+            except APIError as error:
+                raise other_error(error) from error
+            here = {str(row["Id"]) for row in rows}
+            for id in noted:
+                if id not in here:
+                    self._private.forget(id)
+
+    async def _nodes_login(self, image: str) -> bytes | None:
         config = self._settings.docker_config
-        header = await trio.to_thread.run_sync(
+        return await trio.to_thread.run_sync(
             auth_header, image, config, abandon_on_cancel=True, limiter=self._engine.pulls
         )
+
+    async def _fetch(
+        self, image: str, on_progress: OnProgress | None, header: bytes | None
+    ) -> None:
         root = await self._make_room(image)
-        guard = _Guard(root, self._settings.disk_reserve_bytes, image)
+        guard = Room(root, self._settings.disk_reserve_bytes, image)
         stall_ms = self._settings.pull_stall_ms
         pull = Pull(self._engine.client, image, header, on_progress, guard.check, stall_ms)
         await pull.run(self._engine.pulls)
@@ -170,7 +264,7 @@ class Images:
             return None
         if free_bytes(root) < reserve:
             await self.collect(lambda: free_bytes(root) >= reserve)
-        _Guard(root, reserve, image).look()
+        Room(root, reserve, image).look()
         return root
 
     # --- what we brought --------------------------------------------------------------------------
@@ -259,33 +353,15 @@ class Images:
         write_whole(self._path, {name: attrs.astuple(one) for name, one in known.items()})
 
 
-class _Guard:
-    """Checks the free space of the engine's disk, at most once a second."""
-
-    def __init__(self, root: Path | None, reserve_bytes: int, image: str) -> None:
-        self._root, self._reserve, self._image = root, reserve_bytes, image
-        self._looked_s = time.monotonic()
-
-    def check(self) -> None:
-        """DiskFull: the pull eats into the reserve."""
-        if time.monotonic() - self._looked_s >= 1:
-            self.look()
-
-    def look(self) -> None:
-        """Check now."""
-        self._looked_s = time.monotonic()
-        if self._root is not None and (free := free_bytes(self._root)) < self._reserve:
-            raise DiskFull(
-                f"There is no room for the image {self._image}: {free // MIB} MiB are free where"
-                f" the engine keeps images, and {self._reserve // MIB} MiB must stay free.",
-                hint="Make room (docker system prune), or set [runtime] disk_reserve_bytes.",
-            )
-
-
-def free_bytes(path: Path) -> int:
-    """Free bytes on the path's file system."""
-    status = os.statvfs(path)
-    return status.f_bavail * status.f_frsize
+@contextmanager
+def _whose(auth: RegistryAuth | None) -> Iterator[None]:
+    """A refusal of a task's own credentials says so."""
+    try:
+        yield
+    except RegistryDenied as error:
+        if auth is None:
+            raise
+        raise RegistryDenied(error.message, hint=DENIED_HINT) from None
 
 
 def _engines_name(image: str, fetched: Fetched) -> str:

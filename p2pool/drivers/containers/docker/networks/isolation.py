@@ -12,6 +12,7 @@ attempt follow one another.
 
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from ipaddress import IPv4Interface, IPv4Network, ip_address
 from typing import Any
 
@@ -26,6 +27,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     read_labels,
     scope_filter,
 )
+from p2pool.drivers.containers.docker.container.plan import BRIDGE
 from p2pool.drivers.containers.docker.engine.answers import record_of, rows_of
 from p2pool.drivers.containers.docker.engine.client import DockerClient
 from p2pool.drivers.containers.docker.engine.errors import explanation, other_error, start_error
@@ -46,6 +48,11 @@ from p2pool.drivers.containers.docker.networks.sandbox import (
     sandbox_of,
 )
 from p2pool.drivers.containers.docker.networks.task_network import TaskNetworks
+from p2pool.drivers.containers.docker.secrets.volume import (
+    left_volumes,
+    remove_volume,
+    volumes_of,
+)
 from p2pool.drivers.containers.settings import Settings
 from p2pool.model import limits
 from p2pool.model.errors import NotFound, P2poolError, RuntimeUnavailable
@@ -148,16 +155,16 @@ class Isolation:
         """The network mode of a new copy: that of its sandbox, which is made but does not run."""
         key = (plan.allocation, plan.attempt)
         name = sandbox_name(self._scope, key)
-        host = await self._host()
-        resolvers = [str(one) for one in self._settings.resolvers or host.resolvers]
+        host = await self._host() if self._settings.isolation else None
+        resolvers = self._settings.resolvers or (host.resolvers if host is not None else ())
         with _nodes_fault():
             image = await self._helper.ready()
         async with self._networks.door:
             with self._swept_later():
                 if (there := await self._inspect(name)) is not None:
                     return f"{JOINS}{there['Id']}"
-                network = await self._networks.ensure(plan, host)
-                body = sandbox_body(self._scope, plan, network, resolvers)
+                network = BRIDGE if host is None else await self._networks.ensure(plan, host)
+                body = sandbox_body(self._scope, plan, network, [str(one) for one in resolvers])
                 body["HostConfig"]["Runtime"] = self._settings.oci_runtime
                 try:
                     made = await self._ask(
@@ -172,24 +179,33 @@ class Isolation:
                     raise start_error(error) from error
         return f"{JOINS}{made['Id']}"
 
-    async def up(self, key: Key, copy: Mapping[str, Any]) -> None:
-        """Have the sandbox of a copy run, with its rules. NotFound: it is gone for good, and the
-        copy cannot run again. A copy that was made without a sandbox needs none, but runs again
-        only where isolation is off."""
+    async def up(self, key: Key, copy: Mapping[str, Any], *, fresh: bool = False) -> str:
+        """Have the sandbox of a copy run, with its rules; returns its id. `fresh`: nothing that was
+        written in it before is in it. NotFound: it is gone for good, and the copy cannot run again.
+        A copy that was made without a sandbox needs none, but runs again only where isolation is
+        off; so does one whose sandbox is on the engine's own network."""
         mode = str(copy["HostConfig"].get("NetworkMode"))
         if not mode.startswith(JOINS):
             if self._settings.isolation:
                 raise NotFound("This copy was made without a network of its own.")
-            return
+            return ""
         box = await self._inspect(mode.removeprefix(JOINS))
         if box is None or sandbox_of(self._scope, box["Config"].get("Labels")) != key:
             raise NotFound("The sandbox that holds this copy's network is gone.")
+        if _on_bridge(box) and self._settings.isolation:
+            raise NotFound("This copy was made without a network of its own.")
+        name = str(box["Id"])
+        if fresh and box["State"]["Status"] in ALIVE:
+            await self._act(lambda c: c.stop(name, timeout=0))
+            box = await self._inspect(name) or box
         if box["State"]["Status"] not in ALIVE:
-            box = await self._start(str(box["Id"])) or box
-        with trio.move_on_after(limits.NETWORK_STEP_DEADLINE_MS / 1000) as scope:
-            await self._filter(box)
-        if scope.cancelled_caught:
-            raise RuntimeUnavailable("The rules of a copy's network are not written in time.")
+            box = await self._start(name) or box
+        if not _on_bridge(box):
+            with trio.move_on_after(limits.NETWORK_STEP_DEADLINE_MS / 1000) as scope:
+                await self._filter(box)
+            if scope.cancelled_caught:
+                raise RuntimeUnavailable("The rules of a copy's network are not written in time.")
+        return name
 
     async def _start(self, name: str) -> dict[str, Any] | None:
         """Start a sandbox; its record afterwards."""
@@ -249,6 +265,8 @@ class Isolation:
         with self._swept_later():
             if (box := await self._inspect(name)) is not None:
                 await self._act(lambda c: c.remove_container(str(box["Id"]), v=True, force=True))
+                for volume in volumes_of(box):
+                    await self._act(partial(remove_volume, volume))
                 await self._networks.sweep(key[0].task_id)
             else:  # Somebody else removed it: the network that it was on may be empty.
                 self._swept = False
@@ -306,6 +324,8 @@ class Isolation:
                 with self._swept_later():
                     self._swept = True
                     await self._networks.sweep()
+                    for volume in await left_volumes(self._scope, self._ask):
+                        await self._act(partial(remove_volume, volume))
             except P2poolError as error:
                 log.info("networks without copies stay for now", reason=str(error))
 
@@ -332,7 +352,7 @@ class Isolation:
     async def _refresh(self, key: Key, name: str) -> None:
         async with self.held(key):
             box = await self._inspect(name)
-            if box is not None and box["State"]["Status"] in ALIVE:
+            if box is not None and box["State"]["Status"] in ALIVE and not _on_bridge(box):
                 await self._filter(box)
 
     async def _try_settle(self, key: Key) -> None:
@@ -361,6 +381,11 @@ class Isolation:
         except APIError as error:
             if error.status_code != 409:
                 raise other_error(error) from error
+
+
+def _on_bridge(box: Mapping[str, Any]) -> bool:
+    """Whether a sandbox is on the engine's own network, where no rules are written."""
+    return str(box["HostConfig"].get("NetworkMode")) == BRIDGE
 
 
 def _fits(copy: str | None, box: str) -> bool:

@@ -5,7 +5,8 @@ carries what belongs to a network rather than to a program: addresses, published
 sandbox of our own image holds it, in which nothing but `sleep` runs, and the copy joins.
 
 Invariants: its labels are not a copy's, so no listing of copies shows it. Its one capability is for
-the rules; the copy shares its network, and neither its processes nor its capability.
+the rules; the copy shares its network, and neither its processes nor its capability. The sandbox of
+a copy with secrets also holds their memory, and may give files to the copy's user.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from p2pool.drivers.containers.docker.container.labels import (
     scope_labels,
     texts_of,
 )
+from p2pool.drivers.containers.docker.secrets.volume import CAPABILITIES, secrets_mount
 from p2pool.model import limits
 from p2pool.model.ids import TASK_ID_BYTES, AllocationId, TaskId
 from p2pool.model.ports.runtime import ContainerPlan, RuntimeScope
@@ -58,6 +60,7 @@ def sandbox_body(
 ) -> dict[str, Any]:
     """The body of `POST /containers/create`, without the image and the runtime."""
     task, replica = plan.allocation.task_id.hex(), plan.allocation.replica
+    secret = bool(plan.secrets)
     return {
         "Entrypoint": [],
         "Cmd": list(SLEEP),
@@ -72,7 +75,7 @@ def sandbox_body(
         "HostConfig": {
             "Privileged": False,
             "CapDrop": ["ALL"],
-            "CapAdd": ["NET_ADMIN"],
+            "CapAdd": ["NET_ADMIN", *(CAPABILITIES if secret else ())],
             "SecurityOpt": ["no-new-privileges:true"],
             "ReadonlyRootfs": True,
             "Memory": limits.SANDBOX_MEMORY_BYTES,
@@ -93,5 +96,6 @@ def sandbox_body(
                 f"{port.container}/{port.protocol}": [{"HostPort": str(port.host or "")}]
                 for port in plan.spec.ports
             },
+            "Mounts": [secrets_mount(scope, plan, read_only=False)] if secret else [],
         },
     }

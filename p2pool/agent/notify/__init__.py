@@ -1,0 +1,1 @@
+"""The pool's events, sent to those whom the operator named."""

@@ -1,0 +1,1 @@
+"""Secrets of tasks: said in flags and files, encrypted, and set anew."""

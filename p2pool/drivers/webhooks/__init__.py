@@ -1,0 +1,1 @@
+"""Sends one signed message to one receiver, and says what became of it."""

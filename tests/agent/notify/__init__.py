@@ -1,0 +1,1 @@
+"""The pool's events reach those whom the operator named, and cost the agent nothing else."""

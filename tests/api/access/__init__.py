@@ -1,0 +1,1 @@
+"""Tests of tokens: what each opens, and when it ends."""

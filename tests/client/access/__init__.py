@@ -1,0 +1,1 @@
+"""Tests of the commands about tokens, and of commands with one."""

@@ -1,0 +1,1 @@
+"""Commands that sign for a contract account, or have others sign."""

@@ -1,0 +1,1 @@
+"""Secrets of copies on a real engine."""

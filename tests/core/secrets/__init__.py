@@ -1,0 +1,1 @@
+"""Who may have which key, and who holds which blob."""

@@ -1,0 +1,1 @@
+"""Signed messages to receivers that an operator names."""

@@ -1,0 +1,1 @@
+"""Tests of who may use a real pool, and from where."""

@@ -1,0 +1,1 @@
+"""A pool of real agents whose manager is a contract."""

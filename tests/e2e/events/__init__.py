@@ -1,0 +1,1 @@
+"""Who is told of events by a real pool misses none."""

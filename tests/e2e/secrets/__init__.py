@@ -1,0 +1,1 @@
+"""Secrets of tasks through pools of real agents."""

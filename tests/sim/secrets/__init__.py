@@ -1,0 +1,1 @@
+"""Tasks with secrets in a simulated pool of whole nodes, with real keys."""

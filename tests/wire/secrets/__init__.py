@@ -1,0 +1,1 @@
+"""What is encrypted, and who can open it."""
