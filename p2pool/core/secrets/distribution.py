@@ -266,6 +266,7 @@ class SecretDistribution:
         for name in released:
             blobs = context.secrets
             if blobs.needed(name) or blobs.in_use(name):
+                blobs.used[name] = None  # It goes with the next sweep after that.
                 continue
             if gone := blobs.drop(name):
                 context.effects.append(Persist(tuple(gone)))

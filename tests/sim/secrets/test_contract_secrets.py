@@ -42,7 +42,8 @@ class Vault:
     ) -> tuple[SignedRequest, bytes]:
         request = self.made.request(Action.SUBMIT)
         sealed = self.sealed(request, value)
-        spec = TaskSpec("t", "i", command=ENDLESS, replicas=replicas, secrets=sealed.secrets)
+        name = f"t-{self.made.asked}"
+        spec = TaskSpec(name, "i", command=ENDLESS, replicas=replicas, secrets=sealed.secrets)
         request = attrs.evolve(request, spec_json=spec_json(spec))
         return self.made.signed(request, by), sealed.blob
 
