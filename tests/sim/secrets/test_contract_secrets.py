@@ -18,9 +18,9 @@ from p2pool.model.ports.agent import Accepted, SubmitCommand
 from p2pool.model.tasks.secrets import SecretOwner, SecretValue
 from p2pool.model.tasks.spec import TaskSpec
 from p2pool.wire.typed_data import recover_signers
+from tests.sim.harness.contract_pool import CONTRACT, OWNER, THIEF, Managed, managed
 from tests.sim.harness.pool import ENDLESS
 from tests.sim.harness.secret_tasks import blobs_on
-from tests.sim.requests.test_contract_accounts import CONTRACT, OWNER, THIEF, Managed, managed
 from tests.sim.world.world import POOL
 
 OLD, NEW = b"the first of two secrets", b"the second of two secrets"
