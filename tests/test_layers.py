@@ -378,3 +378,28 @@ def test_a_folder_of_tests_is_seen_at_a_glance(folder: Path) -> None:
             assert not tested, (
                 f"{path} imports {name}: put what both need into a module beside them"
             )
+
+
+NOW = {"time", "time_ns", "monotonic", "monotonic_ns", "now", "utcnow", "today"}
+
+
+def _read_at_import(tree: ast.AST) -> Iterable[str]:
+    """Where a module reads a clock while it is imported: by itself, in a decorator or a default."""
+    inner: list[ast.AST] = list(ast.iter_child_nodes(tree))
+    if isinstance(tree, ast.FunctionDef | ast.AsyncFunctionDef):
+        inner = [*tree.decorator_list, *tree.args.defaults, *filter(None, tree.args.kw_defaults)]
+    elif isinstance(tree, ast.Lambda):
+        inner = [*tree.args.defaults, *filter(None, tree.args.kw_defaults)]
+    if isinstance(tree, ast.Call) and ast.unparse(tree.func).rpartition(".")[2] in NOW:
+        yield f"line {tree.lineno}: {ast.unparse(tree)}"
+    for each in inner:
+        yield from _read_at_import(each)
+
+
+def test_no_module_reads_a_clock_while_it_is_imported() -> None:
+    """What a test is given when it is collected is an hour old when a slow machine comes to it."""
+    paths = [*_sources(), *TESTS.rglob("*.py")]
+    found = {str(path): list(_read_at_import(_tree(path.read_text()))) for path in paths}
+    assert {path: calls for path, calls in found.items() if calls} == {}
+    assert list(_read_at_import(ast.parse("@mark(time.time())\ndef test_x(): time.time()")))
+    assert not list(_read_at_import(ast.parse("def test_x(): time.time()")))

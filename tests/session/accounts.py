@@ -3,9 +3,9 @@
 Minutes are of wall time, on two cores with nothing else running: that is what somebody waits for,
 and what a CI pays for. CPU time would be steadier on a busy machine, but most tests wait (for an
 engine, an election, a deadline), and what engines and agents use is nobody's child's time: a folder
-that waits for ten minutes would cost nothing. For the noise of a machine there is room: a folder
-fails only when it takes half more than its budget. On a machine that is busy with other things,
-`--budget=show` tells, and fails nothing.
+that waits for ten minutes would cost nothing. A machine that is slower, or busy with other things,
+is no fault of the tests: a folder fails only when it takes three times its budget, and a
+whole run when it takes half more than its own. `--budget=show` tells, and fails nothing.
 
 A test's time is that of its setup, call and teardown, so what a package sets up for all of its
 tests counts for the first of them, and its end for the last. What belongs to no test, such as
@@ -19,7 +19,10 @@ from typing import Any
 
 import attrs
 
-LIMIT_FACTOR = 1.5
+LIMIT_FACTOR = 3.0
+"""How much a folder takes of its budget before it fails. Machines were seen to take twice as long
+for what only computes, and hardly longer for what only waits."""
+WHOLE_LIMIT_FACTOR = 1.5
 REASON_FROM_MINUTES = 1.0
 LONGEST_SHOWN = 5
 
@@ -153,7 +156,7 @@ def check_complete(budgets: Budgets, tests: Path) -> None:
 
 
 def overdrafts(accounts: Accounts, budgets: Budgets) -> list[str]:
-    """A sentence for each folder that took half more than its budget, and what to do."""
+    """A sentence for each folder that took far more than its budget, and what to do."""
     said = []
     for name, account in sorted(accounts.folders.items()):
         budget = budgets.folders.get(name)
@@ -169,7 +172,7 @@ def overdrafts(accounts: Accounts, budgets: Budgets) -> list[str]:
 
 def overrun(minutes: float, budgets: Budgets) -> list[str]:
     """A sentence where a whole run took half more than its budget."""
-    limit = budgets.total_minutes * LIMIT_FACTOR
+    limit = budgets.total_minutes * WHOLE_LIMIT_FACTOR
     if minutes <= limit:
         return []
     return [

@@ -45,13 +45,13 @@ def test_a_test_counts_for_the_folder_it_is_in() -> None:
     assert made.folders["net"].longest().startswith("tests/net/test_net.py::test_0[a/b::c] 60 s, ")
 
 
-def test_half_more_than_the_budget_is_the_limit() -> None:
+def test_three_times_the_budget_is_the_limit() -> None:
     """Up to it nothing is said; beyond it which folder, which tests, and what to do."""
-    assert overdrafts(accounts(net=90.0, core=45.0), BUDGETS) == []
-    (said,) = overdrafts(accounts(net=90.1, core=45.0), BUDGETS)
-    for part in ("tests/net took 3.0 minutes", "budget is 2", "test_net.py::test_1", "make target"):
+    assert overdrafts(accounts(net=180.0, core=90.0), BUDGETS) == []
+    (said,) = overdrafts(accounts(net=180.1, core=90.0), BUDGETS)
+    for part in ("tests/net took 6.0 minutes", "budget is 2", "test_net.py::test_1", "make target"):
         assert part in said
-    assert len(overdrafts(accounts(net=90.1, core=45.1), BUDGETS)) == 2
+    assert len(overdrafts(accounts(net=180.1, core=90.1), BUDGETS)) == 2
 
 
 def test_the_whole_run_has_a_limit_of_its_own() -> None:

@@ -69,7 +69,7 @@ def tree(tmp_path: Path) -> Path:
     (tests / "slow" / "conftest.py").write_text(PACKAGE)
     shutil.copy(ROOT / "tests" / "conftest.py", tests)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = tests\n")
-    budget(tmp_path, slow=0.005)
+    budget(tmp_path, slow=0.003)
     return tmp_path
 
 
@@ -104,7 +104,7 @@ def test_a_run_of_all_tests_fails_by_a_folder_that_takes_too_long(tree: Path) ->
     code, said = run(tree)
     assert code == pytest.ExitCode.TESTS_FAILED
     assert "3 passed" in said
-    assert "ERROR tests/slow took 0.0 minutes, and its budget is 0.005" in said
+    assert "ERROR tests/slow took 0.0 minutes, and its budget is 0.003" in said
     assert "test_first 0 s" in said
     assert "tests/fast took" not in said
     budget(tree, slow=1)
