@@ -159,12 +159,13 @@ class Agent:
             runtime=self.runtime,
             contract_judge=self.contract_judge,
         )
-        origin, random = Origin(self.pool, self.options.node_id), Random(random_seed)
+        config, origin = self.options.config, Origin(self.pool, self.options.node_id)
+        random = Random(random_seed)
         self.notifier = Notifier(receivers, self.api.event_hub, self.store, origin, random)
         self.api.notified = lambda: self.notifier.statuses
         self._add_counters()
         self.executor = self._executor()
-        self.disk_collector = DiskCollector(self.runtime, self.loop, self.options.config.volumes)
+        self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(self._drivers())
 
     def _drivers(self) -> Drivers:

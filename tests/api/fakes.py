@@ -203,6 +203,21 @@ class FakeVolumes:
             raise self.then
 
 
+FAILING_RECEIVER = WebhookStatus(
+    name="billing",
+    url="https://hooks.example",
+    kinds=("task",),
+    delivered=3,
+    failed=2,
+    given_up=1,
+    read_up_to="1.12.0",
+    failing_since_ms=1_800_000_000_000,
+    next_attempt_ms=1_800_000_002_000,
+    problem="it answered with status 503",
+)
+"""It got three messages, and has been away since."""
+
+
 @attrs.define(slots=False)
 class FakePort:
     """An agent that accepts everything, unless it is told to fail."""
@@ -218,6 +233,7 @@ class FakePort:
     listening: trio.Event = attrs.Factory(trio.Event)
     unlistened: trio.Event = attrs.Factory(trio.Event)
     bug: bool = False
+    receivers: tuple[WebhookStatus, ...] = ()
 
     @property
     def pool(self) -> PoolRef:
@@ -279,21 +295,8 @@ class FakePort:
         return RuntimeInfo(RuntimeKind.DOCKER, "20.10.24", "1.41", unsupported=lack)
 
     def webhooks(self) -> tuple[WebhookStatus, ...]:
-        """One receiver that got three, and has been away since."""
-        return (
-            WebhookStatus(
-                name="billing",
-                url="https://hooks.example",
-                kinds=("task",),
-                delivered=3,
-                failed=2,
-                given_up=1,
-                read_up_to="1.12.0",
-                failing_since_ms=1_800_000_000_000,
-                next_attempt_ms=1_800_000_002_000,
-                problem="it answered with status 503",
-            ),
-        )
+        """None, or those that a test put there."""
+        return self.receivers
 
     def metrics(self) -> bytes:
         """One metric."""

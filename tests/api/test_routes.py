@@ -39,7 +39,7 @@ from p2pool.model.tasks.spec import TaskSpec
 from p2pool.wire import typed_data
 from p2pool.wire.leader_verification import verify_leader
 from tests.api.conftest import Served, serving
-from tests.api.fakes import NOT_YOURS, OTHER_NODE, TASK_ID, sample_view
+from tests.api.fakes import FAILING_RECEIVER, NOT_YOURS, OTHER_NODE, TASK_ID, sample_view
 from tests.codec.next_version import NEXT_LEVEL, next_version
 from tests.wire.committee import FOUNDING, A, B, C, lies, proven
 from tests.wire.samples import ACCOUNT, NODE_ID, NOW_MS, POOL
@@ -99,6 +99,19 @@ async def test_reads_say_what_the_agent_knows_and_from_when(served: Served) -> N
     assert (pool["name"], pool["gpus"], pool["tasks"]) == ("demo", 1, {"running": 1})
     assert await thread(client.pool_ref) == POOL
     assert (await thread(client.get, "/v1/agent"))["agent"]["role"] == "leader"
+
+
+async def test_a_receiver_that_is_away_is_a_warning_of_the_agent(served: Served) -> None:
+    """With its numbers beside it; one that takes what it is sent is none."""
+    served.port.receivers = (FAILING_RECEIVER,)
+    agent = (await thread(served.client.get, "/v1/agent"))["agent"]
+    (warning,) = agent["warnings"]
+    assert "billing" in warning
+    assert "status 503; 1 messages were given up" in warning
+    (told,) = agent["webhooks"]
+    assert (told["delivered"], told["failed"], told["given_up"]) == (3, 2, 1)
+    served.port.receivers = (attrs.evolve(FAILING_RECEIVER, given_up=0, problem=""),)
+    assert (await thread(served.client.get, "/v1/agent"))["agent"]["warnings"] == []
 
 
 async def test_a_roster_that_is_not_known_is_null_and_never_empty(served: Served) -> None:

@@ -30,6 +30,9 @@ ANSWERS: dict[type[m.Message], tuple[type[m.Message], ...]] = {
     m.StoreSeenAnswered: (m.StoreSeenRequested,),
     m.ChainReadAnswered: (m.ChainReadRequested,),
     m.CertificatesAnswered: (m.CertificatesRequested,),
+    m.SecretKeyAnswered: (m.SecretKeyRequested,),
+    m.SecretBlobAnswered: (m.SecretBlobRequested,),
+    m.SecretBlobHeld: (m.SecretBlobOffered,),
 }
 """Each kind of answer, listed a second time on purpose, with what it answers."""
 

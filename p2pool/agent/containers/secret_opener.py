@@ -5,7 +5,7 @@ their way into a container that starts now.
 
 Invariants: a value goes to the runtime and nowhere else: not into a field, a log line or an error.
 The data key of a blob never leaves this module.
-Source: docs/design/secrets.md, "In the copy".
+Source: docs/design/secrets.md, "What a node does with it".
 """
 
 from nacl.signing import SigningKey

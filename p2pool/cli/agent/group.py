@@ -15,7 +15,7 @@ HEAVY = {
     ),
     "notify": (
         "p2pool.cli.agent.notify:notify",
-        "Send a test message to the receivers of events that the configuration names.",
+        "Try the receivers of events that the configuration names.",
     ),
     "token": (
         "p2pool.cli.agent.tokens:token",

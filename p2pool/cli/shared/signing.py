@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from p2pool.cli.shared.options import (
@@ -36,6 +35,8 @@ def contract_options(command: Callable[..., None]) -> Callable[..., None]:
         unsigned: Path | None,
         **given: Any,
     ) -> None:
+        import attrs  # A read signs nothing, and need not load it.
+
         signer = attrs.evolve(signer, contract=contract, unsigned=unsigned)
         command(*context, signer=signer, **given)
 

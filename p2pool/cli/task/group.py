@@ -41,7 +41,7 @@ _WAIT_DEFAULT = "5m"
 LAZY = {
     "provide-secrets": (
         "p2pool.cli.task.secrets.set_secret:provide_secrets",
-        "Give a task its secrets again, where no node has them any longer.",
+        "Give a task its secrets again, where no node that could pass them on is left.",
     ),
     "set-secret": (
         "p2pool.cli.task.secrets.set_secret:set_secret",

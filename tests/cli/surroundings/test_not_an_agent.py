@@ -3,6 +3,7 @@
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -13,9 +14,13 @@ import pytest
 from eth_account import Account
 
 from p2pool.cli import errors, main
+from p2pool.cli.shared.signer import plain
+from p2pool.cli.unsigned_file import write_request
 from p2pool.model import limits
+from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from tests.cli.command_tree import every_leaf, words_of
 from tests.cli.surroundings.files import write_settings
+from tests.wire.samples import POOL as REF
 
 NODE, TASK = "0x" + "11" * 20, "ab" * 16
 ARGUMENTS = {
@@ -28,7 +33,10 @@ ARGUMENTS = {
     "pool_id": ["5"],
     "value": ["3"],
     "command": [],
+    "file": ["unsigned.json"],
 }
+OWN = {"pool set": {"name": ["committee"]}}
+"""Of commands that mean something else by a name."""
 MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],
     "access revoke": ["--yes"],
@@ -36,6 +44,7 @@ MORE = {
     "pool recover": ["--yes"],
     "pool start": ["5"],
     "agent token create": ["--scope", "read"],
+    "wallet send": ["--signature", "0x" + "ab" * 65],
 }
 
 
@@ -157,6 +166,9 @@ def hurried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("P2POOL_TOKEN", "t" * 43)
     monkeypatch.setenv("P2POOL_CONFIG", str(write_settings(tmp_path / "pool.toml")))
     monkeypatch.setattr(limits, "CLIENT_RETRY_PAUSE_MS", 10**9)
+    now_s = int(time.time())
+    request = TaskRequest(Action.STOP, REF.pool_id, TASK, "", b"r" * 32, now_s, now_s + 600)
+    write_request(tmp_path / "unsigned.json", REF, SignedRequest(request, b""), plain)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -180,7 +192,7 @@ def test_every_command_says_what_is_no_agent(
     with listening(answering(WRONG[wrong])) as url:
         monkeypatch.setenv("P2POOL_AGENT", url)
         for name, command in ASKING:
-            words = words_of(name, command, ARGUMENTS) + MORE.get(name, [])
+            words = words_of(name, command, ARGUMENTS | OWN.get(name, {})) + MORE.get(name, [])
             if wrong.startswith("parts") and main.run(words) == errors.OK:
                 capsys.readouterr()  # Some read only what they understand.
                 continue

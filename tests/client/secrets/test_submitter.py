@@ -1,7 +1,5 @@
 """What a submitter seals, to whom, and what it refuses before anything leaves its process."""
 
-import time
-
 import attrs
 import pytest
 from eth_account import Account
@@ -33,7 +31,7 @@ from p2pool.wire.binding import make_binding
 
 POOL = PoolRef(31337, Address(b"\x11" * 20), 1)
 OWNER = SecretOwner(POOL, Address(b"\x33" * 20), b"r" * 32)
-NOW_S = int(time.time())
+NOW_S = 1_800_000_000
 DB = SecretValue("db", b"hunter2", True, "DB_PASSWORD")
 
 
