@@ -160,7 +160,7 @@ def test_what_the_page_names_is_there() -> None:
     for name in re.findall(r"from p2pool\.client import ([\w, ]+)", text):
         for one in name.split(", "):
             assert one in p2pool.client.__all__
-    table = text[text.index("| to | call |") : text.index("The keys of `spec`")]
+    table = text[text.index("| to | call |") : text.index("keys of `spec`")]
     for name in re.findall(r"`(\w+)\(", table):
         known = hasattr(p2pool.client.Client, name) or name in p2pool.client.__all__
         assert known, name
