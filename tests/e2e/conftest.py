@@ -1,4 +1,4 @@
-"""One private Docker Engine for all tests of this directory, and one pool of three agents."""
+"""One private Docker Engine for all tests of this directory."""
 
 import os
 import subprocess
@@ -41,20 +41,6 @@ def engine() -> Iterator[Engine]:
     with private_engine(directory) as running, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", running.url)
         yield running
-
-
-@pytest.fixture(scope="package")
-def pool_directory(engine: Engine) -> Iterator[Path]:
-    """A pool of three agents, brought up and down by the command line."""
-    directory = Path(tempfile.mkdtemp(prefix="p2p", dir="/tmp")) / "pool"
-    up = p2pool("dev", "up", "--dir", str(directory), "--json")
-    try:
-        assert up.returncode == 0, up.stderr
-        yield directory
-    finally:
-        down = p2pool("dev", "down", "--dir", str(directory))
-        assert down.returncode == 0, down.stderr
-        directory.parent.rmdir()
 
 
 IMAGE = BUSYBOX_IMAGE

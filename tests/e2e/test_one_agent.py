@@ -25,7 +25,7 @@ from tests.first_run.harness.configuration import config_of
 
 pytestmark = [pytest.mark.e2e]
 
-PAGE = Path(__file__).resolve().parents[3] / "docs" / "remote.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "remote.md"
 DEADLINE_S = 120
 
 

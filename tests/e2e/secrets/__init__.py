@@ -1,1 +1,0 @@
-"""Secrets of tasks through pools of real agents."""
