@@ -21,9 +21,9 @@ def ask(pool: Pool, number: int, text: str) -> object:
 
 
 def test_a_task_that_names_secrets_is_not_proposed() -> None:
-    """It would start without them. The same task without them runs."""
+    """It could not start. The same task without them runs."""
     pool = formed(3, 7)
     refused = ask(pool, 1001, '{"image":"i","name":"a","secrets":["token"]}')
     assert isinstance(refused, BadSpec), refused
-    assert "would start without them" in str(refused)
+    assert "secrets has names and no values" in str(refused)
     assert isinstance(ask(pool, 1002, '{"image":"i","name":"a"}'), Accepted)
