@@ -24,14 +24,18 @@ COPY = AllocationId(TaskId(b"\x01" * 16), 0)
 class Foreign:
     """An engine's client that gives the same answer to every question."""
 
-    def __init__(self, rows: Any, record: Any) -> None:
+    def __init__(self, rows: Any, record: Any, volumes: Any = None) -> None:
         self._rows, self._record = rows, record
+        self._volumes = {"Volumes": []} if volumes is None else volumes
 
     def containers(self, **_: Any) -> Any:
         return self._rows
 
     def networks(self, **_: Any) -> Any:
         return self._rows
+
+    def volumes(self, **_: Any) -> Any:
+        return self._volumes
 
     def inspect_container(self, name: str) -> Any:
         return self._record
@@ -56,6 +60,23 @@ async def test_a_listing_that_is_none_is_no_engine(rows: Any, tmp_path: Path) ->
     """It is asked again later; any other error would end the agent, or its view of its copies."""
     with pytest.raises(RuntimeUnavailable):
         await runtime_over(Foreign(rows, {}), tmp_path).list()
+
+
+@pytest.mark.parametrize(
+    "volumes",
+    [
+        "text",
+        [],
+        {"Volumes": "text"},
+        {"Volumes": [7]},
+        {"Volumes": [{}]},
+        {"Volumes": [{"Name": 7}]},
+    ],
+    ids=repr,
+)
+async def test_volumes_that_are_none_are_left_alone(volumes: Any, tmp_path: Path) -> None:
+    """Those that held secrets are looked for in each listing; it goes on, and removes nothing."""
+    assert list(await runtime_over(Foreign([], {}, volumes), tmp_path).list()) == []
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ async def left_volumes(scope: RuntimeScope, ask: Ask) -> list[str]:
         found = fields(await ask(lambda client: client.volumes(filters=filters)))
     except APIError as error:
         raise other_error(error) from error
-    return [text(row.get("Name")) for row in objects(found.get("Volumes"))]
+    names = (text(row.get("Name")) for row in objects(found.get("Volumes")))
+    return [name for name in names if name]
 
 
 def remove_volume(name: str, client: Any) -> None:
