@@ -30,15 +30,16 @@ NOBODY = 65534
 IN_MEMORY = ("858458f6", "1021994")
 """The kernel's numbers of ramfs and tmpfs."""
 SCRIPT = (
-    f"cd {DIRECTORY} || exit 1\n"
-    f"case $(stat -f -c %t .) in {'|'.join(IN_MEMORY)}) ;; *) exit {ON_DISK};; esac\n"
-    # An engine that was restarted around running copies may have kept what was here before.
-    "chown 0:0 . && chmod 0700 . && rm -rf -- ./* ./.[!.]*\n"
+    f"case $(stat -f -c %t {DIRECTORY}) in {'|'.join(IN_MEMORY)}) ;; *) exit {ON_DISK};; esac\n"
+    # An engine that was restarted around running copies may have kept what was here before, and
+    # who has no right to look into every directory first makes it its own.
+    f"chown 0:0 {DIRECTORY} && chmod 0700 {DIRECTORY} && cd {DIRECTORY} || exit 1\n"
+    "rm -rf -- ./* ./.[!.]* || exit 1\n"
     f'touch .try && chown "$1" .try && rm .try || exit {NO_USER}\n'
     'head -c "$0" | /bin/tar -x -f - --same-owner --same-permissions --touch || exit 2\n'
-    # The names are for nobody else either; where the engine's users are not the machine's, the
-    # directory is nobody's, and the names can be listed.
-    f'chown "$1" . && chmod 0500 . || test "$(stat -c %u .)" = {NOBODY}\n'
+    # The names are for nobody else either. It is shut first: nobody looks into what is given away.
+    # Where the engine's users are not the machine's, it is nobody's, and the names can be listed.
+    f'chmod 0500 . && chown "$1" . || test "$(stat -c %u .)" = {NOBODY}\n'
 )
 """What the sandbox runs: `$0` bytes come, for the user and group `$1`."""
 
