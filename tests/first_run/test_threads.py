@@ -32,15 +32,17 @@ from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.delivery import send_test
 from p2pool.drivers.webhooks.receiver import Receiver
 from p2pool.model.access.tokens import TokenScope
-from p2pool.model.errors import CannotStart
+from p2pool.model.errors import CannotStart, P2poolError
 from p2pool.model.ids import TaskId
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProgress, RunningCopy
 from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
-from p2pool.model.tasks.spec import Mount, MountKind, Resources
+from p2pool.model.tasks.secrets import RegistryAuth
+from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
+from tests.containers.docker.secrets.copies import FILE, secret_plan
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
-from tests.containers.harness.registry import running_registry
+from tests.containers.harness.registry import PASSWORD, USER, running_registry
 from tests.drivers.webhooks.stand_in import receiving, webhook
 from tests.first_run.harness.call_coverage import TABLE, missing
 from tests.first_run.harness.call_sites import find_sites
@@ -242,6 +244,9 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
         assert await runtime.overused([RunningCopy(own.allocation, 1, own.spec)]) == ()
         await runtime.stop(own.allocation, 1, 0)
         await runtime.remove(own.allocation, 1)
+        with_secret = secret_plan("true", FILE, replica=3)
+        await run_to_end(runtime, with_secret)
+        await runtime.remove(with_secret.allocation, 1)
         with_gpu = plan("true", gpus=("GPU-1",), replica=1)
         await run_to_end(runtime, with_gpu)
         await runtime.remove(with_gpu.allocation, 1)
@@ -271,10 +276,19 @@ async def test_images(engine: Engine, tmp_path: Path, monkeypatch: pytest.Monkey
         trio.current_time()  # It is told in trio's thread, though it is read in another.
         told.append(one)
 
-    with running_registry(tmp_path / "registry", engine) as registry:
+    login = RegistryAuth(USER, PASSWORD)
+    with (
+        running_registry(tmp_path / "registry", engine) as registry,
+        running_registry(tmp_path / "private", engine, login=True) as private,
+    ):
         registry.push("small:1", mib=1)
+        private.push("tool:1", mib=1)
         with exercised("images"):
             await runtime.pull(f"{registry.host}/small:1", progress)
+            await runtime.pull(f"{private.host}/tool:1", policy=PullPolicy.ALWAYS, auth=login)
+            with pytest.raises(P2poolError):  # The registry is asked, and says no.
+                await runtime.pull(f"{private.host}/tool:1")
+            await runtime.images.forget_private()
             kind, image = await choose(tmp_path, lambda text: None)
     await trio.to_thread.run_sync(remove_image, image)
     assert told

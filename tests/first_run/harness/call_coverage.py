@@ -48,9 +48,11 @@ TABLE: dict[str, tuple[str, ...]] = {
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
+        "drivers/containers/process/runtime.py ProcessRuntime.list"
+        " lambda: sweep_secrets(self._runs.directory, running)",
         "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",
         "drivers/containers/process/runtime.py ProcessRuntime.restart"
-        " lambda: self._restart(allocation, attempt)",
+        " lambda: self._restart(allocation, attempt, secrets)",
         "drivers/containers/process/runtime.py ProcessRuntime.stop"
         " lambda: self._settled(allocation, attempt)",
         "drivers/containers/process/runtime.py ProcessRuntime.stop"
@@ -129,6 +131,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/disk_usage.py Keeper.sweep self._store.outlived",
         "drivers/containers/docker/engine/attachment.py attach ask",
         "drivers/containers/docker/engine/attachment.py feed ask",
+        "drivers/containers/docker/engine/attachment.py feed_command ask",
         "drivers/containers/docker/helper.py Helper._find partial(_inspect, name)",
         "drivers/containers/docker/helper.py Helper._load wanted.archive",
         "drivers/containers/docker/helper.py Helper._load load",
@@ -141,7 +144,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/helper.py Running.finish lambda c: c.wait(self.name)",
     ),
     "images": (
-        "drivers/containers/docker/images/store.py Images._fetch auth_header",
+        "drivers/containers/docker/images/registry_check.py check_readable ask",
+        "drivers/containers/docker/images/store.py Images._nodes_login auth_header",
+        "drivers/containers/docker/images/store.py Images.forget_private"
+        " lambda c: rows_of(c.images(all=True))",
         "drivers/containers/docker/images/store.py Images._delete"
         " lambda c: c.remove_image(image, force=False, noprune=False)",
         "drivers/containers/docker/images/store.py Images._used_ids"
