@@ -9,6 +9,7 @@ from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import attrs
 import pytest
 import trio
 
@@ -270,6 +271,8 @@ async def test_images(engine: Engine, tmp_path: Path, monkeypatch: pytest.Monkey
         docker_config=tmp_path, disk_reserve_bytes=0, images_max_bytes=1, image_grace_ms=0
     )
     runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
+    roomy = attrs.evolve(settings, images_max_bytes=0)
+    keeps = DockerRuntime(SCOPE, tmp_path / "keeps", base_url=engine.url, settings=roomy)
     told: list[PullProgress] = []
 
     def progress(one: PullProgress) -> None:
@@ -285,10 +288,10 @@ async def test_images(engine: Engine, tmp_path: Path, monkeypatch: pytest.Monkey
         private.push("tool:1", mib=1)
         with exercised("images"):
             await runtime.pull(f"{registry.host}/small:1", progress)
-            await runtime.pull(f"{private.host}/tool:1", policy=PullPolicy.ALWAYS, auth=login)
+            await keeps.pull(f"{private.host}/tool:1", policy=PullPolicy.ALWAYS, auth=login)
             with pytest.raises(P2poolError):  # The registry is asked, and says no.
-                await runtime.pull(f"{private.host}/tool:1")
-            await runtime.images.forget_private()
+                await keeps.pull(f"{private.host}/tool:1")
+            await keeps.images.forget_private()
             kind, image = await choose(tmp_path, lambda text: None)
     await trio.to_thread.run_sync(remove_image, image)
     assert told
