@@ -28,8 +28,8 @@ async def test_a_superseded_agent_says_so_for_a_moment_and_ends(
     stopped: list[str] = []
 
     class Kept(Agent):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments)
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
             made.append(self)
 
         async def retire(self) -> None:

@@ -41,4 +41,10 @@ def test_every_message_says_since_when_it_is() -> None:
         "HistorySigned",
         "ReasonsAnswered",
         "ReasonsRequested",
+        "SecretBlobAnswered",
+        "SecretBlobHeld",
+        "SecretBlobOffered",
+        "SecretBlobRequested",
+        "SecretKeyAnswered",
+        "SecretKeyRequested",
     }
