@@ -3,17 +3,22 @@ ends in the state that was ordered once the engine is well again."""
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import docker
 import pytest
 import trio
 
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
+from p2pool.drivers.containers.docker.container.labels import read_labels, scope_filter
+from p2pool.drivers.containers.docker.networks.sandbox import sandbox_of
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
 from p2pool.model.errors import RuntimeUnavailable
+from p2pool.model.ids import AllocationId
 from p2pool.model.messages.work import Desired
-from p2pool.model.ports.runtime import ContainerState
 from p2pool.model.states import AllocationState
 from tests.containers.harness.fault_proxy import Fault, FaultProxy, Kind
 from tests.containers.harness.plans import FOREVER, SCOPE, plan
@@ -57,10 +62,20 @@ async def side(
     sweep(engine.url)
 
 
-async def running_names(engine: Engine, directory: Path) -> list[Desired | object]:
-    """Whose containers run, as the engine says it directly."""
-    direct = DockerRuntime(SCOPE, directory, base_url=engine.url)
-    return [s.allocation for s in await direct.list() if s.state is ContainerState.RUNNING]
+async def running_names(engine: Engine) -> list[AllocationId]:
+    """Whose containers run, as the engine says it directly. A second runtime would sweep networks
+    that the first is about to use."""
+
+    def ask() -> list[dict[str, Any]]:
+        with closing(docker.APIClient(base_url=engine.url, version="auto")) as client:
+            return list(client.containers(filters={"label": scope_filter(SCOPE)}))
+
+    found = []
+    for row in await trio.to_thread.run_sync(ask):
+        said = read_labels(SCOPE, row["Labels"])
+        if said is not None and sandbox_of(SCOPE, row["Labels"]) is None:
+            found.append(said.allocation)
+    return found
 
 
 FAULTS = {
@@ -81,7 +96,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name", list(FAULTS))
 async def test_orders_given_during_a_fault_are_carried_out_after_it(
-    name: str, side: Side, proxy: FaultProxy, engine: Engine, tmp_path: Path
+    name: str, side: Side, proxy: FaultProxy, engine: Engine
 ) -> None:
     """All calls fail: what runs is still said to run; then one starts, one stops, one stays."""
     stays, stops, starts = wanted("stays"), wanted("stops"), wanted("starts")
@@ -100,14 +115,14 @@ async def test_orders_given_during_a_fault_are_carried_out_after_it(
     await side.wait(lambda: side.state(stops) in (S.STOPPED, None))
     ends = [(o.allocation, o.state) for o in side.disk.told]
     assert ends == [(stops.allocation, S.STOPPED)]
-    found = await running_names(engine, tmp_path)
+    found = await running_names(engine)
     assert set(found) == {stays.allocation, starts.allocation}
     await until(lambda: side.runtime._engine._calls.borrowed_tokens == 0)
 
 
 @pytest.mark.parametrize("kind", [Kind.STALL, Kind.DRIP, Kind.LOST, Kind.HALF, Kind.RESET])
 async def test_a_start_that_fails_so_delays_no_other(
-    kind: Kind, side: Side, proxy: FaultProxy, engine: Engine, tmp_path: Path
+    kind: Kind, side: Side, proxy: FaultProxy, engine: Engine
 ) -> None:
     """One call is met by the fault; the next task starts, and the first is tried again."""
     proxy.fail(Fault(kind, r"POST .*/start$", times=1))
@@ -117,13 +132,11 @@ async def test_a_start_that_fails_so_delays_no_other(
     side.order(first, second)
     await side.wait(lambda: side.state(second) is S.RUNNING)
     await side.wait(lambda: side.state(first) is S.RUNNING)
-    assert sorted(await running_names(engine, tmp_path)) == sorted(  # type: ignore[type-var]
-        [first.allocation, second.allocation]
-    )
+    assert sorted(await running_names(engine)) == sorted([first.allocation, second.allocation])
 
 
 async def test_a_start_whose_answer_was_lost_is_stopped_too(
-    side: Side, proxy: FaultProxy, engine: Engine, tmp_path: Path
+    side: Side, proxy: FaultProxy, engine: Engine
 ) -> None:
     """It runs, nobody knows, and it is stopped before a listing shows it: it does not run on."""
     one = wanted("one")
@@ -132,14 +145,14 @@ async def test_a_start_whose_answer_was_lost_is_stopped_too(
     proxy.fail(Fault(Kind.LOST, r"POST .*/start$|GET .*/containers/json"))
     side.order(one)
     with trio.fail_after(30):
-        while not await running_names(engine, tmp_path):
+        while not await running_names(engine):
             await side.wait_turned()
     side.order(stops=(one,))
     await side.wait(lambda: not side.worker.items[one.allocation, 1].busy)
     proxy.mend()
     await side.wait(lambda: side.state(one) in (S.STOPPED, None))
     with trio.fail_after(30):
-        while await running_names(engine, tmp_path):
+        while await running_names(engine):
             await side.wait_turned()
     assert [o.state for o in side.disk.told] == [S.STOPPED]
 
