@@ -1,4 +1,4 @@
-"""Twenty seeds of sixty virtual seconds of everything at once, and that a seed is a run."""
+"""Ten seeds of sixty virtual seconds of everything at once, and that a seed is a run."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -8,10 +8,11 @@ import pytest
 from tests.sim.__main__ import report, run
 from tests.sim.faults.scenario import Outcome, tell
 
-SEEDS = range(20)
+SEEDS = range(5, 15)
+"""`make check` tells those before them."""
 
 
-def test_twenty_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ten_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """One leader per term, committed prefixes agree, no GPU twice, nothing acknowledged is lost."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(run, SEEDS, chunksize=2))
