@@ -14,11 +14,11 @@ TELLING = {
     "commits-alone": 4,
     "match-off-by-one": 1,
     "changes-at-any-time": 16,
-    "torn-batches": 17,
-    "snapshot-not-installed": 3,
+    "torn-batches": 22,
+    "snapshot-not-installed": 6,
     "leads-on-though-refused": 1,
     "stops-left-out": 2,
-    "seat-by-leaders-word": 5,
+    "seat-by-leaders-word": 19,
     "requests-by-leaders-word": 1,
 }
 """Seeds that find bugs which seed 0 misses. They are tried first, to save time alone: where a
