@@ -158,7 +158,7 @@ def _say_what_joining_would_do(
 
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
-    from p2pool.drivers.chain.writer import DryWriter
+    from p2pool.drivers.chain.transactions.writer import DryWriter
     from p2pool.model.ids import Address
 
     async def look() -> tuple[JoinStep, list[str]]:

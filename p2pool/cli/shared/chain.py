@@ -26,7 +26,7 @@ from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter, Sent, Writer
+    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool
 ) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
     """Open the key now, so that the passphrase prompt comes before any wait for the chain."""
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter
 
     if dry_run:
         from p2pool.drivers.input_files import input_path
@@ -138,7 +138,7 @@ class Sender:
         import trio
 
         from p2pool.drivers.chain.contracts import PoolContracts
-        from p2pool.drivers.chain.writer import DryWriter
+        from p2pool.drivers.chain.transactions.writer import DryWriter
 
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)

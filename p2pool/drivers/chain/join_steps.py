@@ -18,7 +18,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import is_well_formed
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.writer import Writer
+from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
