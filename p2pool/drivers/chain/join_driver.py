@@ -19,7 +19,7 @@ from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.requests import read_invite
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.transactions.writer import refusal
+from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongChain

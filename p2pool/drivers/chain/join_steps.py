@@ -18,6 +18,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import is_well_formed
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.transactions.refusals import cause_of
 from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
@@ -198,7 +199,7 @@ class Joining:
             sent = await self.chain.join_pool(writer, self.pool_id, invite)
         except TransactionFailed as refused:
             cause = refused.__cause__
-            if isinstance(cause, Reverted) and cause.name in BAD_INVITES:
+            if isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES:
                 self.refused.renew(invite, None)
                 return self._uninvited(pool, refused.message)
             raise
