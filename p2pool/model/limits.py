@@ -540,6 +540,7 @@ CHAIN_REMOVALS_WINDOW_MS = 60_000
 JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
+STAKE_LOOK_MS = 600_000
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
 # What a contract account is asked: for how long, how often again where nobody knows, and how far
 # the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
@@ -567,6 +568,7 @@ NONCE_TRIES_MAX = 3
 TRANSACTION_FRESH_MS = 60_000
 GAS_TIP_MAX_WEI = 30 * 10**9
 GAS_FEE_MAX_DEFAULT_GWEI = 200
+GAS_FEE_MAX_GWEI = 1_000_000
 DIAL_TIMEOUT_MS = 5_000
 DIAL_BACKS_PER_HOST_PER_S = 1
 DIAL_BACKS_PER_HOST_BURST = 5

@@ -21,8 +21,13 @@ def gwei_text(wei: int) -> str:
 
 
 def tokens_text(wei: int) -> str:
-    """An amount of tokens, and the same in wei, which contracts and other tools show."""
-    return f"{_decimal(wei, _PLACES)} tokens ({wei} wei)"
+    """An amount of tokens, for people; none of its places is left out."""
+    return f"{tokens_number(wei)} tokens"
+
+
+def tokens_number(wei: int) -> str:
+    """An amount of tokens as `parse_tokens` takes it."""
+    return _decimal(wei, _PLACES)
 
 
 def parse_tokens(text: str) -> int:

@@ -27,6 +27,7 @@ from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongCha
 OnStep = Callable[[JoinStep], None]
 Wake = Callable[[], Awaitable[object]]
 
+MANY_WORDS = ("chain", "transaction", "fees")
 INVITE_FILE_NAME = "invite.json"
 
 
@@ -72,8 +73,8 @@ async def _next(joining: Joining) -> JoinStep:
 
 
 def _key(step: JoinStep) -> JoinStep:
-    """Identifies a wait: endpoints fail in many words, but it is one outage."""
-    return attrs.evolve(step, detail="") if step.name == "chain" else step
+    """Identifies a wait: endpoints fail in many words, and prices change, but it is one wait."""
+    return attrs.evolve(step, detail="") if step.name in MANY_WORDS else step
 
 
 async def _pause(pause_ms: int, wake: Wake | None) -> None:
