@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.amounts import gwei_text
 from p2pool.drivers.chain.transactions.fees import Fees, Market
@@ -163,7 +164,10 @@ def write(pending: PendingTransaction) -> bytes:
 def read(data: bytes) -> PendingTransaction:
     """What `write` wrote; `Malformed` for anything else."""
     try:
-        told = json.loads(data)
+        text = data.decode()
+        if too_deep(text):
+            raise ValueError("it is nested too deeply")
+        told = json.loads(text)
         if told["format"] != FORMAT:
             raise ValueError("another version of p2pool wrote it")
         attempts = tuple(map(_attempt, told["attempts"]))

@@ -160,8 +160,9 @@ class KeyWriter:
     async def _first_block_hash(self) -> str | None:
         """None: the endpoint has forgotten it, or does not answer."""
         if self._first_block is None:
+            method, params = FIRST_BLOCK
             try:
-                found = await self._rpc.request(*FIRST_BLOCK, read=answers.block)
+                found = await self._rpc.request(method, *params, read=answers.block)
             except (ChainUnavailable, WrongChain):
                 return None
             self._first_block = None if found is None else found.hash
