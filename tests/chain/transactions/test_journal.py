@@ -14,27 +14,15 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.transactions import pending
 from p2pool.drivers.chain.transactions.fees import Fees
 from p2pool.drivers.chain.transactions.journal import FileJournal
-from p2pool.drivers.chain.transactions.pending import Attempt, Call, PendingTransaction
+from p2pool.drivers.chain.transactions.pending import Call
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
 from tests.chain.transactions.geth_pool import geth_pool
+from tests.chain.transactions.kept import ACCOUNT, KEPT, OLD
 
-ACCOUNT, TO = Address(bytes(range(20))), Address(b"\x22" * 20)
-OLD = Attempt("0x" + "ab" * 32, Fees(11, 2), 1_700_000_000_000, 99)
-NEW = Attempt("0x" + "cd" * 32, Fees(14, 3), 1_700_000_005_000, 101)
-KEPT = PendingTransaction(
-    chain_id=1,
-    first_block="0x" + "01" * 32,
-    account=ACCOUNT,
-    nonce=5,
-    call=Call("approve", TO, b"\x01\x02"),
-    gas=46_000,
-    attempts=(OLD, NEW),
-    raw=b"\x02\xf8",
-)
 GOLDEN = """{
  "format": 1,
  "chain_id": 1,
