@@ -105,16 +105,26 @@ def writer_maker(
             account,
             journal=FileJournal.of(directory, config.id, sender),
             fee_max_wei=config.fee_max_gwei * GWEI,
-            tell=_tell_delay,
+            tell=DelayLines(),
         )
 
     return make
 
 
-def _tell_delay(delay: "Delay | None") -> None:
-    """Whoever waits at a terminal sees why."""
-    if delay is not None:
-        say(delay.text())
+@attrs.define
+class DelayLines:
+    """Whoever waits at a terminal sees why: a line for each reason and each new offer."""
+
+    last: object = None
+
+    def __call__(self, delay: "Delay | None") -> None:
+        """As a writer's `tell`."""
+        if delay is None:
+            return
+        reason = (delay.behind, delay.at_cap, delay.cannot_pay, len(delay.pending.attempts))
+        if reason != self.last:
+            self.last = reason
+            say(delay.text())
 
 
 pool_option = click.option(
