@@ -25,7 +25,7 @@ from p2pool.drivers.chain.join_steps import STAKED, Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.stakes import read_stake
 from p2pool.drivers.chain.transactions.journal import FileJournal
-from p2pool.drivers.chain.transactions.pending import Delay
+from p2pool.drivers.chain.transactions.record import Delay
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite

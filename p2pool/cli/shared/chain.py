@@ -28,7 +28,7 @@ from p2pool.model.ids import Address, PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.transactions.pending import Delay
+    from p2pool.drivers.chain.transactions.record import Delay
     from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 

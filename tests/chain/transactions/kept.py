@@ -1,7 +1,7 @@
 """A transaction on its way, as a journal keeps it."""
 
 from p2pool.drivers.chain.transactions.fees import Fees
-from p2pool.drivers.chain.transactions.pending import Attempt, Call, PendingTransaction
+from p2pool.drivers.chain.transactions.record import Attempt, Call, PendingTransaction
 from p2pool.model.ids import Address
 
 ACCOUNT, TO = Address(bytes(range(20))), Address(b"\x22" * 20)

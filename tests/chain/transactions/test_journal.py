@@ -11,10 +11,10 @@ from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import fund, new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.transactions import pending
+from p2pool.drivers.chain.transactions import record
 from p2pool.drivers.chain.transactions.fees import Fees
 from p2pool.drivers.chain.transactions.journal import FileJournal
-from p2pool.drivers.chain.transactions.pending import Call
+from p2pool.drivers.chain.transactions.record import Call
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
@@ -56,15 +56,15 @@ GOLDEN = """{
 
 def test_the_form_on_disk() -> None:
     """It does not change by accident: a later version reads what this one left."""
-    assert pending.write(KEPT).decode() == GOLDEN
-    assert pending.read(GOLDEN.encode()) == KEPT
+    assert record.write(KEPT).decode() == GOLDEN
+    assert record.read(GOLDEN.encode()) == KEPT
     created = attrs.evolve(
         KEPT,
         call=Call("creating PoolRoot", None, b"\x60"),
         first_block=None,
         attempts=(attrs.evolve(OLD, fees=Fees(9, 9, legacy=True)),),
     )
-    assert pending.read(pending.write(created)) == created
+    assert record.read(record.write(created)) == created
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_the_form_on_disk() -> None:
 def test_anything_else_is_damaged(change: dict[str, object]) -> None:
     """It is never read as another transaction, or as none."""
     with pytest.raises(Malformed):
-        pending.read(json.dumps({**json.loads(GOLDEN), **change}).encode())
+        record.read(json.dumps({**json.loads(GOLDEN), **change}).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 100_000])

@@ -22,7 +22,7 @@ from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.transactions import fees
 from p2pool.drivers.chain.transactions.fees import Fees, Market
 from p2pool.drivers.chain.transactions.journal import Journal
-from p2pool.drivers.chain.transactions.pending import Attempt, Delay, PendingTransaction
+from p2pool.drivers.chain.transactions.record import Attempt, Delay, PendingTransaction
 from p2pool.drivers.chain.transactions.submission import Verdict, is_known, submit
 from p2pool.model import limits
 from p2pool.model.errors import (

@@ -21,8 +21,8 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.transactions import pending
-from p2pool.drivers.chain.transactions.pending import PendingTransaction
+from p2pool.drivers.chain.transactions import record
+from p2pool.drivers.chain.transactions.record import PendingTransaction
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
 from p2pool.model.ids import Address
@@ -133,7 +133,7 @@ class FileJournal:
 
     async def save(self, transaction: PendingTransaction) -> None:
         """See the port. `StoreFailed`: the disk refuses."""
-        await trio.to_thread.run_sync(self._write, pending.write(transaction))
+        await trio.to_thread.run_sync(self._write, record.write(transaction))
 
     async def clear(self) -> None:
         """See the port."""
@@ -145,7 +145,7 @@ class FileJournal:
                 data = file.read(limits.TRANSACTION_FILE_MAX_BYTES + 1)
             if len(data) > limits.TRANSACTION_FILE_MAX_BYTES:
                 raise Malformed(f"more than {limits.TRANSACTION_FILE_MAX_BYTES} bytes")
-            return pending.read(data)
+            return record.read(data)
         except FileNotFoundError:
             return None
         except OSError as error:

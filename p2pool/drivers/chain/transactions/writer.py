@@ -28,11 +28,11 @@ from p2pool.drivers.chain.transactions import fees
 from p2pool.drivers.chain.transactions.delivery import Delivery, Mined, TellDelay
 from p2pool.drivers.chain.transactions.fees import Fees
 from p2pool.drivers.chain.transactions.journal import Journal, MemoryJournal
-from p2pool.drivers.chain.transactions.pending import Attempt, Call, Delay, PendingTransaction
+from p2pool.drivers.chain.transactions.record import Attempt, Call, Delay, PendingTransaction
 from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.drivers.chain.transactions.submission import Verdict, submit, verdict_of
 from p2pool.model import limits
-from p2pool.model.errors import ChainUnavailable, TransactionFailed, WrongChain
+from p2pool.model.errors import ChainUnavailable, TransactionFailed, TransactionStuck, WrongChain
 from p2pool.model.ids import Address
 
 if TYPE_CHECKING:
@@ -147,6 +147,14 @@ class KeyWriter:
             # The call it was made for has been answered; what is asked now is judged by itself.
             log.warning("a transaction from before failed", why=refused.message)
             return None
+        except TransactionStuck as stuck:
+            if call is None or left.call == call:
+                raise
+            raise TransactionStuck(
+                f"{call.what} was not sent: an earlier one of this account comes first."
+                f" {stuck.message}",
+                hint="Do it again once that one is in a block.",
+            ) from stuck
         log.info("a transaction from before is in a block", call=sent.function)
         if call is None or left.call != call:
             return None
