@@ -122,15 +122,11 @@ def run(
 
     forbid_core_dumps()
     directory = data_directory(data_dir)
-    given = {"config": config, "node_key": node_key, "passphrase_file": passphrase_file}
-    provider_files = {
-        "provider_key": provider_key,
-        "provider_passphrase_file": provider_passphrase_file,
-    }
-    flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks, "stake_top_up": stake_top_up}
-    files = start_files(
-        context, directory, {**given, **provider_files, **flags, "stake_max_wei": stake_max_wei}
-    )
+    given: dict[str, object] = {"config": config, "node_key": node_key}
+    given |= {"passphrase_file": passphrase_file, "provider_key": provider_key}
+    given |= {"provider_passphrase_file": provider_passphrase_file, "stop_tasks": stop_tasks}
+    given |= {"skip_checks": skip_checks, "stake_top_up": stake_top_up}
+    files = start_files(context, directory, {**given, "stake_max_wei": stake_max_wei})
     found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
     settings = begin_logs(found, log_level, log_format)
     node, provider = _accounts(files)
