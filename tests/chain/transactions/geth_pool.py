@@ -40,13 +40,15 @@ class Pooled:
 
 @attrs.define
 class GethPool:
-    """The pool, and what the test sets: `base_fee_wei`; `mines`, whether blocks take anything;
-    `lost`, answers to what is sent that do not arrive; `deaf`, sendings that do not."""
+    """The pool, and what the test sets: `base_fee_wei`; `blocks_ahead`, so many more there seem to
+    be; `mines`, whether blocks take anything; `lost`, answers to what is sent that do not arrive;
+    `deaf`, sendings that do not."""
 
     chain: Rpc
     url: str = ""
     base_fee_wei: int = 5 * GWEI
     tip_wei: int = GWEI
+    blocks_ahead: int = 0
     mines: bool = True
     lost: bool = False
     deaf: bool = False
@@ -117,7 +119,9 @@ class GethPool:
             return {"result": hex(self.base_fee_wei + self.tip_wei)}
         answer = self.chain.endpoints[0].provider.make_request(method, params)
         if method == "eth_getBlockByNumber" and answer.get("result"):
-            return {"result": {**answer["result"], "baseFeePerGas": hex(self.base_fee_wei)}}
+            block = {**answer["result"], "baseFeePerGas": hex(self.base_fee_wei)}
+            ahead = self.blocks_ahead if params[0] == "latest" else 0
+            return {"result": {**block, "number": hex(int(block["number"], 16) + ahead)}}
         return answer
 
     def _send(self, raw: bytes) -> Any:
