@@ -28,13 +28,15 @@ import trio
 
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.rows import encode_record
-from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
+from p2pool.codec.text.data_uri import requirements
 from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import events_first_of, function, topic
+from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import WORD, Block, Log
 from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.root.contract import contract_address
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
@@ -58,25 +60,36 @@ class _Read:
     agreed: bool = False
 
 
-def roster_filter(pools: Address, pool_id: int, block_hash: str) -> Callable[[Log], bool]:
+def roster_filter(at: Addresses, pool_id: int, block_hash: str) -> Callable[[Log], bool]:
     """Tells of each event of a block whether it may change a pool's roster.
 
-    No doubt is only an event of the contract of pools that we know, of this block, that names
-    another pool, and of which nothing but that pool can have changed: a node that *left* another
-    pool may have moved here without a word.
+    No doubt is only an event of the contract of pools, or of the one of their records, that we
+    know, of this block, that names another pool, and of which nothing but that pool can have
+    changed: a node that *left* another pool may have moved here without a word.
     """
-    at = address_text(pools).lower()
+    pools, records = address_text(at.pool).lower(), address_text(contract_address(at)).lower()
     mine = "0x" + pool_id.to_bytes(WORD, "big").hex()
     left = "0x" + topic("ComputePool", "ComputePoolLeft").hex()
-    known = events_first_of("ComputePool", "poolId") - {left}
+    known = {
+        records: events_first_of("PoolRoot", "poolId"),
+        pools: events_first_of("ComputePool", "poolId") - {left},
+    }
 
     def touches(event: Log) -> bool:
-        if event.address != at or event.removed or event.block != block_hash:
+        if event.address not in known or event.removed or event.block != block_hash:
             return True
         kind, named = event.topics[:1], event.topics[1:2]
-        return not (kind and kind[0] in known and named and named[0] != mine)
+        return not (kind and kind[0] in known[event.address] and named and named[0] != mine)
 
     return touches
+
+
+def _requirements(uri: str) -> str:
+    """What the pool asks of a machine; a sentence where nobody can tell."""
+    try:
+        return requirements(uri)
+    except Malformed as error:
+        return f"unknown: {error.message}"
 
 
 class _Disputed(Exception):
@@ -128,11 +141,11 @@ class RosterReader:
             creator=pool.creator,
             manager=pool.manager,
             status=pool.status,
-            root=read_root(pool.data_uri),
+            root=pool.root,
             pool_name=answers.cut(pool.name),
             domain_id=pool.domain_id,
-            requirements=requirements(pool.data_uri),
-            bootstrap=read_bootstrap(pool.data_uri),
+            requirements=_requirements(pool.data_uri),
+            bootstrap=pool.bootstrap,
         )
         try:
             encode_record(made)
@@ -144,12 +157,13 @@ class RosterReader:
     async def touched(self, block: Block) -> bool:
         """Whether an event of the block may change the roster."""
         at = self.chain.at
+        told = (at.pool, at.registry, at.network, contract_address(at))
         query = {
             "blockHash": block.hash,
-            "address": [address_text(at.pool), address_text(at.registry), address_text(at.network)],
+            "address": [address_text(one) for one in told],
         }
         logs = await self.chain.rpc.request("eth_getLogs", query, read=answers.logs)
-        return any(map(roster_filter(at.pool, self.pool_id, block.hash), logs))
+        return any(map(roster_filter(at, self.pool_id, block.hash), logs))
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)

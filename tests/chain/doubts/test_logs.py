@@ -34,7 +34,7 @@ def named(event: str) -> str:
 
 def doubts(*logs: dict[str, Any]) -> bool:
     """Whether the follower would read the whole roster again."""
-    touches = roster_filter(AT.pool, OURS, BLOCK)
+    touches = roster_filter(AT, OURS, BLOCK)
     return any(touches(one) for one in answers.logs(list(logs)))
 
 
@@ -93,7 +93,7 @@ def test_no_log_raises_and_order_and_repetition_change_nothing(logs: list[Any], 
     """Whatever stands in it, and whatever is missing."""
     with suppress(Nonsense):
         found = answers.logs(logs)
-        touches = roster_filter(AT.pool, OURS, BLOCK)
+        touches = roster_filter(AT, OURS, BLOCK)
         mixed = [*found, *found]
         rng.shuffle(mixed)
         assert any(map(touches, found)) is any(map(touches, mixed))
