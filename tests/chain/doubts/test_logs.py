@@ -12,6 +12,7 @@ from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import artifact, topic
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.root.contract import contract_address
 from p2pool.drivers.chain.roster import RosterReader, roster_filter
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.writer import KeyWriter
@@ -30,6 +31,15 @@ def log(*topics: str, at: bytes = POOL, **fields: Any) -> dict[str, Any]:
 
 def named(event: str) -> str:
     return "0x" + topic("ComputePool", event).hex()
+
+
+def test_a_record_of_another_pool_is_no_doubt() -> None:
+    """PoolRoot serves all pools of a contract, and its events name theirs."""
+    records, updated = contract_address(AT), "0x" + topic("PoolRoot", "PoolRecordUpdated").hex()
+    assert not doubts(log(updated, OTHER, at=records))
+    assert doubts(log(updated, MINE, at=records))
+    assert doubts(log(updated, OTHER))
+    assert doubts(log(named("ComputePoolStarted"), OTHER, at=records))
 
 
 def doubts(*logs: dict[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, artifact, function
 from p2pool.drivers.chain.addresses import Addresses
-from p2pool.drivers.chain.rpc import Rpc, no_contract
+from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.model.errors import WrongChain
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
@@ -67,7 +67,10 @@ async def read_record(rpc: Rpc, at: Addresses, pool_id: int, block: object) -> s
     get, to = function(NAME, "getRecord"), contract_address(at)
     transaction = {"to": address_text(to), "data": "0x" + get.call(pool_id).hex()}
     tag = hex(block) if isinstance(block, int) else block
-    raw = await rpc.request("eth_call", transaction, tag, read=answers.data)
+    try:
+        raw = await rpc.request("eth_call", transaction, tag, read=answers.data)
+    except Reverted as reverted:
+        raise _other_contract(rpc, to, "it refuses to be read") from reverted
     if not raw and at.root is None:
         return None
     if not raw:
@@ -75,12 +78,16 @@ async def read_record(rpc: Rpc, at: Addresses, pool_id: int, block: object) -> s
     try:
         text: bytes = attrs.evolve(get, outputs=("bytes",)).answer(raw)
     except DecodingError as other:
-        raise WrongChain(
-            f"The code at {address_text(to)} on chain {rpc.chain_id} is not a {NAME}: it answers"
-            f" {get.name} with {len(raw)} bytes of something else.",
-            hint="Correct root in [chain.addresses], or leave it out.",
-        ) from other
+        said = f"it answers {get.name} with {len(raw)} bytes of something else"
+        raise _other_contract(rpc, to, said) from other
     return text.decode(errors="replace")
+
+
+def _other_contract(rpc: Rpc, at: Address, why: str) -> WrongChain:
+    return WrongChain(
+        f"The code at {address_text(at)} on chain {rpc.chain_id} is not a {NAME}: {why}.",
+        hint="Correct root in [chain.addresses], or leave it out.",
+    )
 
 
 async def has_code(rpc: Rpc, at: Address) -> bool:
