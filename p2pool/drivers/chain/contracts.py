@@ -319,6 +319,11 @@ class PoolContracts:
             hint="Look the transaction up before you create another.",
         )
 
+    async def next_pool_id(self, domain_id: int, manager: Address) -> int:
+        """The number that the next pool gets, if nobody creates one before."""
+        create = function("ComputePool", "createComputePool")
+        return int(await self.rpc.call(self.at.pool, create, domain_id, manager, "next", "", 0))
+
     async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
         """Start a pool that is pending."""
         return await writer.send(self.at.pool, function("ComputePool", "startComputePool"), pool_id)

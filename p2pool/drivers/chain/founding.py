@@ -90,7 +90,9 @@ async def create_pool(
     made = await chain.create_pool(writer, domain_id, manager, asked.name, uri, limit)
     try:
         if apart:
-            await chain.set_record(writer, max(made, 0), own)
+            # A dry run names the number that the pool would get now.
+            pool_id = made if made >= 0 else await chain.next_pool_id(domain_id, manager)
+            await chain.set_record(writer, pool_id, own)
     except P2poolError as error:
         raise TransactionFailed(
             f"Pool {made} was created, and its bootstrap addresses were not written:"

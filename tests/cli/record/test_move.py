@@ -148,7 +148,10 @@ async def test_a_moved_pool_is_recovered_and_asked_for_other_machines(founded: F
 async def test_a_pool_is_created_and_started_beside_the_contract(shell: Shell) -> None:
     """Its data URI never holds anything but requirements."""
     await shell.world.chain.create_root(shell.world.deployment.federator)
-    number = await new_pool(shell, "--data-uri", NEEDS, "--bootstrap", BOOTSTRAP)
+    words = ("--data-uri", NEEDS, "--bootstrap", BOOTSTRAP)
+    dry = await shell.done("create", "--name", "mine", *words, "--dry-run")
+    number = await new_pool(shell, *words)
+    assert f"PoolRoot.setRecord({number}, '{PAIR}')" in dry["would_send"][1]
     info = await shell.world.chain.pool(number)
     assert (info.data_uri, info.record) == (NEEDS, PAIR)
     done = await shell.done("start", str(number), "--founder", FOUNDER)
