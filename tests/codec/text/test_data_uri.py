@@ -112,9 +112,10 @@ def test_a_text_that_is_too_long_is_unknown_and_is_never_cut() -> None:
     long = "gpu:count=8;x=" + "y" * limits.DATA_URI_MAX_BYTES
     with pytest.raises(Malformed, match="16398 bytes; at most 16384"):
         requirements(long)
-    for rewrite in (lambda: with_root(long, ROOT), lambda: with_bootstrap(long, ("/ip4/1",))):
-        with pytest.raises(Malformed, match="at most"):
-            rewrite()
+    with pytest.raises(Malformed, match="at most"):
+        with_root(long, ROOT)
+    with pytest.raises(Malformed, match="at most"):
+        with_bootstrap(long, ("/ip4/1",))
     assert read_root(f"{long};p2pool:root={format_root(ROOT)}") is None
     assert with_requirements(f"{long};p2pool:root=x", "ram_mb=1") == "ram_mb=1;p2pool:root=x"
 
