@@ -24,7 +24,8 @@ from p2pool.drivers.chain.abi import error_of, function
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_steps import Joining
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import KeyWriter, refusal
 from p2pool.model import limits

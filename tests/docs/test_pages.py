@@ -91,7 +91,7 @@ def test_facts_in_prose_are_constants_of_the_code(fact: str) -> None:
 
 def test_the_chain_is_read_as_the_page_says() -> None:
     """The functions in the table are those that a roster is read by."""
-    reader = sources()["drivers.chain.roster"]
+    reader = sources()["drivers.chain.roster.reader"]
     called = set(re.findall(r'function\("(\w+)", "?(\w+)"?\)', reader))
     for name in ("pool", "node", "whitelisted"):
         assert f".{name}(" in reader

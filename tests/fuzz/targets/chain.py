@@ -13,8 +13,9 @@ from p2pool.drivers.chain import abi, answers
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster import RosterReader
-from p2pool.drivers.chain.rpc import Reverted, Rpc, _body
+from p2pool.drivers.chain.roster.reader import RosterReader
+from p2pool.drivers.chain.endpoints.provider import answer_body
+from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model.errors import ChainUnavailable, P2poolError, WrongChain
 from p2pool.model.ids import Address, Digest
 from tests.fuzz.target import target
@@ -108,7 +109,7 @@ class _Provider:
     def make_request(self, method: str, params: object) -> Any:
         from web3._utils.encoding import FriendlyJsonSerde
 
-        text = _body(self._response)
+        text = answer_body(self._response)
         return FriendlyJsonSerde().json_decode(text.decode("utf-8"))
 
 
