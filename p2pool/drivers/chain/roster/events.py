@@ -20,6 +20,7 @@ from p2pool.drivers.chain.abi import events_first_of, topic
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import WORD, Log
 from p2pool.model import limits
+from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
 
 OF_POOL = ("ComputePoolCreated", "ComputePoolStarted", "ComputePoolEnded", "ComputePoolURIUpdated")
@@ -53,6 +54,14 @@ class Touched:
     def __bool__(self) -> bool:
         """Whether anything may have changed."""
         return any((self.whole, self.pool, self.members, self.nodes, self.providers))
+
+    def within(self, roster: ChainRoster) -> "Touched":
+        """What of it concerns this roster's members; where their list changed, all of it does."""
+        if self.whole or self.members or not (self.nodes or self.providers):
+            return self
+        nodes = self.nodes & {m.node_id for m in roster.members}
+        providers = self.providers & {m.provider for m in roster.members}
+        return attrs.evolve(self, nodes=nodes, providers=providers)
 
     def __or__(self, other: "Touched") -> "Touched":
         """What either may have changed."""
