@@ -416,7 +416,7 @@ CHAIN_ANSWER_ITEMS_MAX = 262_144
 # whole roster is read. Of the blocks before a span so many are asked for again: an endpoint that is
 # behind leaves out events.
 CHAIN_SPAN_MAX_BLOCKS = 512
-CHAIN_SPANS_MAX = 16
+CHAIN_SPANS_MAX = 64
 CHAIN_OVERLAP_BLOCKS = 16
 # What the follower keeps until it is final: the headers of blocks, changes of the roster, events.
 CHAIN_HEADERS_MAX = 2_048

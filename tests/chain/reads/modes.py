@@ -1,11 +1,8 @@
 """What real endpoints do, as modes of a proxy in front of a development chain."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any
-
-import trio
 
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.contracts import PoolContracts
@@ -45,20 +42,9 @@ async def members(world: World, count: int) -> list[Any]:
     return found
 
 
-@asynccontextmanager
-async def by_hand(anvil: Anvil) -> AsyncIterator[Callable[[int], Any]]:
-    """A chain that makes a block only when told to, or for a transaction."""
-    rpc = anvil.rpc()
-
-    async def mine(blocks: int = 1, seconds: int = 1) -> None:
-        await rpc.request("anvil_mine", hex(blocks), hex(seconds))
-
-    await rpc.request("evm_setIntervalMining", 0)
-    try:
-        yield mine
-    finally:
-        with trio.CancelScope(shield=True):
-            await rpc.request("evm_setIntervalMining", 1)
+async def mine(anvil: Anvil, blocks: int = 1, seconds: int = 1) -> None:
+    """So many blocks, so many seconds apart: the chain of these tests makes none by itself."""
+    await anvil.rpc().request("anvil_mine", hex(blocks), hex(seconds))
 
 
 def turns(*answers: str | None) -> Limit:

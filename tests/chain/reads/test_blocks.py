@@ -11,7 +11,7 @@ from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from tests.chain.conftest import World
 from tests.chain.endpoints import proxy
-from tests.chain.reads.modes import by_hand, false_events, follower
+from tests.chain.reads.modes import false_events, follower, mine
 from tests.chain.rosters import ids
 
 pytestmark = pytest.mark.chain
@@ -34,18 +34,17 @@ def test_a_chain_is_looked_at_as_often_as_its_blocks_come(between_ms: int, poll_
 
 async def test_blocks_of_twelve_seconds_are_followed(world: World, anvil: Anvil) -> None:
     """As those of one: a join is seen k blocks later, and final with its block."""
-    async with by_hand(anvil) as mine:
-        following = follower(world, anvil.url, confirmations=2)
-        for _ in range(4):
-            await mine(1, 12)
-            await following.observe()
-        _, node_id = await world.member()
-        assert node_id not in ids((await following.observe()).latest)
-        await mine(1, 12)
-        await mine(1, 12)
-        assert ids((await following.observe()).latest) == {node_id}
-        await mine(3, 12)
-        assert ids((await following.observe()).final) == {node_id}
+    following = follower(world, anvil.url, confirmations=2)
+    for _ in range(4):
+        await mine(anvil, 1, 12)
+        await following.observe()
+    _, node_id = await world.member()
+    assert node_id not in ids((await following.observe()).latest)
+    await mine(anvil, 1, 12)
+    await mine(anvil, 1, 12)
+    assert ids((await following.observe()).latest) == {node_id}
+    await mine(anvil, 3, 12)
+    assert ids((await following.observe()).final) == {node_id}
 
 
 async def test_a_chain_that_stands_still_is_told_and_takes_nothing_back(
@@ -53,19 +52,18 @@ async def test_a_chain_that_stands_still_is_told_and_takes_nothing_back(
 ) -> None:
     """No block for an hour: since when is said, and what was read stands; then it goes on."""
     await world.member()
-    async with by_hand(anvil) as mine:
-        await mine(3)
-        following = follower(world, anvil.url)
-        first = await following.observe()
-        assert first.warning is None
-        monkeypatch.setattr(limits, "CHAIN_HALTED_MS", 0)
-        for _ in range(2):
-            seen = await following.observe()
-            assert (seen.latest, seen.final) == (first.latest, first.final)
-            assert "no block since 20" in (seen.warning or "")
-        monkeypatch.undo()
-        await mine(1)
-        assert (await following.observe()).warning is None
+    await mine(anvil, 3)
+    following = follower(world, anvil.url)
+    first = await following.observe()
+    assert first.warning is None
+    monkeypatch.setattr(limits, "CHAIN_HALTED_MS", 0)
+    for _ in range(2):
+        seen = await following.observe()
+        assert (seen.latest, seen.final) == (first.latest, first.final)
+        assert "no block since 20" in (seen.warning or "")
+    monkeypatch.undo()
+    await mine(anvil, 1)
+    assert (await following.observe()).warning is None
 
 
 async def test_a_reorganisation_below_the_final_block_is_not_believed(
@@ -73,21 +71,20 @@ async def test_a_reorganisation_below_the_final_block_is_not_believed(
 ) -> None:
     """The chain itself takes back what was final: nobody is removed, and it is told; an agent that
     starts anew takes the chain as it is."""
-    async with by_hand(anvil) as mine:
-        await mine(3)
-        before = await world.chain.rpc.quantity("eth_blockNumber")
-        _, node_id = await world.member()
-        await mine(4)
-        following = follower(world, anvil.url)
-        assert ids((await following.observe()).final) == {node_id}
-        deep = await world.chain.rpc.quantity("eth_blockNumber") - before
-        await world.chain.rpc.request("anvil_reorg", deep, [])
-        await mine(1)
-        for _ in range(2):
-            held = await following.observe()
-            assert ids(held.final) == {node_id}
-            assert "than the one that was final" in (held.warning or "")
-        assert ids((await follower(world, anvil.url).observe()).final) == set()
+    await mine(anvil, 3)
+    before = await world.chain.rpc.quantity("eth_blockNumber")
+    _, node_id = await world.member()
+    await mine(anvil, 4)
+    following = follower(world, anvil.url)
+    assert ids((await following.observe()).final) == {node_id}
+    deep = await world.chain.rpc.quantity("eth_blockNumber") - before
+    await world.chain.rpc.request("anvil_reorg", deep, [])
+    await mine(anvil, 1)
+    for _ in range(2):
+        held = await following.observe()
+        assert ids(held.final) == {node_id}
+        assert "than the one that was final" in (held.warning or "")
+    assert ids((await follower(world, anvil.url).observe()).final) == set()
 
 
 async def test_a_contract_that_is_upgraded_underneath_is_read_anew(
@@ -98,11 +95,11 @@ async def test_a_contract_that_is_upgraded_underneath_is_read_anew(
     _, node_id = await world.member()
     pools = "0x" + world.chain.at.pool.hex()
     code = await world.chain.rpc.request("eth_getCode", pools, "latest")
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
+    async with proxy(anvil) as made:
         following = follower(world, made.url)
         await following.observe()
         reads = following.full_reads
-        await mine(1)
+        await mine(anvil, 1)
         head = await world.chain.rpc.request("eth_getBlockByNumber", "latest", False)
         upgraded = {
             "address": pools,
@@ -115,13 +112,13 @@ async def test_a_contract_that_is_upgraded_underneath_is_read_anew(
         assert ids((await following.observe()).latest) == {node_id}
         assert following.full_reads == reads + 1
         await world.chain.rpc.request("anvil_setCode", pools, "0x60006000f3")
-        await mine(1)
+        await mine(anvil, 1)
         head = await world.chain.rpc.request("eth_getBlockByNumber", "latest", False)
         upgraded.update({"blockHash": head["hash"], "blockNumber": head["number"]})
         with pytest.raises(P2poolError, match="ComputePool"):
             await following.observe()
         await world.chain.rpc.request("anvil_setCode", pools, code)
-        await mine(1)
+        await mine(anvil, 1)
         made.twist = lambda method, params, result: result
         assert ids((await following.observe()).latest) == {node_id}
 

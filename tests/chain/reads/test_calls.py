@@ -9,7 +9,7 @@ from p2pool.drivers.chain.abi import function
 from p2pool.model import limits
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, proxy
-from tests.chain.reads.modes import by_hand, follower, members, rich
+from tests.chain.reads.modes import follower, members, mine, rich
 from tests.chain.rosters import ids
 
 pytestmark = pytest.mark.chain
@@ -31,21 +31,21 @@ def told(made: Proxy) -> Counter[str]:
     return found
 
 
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [1, 5])
 async def test_a_block_in_rest_costs_two_calls_whatever_the_pools_size(
     world: World, anvil: Anvil, at_rest: None, count: int
 ) -> None:
     """The newest block and the events of one; where there is no new block, the question alone."""
     await members(world, count)
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
-        await mine(5)
+    async with proxy(anvil) as made:
+        await mine(anvil, 5)
         following = follower(world, made.url, confirmations=2)
         for _ in range(6):
             await following.observe()
-            await mine(1)
+            await mine(anvil, 1)
         told(made)
         for _ in range(POLLS):
-            await mine(1)
+            await mine(anvil, 1)
             seen = await following.observe()
         assert told(made) == {"eth_getBlockByNumber": POLLS, "eth_getLogs": POLLS}
         assert len(ids(seen.latest)) == count
@@ -61,20 +61,20 @@ async def test_blocks_faster_than_the_polls_cost_two_calls_for_all_of_them(
 ) -> None:
     """Blocks of 250 ms: four for each look. What they bring is seen, and none is left out."""
     await members(world, 1)
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
-        await mine(5)
+    async with proxy(anvil) as made:
+        await mine(anvil, 5)
         following = follower(world, made.url, confirmations=2)
         for _ in range(4):
             await following.observe()
-            await mine(4)
+            await mine(anvil, 4)
         told(made)
         for _ in range(POLLS):
-            await mine(4)
+            await mine(anvil, 4)
             await following.observe()
         assert told(made) == {"eth_getBlockByNumber": POLLS, "eth_getLogs": POLLS}
         ((_, joiner),) = await members(world, 1)
         for _ in range(3):
-            await mine(4)
+            await mine(anvil, 4)
             seen = await following.observe()
         assert joiner in ids(seen.latest)
 
@@ -82,9 +82,9 @@ async def test_blocks_faster_than_the_polls_cost_two_calls_for_all_of_them(
 async def test_anothers_event_costs_no_reading(world: World, anvil: Anvil, at_rest: None) -> None:
     """A provider registers, is whitelisted, adds a node: none of ours."""
     await members(world, 4)
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
+    async with proxy(anvil) as made:
         following = follower(world, made.url)
-        await mine(5)
+        await mine(anvil, 5)
         await following.observe()
         await following.observe()
         told(made)
@@ -100,9 +100,9 @@ async def test_an_event_about_one_member_reads_that_one_alone(
 ) -> None:
     """Its row: four calls, in a pool of any size; and it is no longer eligible."""
     ((provider, node_id), *_) = await members(world, 5)
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
+    async with proxy(anvil) as made:
         following = follower(world, made.url)
-        await mine(5)
+        await mine(anvil, 5)
         await following.observe()
         await following.observe()
         told(made)
@@ -123,14 +123,14 @@ async def test_what_no_event_told_is_found_in_time(
     monkeypatch.setattr(limits, "CHAIN_FULL_READ_INTERVAL_MS", 0)
     monkeypatch.setattr(limits, "CHAIN_MEMBER_READ_MS", 0)
     ((provider, node_id),) = await members(world, 1)
-    async with proxy(anvil) as made, by_hand(anvil) as mine:
+    async with proxy(anvil) as made:
         following = follower(world, made.url)
         await following.observe()
         made.twist = lambda method, params, result: [] if method == "eth_getLogs" else result
         ban = function("PrimeNetwork", "blacklistProvider")
         await world.deployment.federator.send(world.chain.at.network, ban, provider.address)
         ((_, joiner),) = await members(world, 1)
-        await mine(1)
+        await mine(anvil, 1)
         seen = await following.observe()
         assert ids(seen.latest) == {node_id, joiner}
         member = seen.latest.member(node_id)

@@ -9,7 +9,7 @@ from p2pool.drivers.config.validators import websocket_url
 from p2pool.model import limits
 from tests.chain.conftest import World
 from tests.chain.endpoints import endpoint, proxy
-from tests.chain.reads.modes import by_hand, follower
+from tests.chain.reads.modes import follower, mine
 from tests.chain.rosters import ids
 
 pytestmark = pytest.mark.chain
@@ -32,20 +32,20 @@ async def test_a_head_that_is_told_is_not_asked_for(
     monkeypatch.setattr(limits, "CHAIN_FINAL_LOOK_MS", 10**9)
     monkeypatch.setattr(limits, "CHAIN_MEMBER_READ_MS", 10**9)
     heads = Heads(websocket(anvil), 31337)
-    async with proxy(anvil) as made, by_hand(anvil) as mine, trio.open_nursery() as nursery:
+    async with proxy(anvil) as made, trio.open_nursery() as nursery:
         following = follower(world, made.url, heads=heads)
         nursery.start_soon(heads.run)
         with trio.fail_after(60):
             await until_connected(heads)
-            await mine(5)
-            await following.observe()
-            heads.taken()
-            await mine(1)
-            await heads.news()
+            await mine(anvil, 5)
+            for _ in range(4):
+                await following.observe()
+                await mine(anvil, 1)
+                await heads.news()
             await following.observe()
             made.asked.clear()
             for _ in range(5):
-                await mine(1)
+                await mine(anvil, 1)
                 await heads.news()
                 await following.observe()
             assert set(made.asked) == {"eth_getLogs"}
@@ -76,6 +76,7 @@ async def test_an_endpoint_that_tells_nothing_costs_nothing(
             seen = following.observations()
             told = await anext(seen)
             assert ids(told.latest) == {node_id}  # type: ignore[union-attr]
+            await mine(anvil, 1)
             await anext(seen)
         assert not heads.connected
         nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import trio
+import trio.testing
 
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.endpoints.failures import retry_after_s, wants_pause
@@ -58,19 +59,30 @@ async def test_without_a_word_on_how_long_each_pause_is_longer(
     monkeypatch.setattr(limits, "CHAIN_PAUSE_WAIT_MAX_MS", 0)
     async with proxy(anvil) as made:
         rpc = Rpc.to(31337, [made.url])
-        endpoint, pauses = rpc.endpoints[0], []
+        endpoint, strikes = rpc.endpoints[0], []
         for way in ("http", "json", "json"):
             made.limit = turns("" if way == "http" else None)
             made.refuse = refusing(lambda m, p: True, -32005, "daily request count exceeded")
             endpoint.paused_until_s = 0.0
             with pytest.raises(ChainUnavailable):
                 await rpc.quantity("eth_blockNumber")
-            pauses.append(round(endpoint.pause_left_s()))
-        assert pauses == [1, 2, 4]
+            strikes.append(endpoint.strikes)
+        assert strikes == [1, 2, 3]
         endpoint.paused_until_s = 0.0
         made.refuse = lambda ask, method, params: None
         await rpc.quantity("eth_blockNumber")
         assert endpoint.strikes == 0
+
+
+async def test_the_pauses_themselves(autojump_clock: trio.testing.MockClock) -> None:
+    """One second, two, four, up to two minutes; what an endpoint asks for, up to the same."""
+    endpoint = Rpc.to(1, ["http://h.example"]).endpoints[0]
+    found = []
+    for _ in range(9):
+        found.append(endpoint.pause(None))
+        await trio.sleep(200)
+    assert found == [1, 2, 4, 8, 16, 32, 64, 120, 120]
+    assert endpoint.pause(3600) == 120
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,8 @@ class RosterFollower:
     _pace: Pace = attrs.field(factory=Pace)
     _audit: Audit = attrs.field(factory=Audit)
     _reread: bool = False
+    _held: tuple[Block, float] | None = None
+    """A block that could not be read, since when: it is tried again for a moment."""
     _good_s: float = NEVER_S
     _changed_s: float = NEVER_S
     _final_looked_s: float = NEVER_S
@@ -184,6 +186,8 @@ class RosterFollower:
         wanted = max(0, head.number - self.confirmations)
         if wanted == head.number:
             return head
+        if self._held is not None:
+            return self._held[0]
         found, old = self.trail.head_at_most(wanted), self.latest
         if found is not None and (old is None or found.number > old.block.number):
             return found
@@ -204,7 +208,15 @@ class RosterFollower:
             # What nobody agreed to is read once more, by the endpoint that is asked first now.
             self._reread = self._reread or not old.agreed
             return str(disputed)
-        self._reread = False
+        except EndpointRefused:
+            # One of several machines does not have that block yet: as soon as all do, it is read.
+            now_s = trio.current_time()
+            if self._held is None:
+                self._held = (near, now_s)
+            elif now_s - self._held[1] > limits.CHAIN_LAG_MS / 1000:
+                self._held = None
+            raise
+        self._reread, self._held = False, None
         self.trail.note(near)
         return None
 
@@ -217,9 +229,8 @@ class RosterFollower:
         if old is not None and not self._reread:
             events = await self._events(old.block, near)
             if events is not None:
-                touched = touched_by(
-                    events, roster_touch(self.reader.chain.at, self.reader.pool_id)
-                )
+                touch = roster_touch(self.reader.chain.at, self.reader.pool_id)
+                touched = touched_by(events, touch).within(old.roster)
         due = self._audit.due(old) if old is not None and not touched.whole else NOTHING
         if old is not None and not touched and not due:
             read = attrs.evolve(old, block=near, roster=moved(old.roster, near))
@@ -276,7 +287,9 @@ class RosterFollower:
         # rest not at each poll.
         if gap and self._final_is_due() and (await self.reader.block(old.number)).hash != old.hash:
             return None
-        overlap = min(limits.CHAIN_OVERLAP_BLOCKS, max(0, old.number - self.trail.covered))
+        # Only as many as fit into the same question.
+        room = min(limits.CHAIN_OVERLAP_BLOCKS, self.reader.span.most - (near.number - old.number))
+        overlap = max(0, min(room, old.number - self.trail.covered))
         events = await self.reader.events(old, near, overlap if gap else 0)
         if events is None or any(
             e.number is not None
