@@ -41,8 +41,8 @@ async def test_a_block_in_rest_costs_two_calls_whatever_the_pools_size(
         await mine(anvil, 5)
         following = follower(world, made.url, confirmations=2)
         for _ in range(6):
-            await following.observe()
             await mine(anvil, 1)
+            await following.observe()
         told(made)
         for _ in range(POLLS):
             await mine(anvil, 1)

@@ -214,6 +214,7 @@ async def test_an_endpoint_that_stands_still_is_left_for_one_that_goes_on(
 async def test_a_head_that_nobody_has_is_not_waited_for(world: World, anvil: Anvil) -> None:
     """One of three lies of a block far ahead: the others are asked, and no roster is made up."""
     _, node_id = await world.member()
+    await mine(anvil, 1)
     async with proxy(anvil) as made, proxy(anvil) as third:
         made.twist = lambda method, params, result: (
             {**result, "number": hex(10**9), "hash": "0x" + "ab" * 32}
