@@ -82,6 +82,8 @@ class Rpc:
     failures: dict[str, int] = attrs.field(factory=dict)
     first_block: str | None = None
     """The hash of the chain's first block, where it is known: a chain id is only a number."""
+    pause_wait_ms: int = attrs.field(factory=lambda: limits.CHAIN_PAUSE_WAIT_MAX_MS)
+    """How long a call waits for endpoints that want a pause."""
 
     @classmethod
     def to(cls, chain_id: int, urls: Sequence[str], timeout_ms: int | None = None) -> "Rpc":
@@ -121,13 +123,13 @@ class Rpc:
     ) -> Any:
         """One call, to the endpoint that answered last, then to the others; `read` takes the answer
         in, and one that it calls `Nonsense` is none. Where all that could answer want a pause, it
-        waits for the shortest, up to `CHAIN_PAUSE_WAIT_MAX_MS` in all.
+        waits for the shortest, up to `pause_wait_ms` in all.
 
         Raises `Reverted` (an answer), `WrongChain` (every endpoint is on another chain),
         `EndpointRefused` (one at least answers with an error of its own) or `ChainUnavailable` (no
         usable answer); both name each endpoint and why.
         """
-        left_s = limits.CHAIN_PAUSE_WAIT_MAX_MS / 1000
+        left_s = self.pause_wait_ms / 1000
         while True:
             failed: list[ChainUnavailable | WrongChain] = []
             # A copy, because other tasks move `first` while this one waits.
@@ -198,10 +200,19 @@ class Rpc:
         return [(e.shown, heard[e.url]) for e in asked if e.url in heard]
 
     def singles(self) -> list["Rpc"]:
-        """Each endpoint as a chain of its own, the one that is asked first before the others: what
-        one of them says is its word alone."""
+        """Each endpoint as a chain of its own, the one that is asked first before the others, and
+        those that want a pause last: what one of them says is its word alone."""
         found = [*self.endpoints[self.first :], *self.endpoints[: self.first]]
-        return [Rpc(self.chain_id, [endpoint], first_block=self.first_block) for endpoint in found]
+        found.sort(key=lambda endpoint: endpoint.pause_left_s() > 0)
+        return [
+            Rpc(
+                self.chain_id,
+                [endpoint],
+                first_block=self.first_block,
+                pause_wait_ms=self.pause_wait_ms,
+            )
+            for endpoint in found
+        ]
 
     @property
     def is_quiet(self) -> bool:

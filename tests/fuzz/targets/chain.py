@@ -13,8 +13,8 @@ from p2pool.drivers.chain import abi, answers
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.endpoints.provider import answer_body
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model.errors import ChainUnavailable, P2poolError, WrongChain
 from p2pool.model.ids import Address, Digest
@@ -130,6 +130,7 @@ def rpc(data: bytes) -> None:
         for packed in ("", "gzip"):
             asked = Rpc.to(31337, ["http://127.0.0.1:1"])
             asked.endpoints[0].checked = True
+            asked.pause_wait_ms = 0
             asked.endpoints[0].provider = _Provider(data, packed)  # type: ignore[assignment]
             for method, read in ASKED:
                 try:
