@@ -81,7 +81,7 @@ class Counted(RosterFollower):
             self.done.set()
             await trio.sleep_forever()
         for one in self.reader.chain.rpc.endpoints:
-            one.quiet_until_s = 0.0
+            one.quiet_until_s = one.unread_until_s = 0.0
         if self.bug is not None:
             return await self.bug()
         return await super().observe()

@@ -216,9 +216,10 @@ class Rpc:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether this endpoint failed lately, so that no second opinion is asked of it."""
+        """Whether this endpoint failed lately, so that no second reading is asked of it."""
         asked = self.endpoints[self.first]
-        return asked.quiet_until_s > trio.current_time() or asked.pause_left_s() > 0
+        until_s = max(asked.quiet_until_s, asked.unread_until_s)
+        return until_s > trio.current_time() or asked.pause_left_s() > 0
 
     def prefer(self, name: str) -> None:
         """Ask the endpoint of this name first from now on."""
@@ -230,8 +231,8 @@ class Rpc:
         return self.endpoints[self.first].url
 
     def quiet(self) -> None:
-        """This endpoint gave no answer: no second opinion from it for a while."""
-        self.endpoints[self.first].leave_out()
+        """This endpoint did not read the contents: no second reading by it for a while."""
+        self.endpoints[self.first].leave_unread()
 
     def name(self) -> str:
         """The endpoint that is asked first, in a form that is safe to show."""

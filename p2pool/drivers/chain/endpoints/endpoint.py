@@ -24,6 +24,9 @@ class Endpoint:
     checked: bool = False
     quiet_until_s: float = 0.0
     """Set by a call without an answer: no second opinion from this endpoint before this time."""
+    unread_until_s: float = 0.0
+    """Set by a second reading of contents that failed, or took too long: none before this time. It
+    is still asked for the hash of a final block, which is one short call."""
     paused_until_s: float = 0.0
     """Set by an endpoint that gets too many calls: none before this time."""
     strikes: int = 0
@@ -52,6 +55,10 @@ class Endpoint:
     def answered(self) -> None:
         """It took a call: the next pause begins short again."""
         self.strikes = 0
+
+    def leave_unread(self) -> None:
+        """It did not read the contents in time: no second reading by it for a while."""
+        self.unread_until_s = trio.current_time() + limits.CHAIN_COMPARE_PAUSE_MS / 1000
 
     def leave_out(self) -> None:
         """It gave no answer: no second opinion from it for a while."""
