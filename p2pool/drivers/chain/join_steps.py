@@ -1,8 +1,10 @@
 """A node's way into a pool, step by step: what it does, what it waits for, and on whom.
 
 Every step is idempotent: it reads first and does only what is missing, so the way can be repeated
-at any time, after a crash or from another machine with the same keys. Without the provider's
-account the node sends nothing: the steps that need the account wait for the provider.
+at any time, after a crash or from another machine with the same keys. Each look makes the whole
+rest of the way as a plan, and takes its first step: `p2pool agent run --dry-run` shows that plan.
+Without the provider's account the node sends nothing: the steps that need the account wait for the
+provider.
 
 stake -> registered -> whitelisted -> node registered -> node validated -> invited -> joined
 """
@@ -15,15 +17,17 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.consent import is_well_formed
-from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
+from p2pool.drivers.chain.consent import sign_consent
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
+from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
+from p2pool.drivers.chain.provider.ways import Candidate, Ways
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
@@ -46,17 +50,20 @@ class Progress(StrEnum):
 
 @attrs.frozen
 class JoinStep:
-    """One step: its name, its progress, the finding, and who has to act if it waits."""
+    """One step: its name, its progress, the finding, and who has to act if it waits, by which
+    command."""
 
     name: str
     progress: Progress
     detail: str = ""
     waiting_on: str = ""
+    command: str = ""
 
 
 @attrs.define
 class Joining:
-    """One node's way into one pool. `writer` None: this machine has no provider key."""
+    """One node's way into one pool. `writer` None: this machine has no provider key.
+    `stake_max_wei`: what its owner allows to be staked in all; None: whatever it takes."""
 
     chain: PoolContracts
     pool_id: int
@@ -69,6 +76,9 @@ class Joining:
         factory=lambda: BoundedDict(limits.JOIN_REFUSED_MAX)
     )
     """Invites that the chain took once or will not take: another one is looked for."""
+    stake_max_wei: int | None = None
+    consents: dict[Address, bytes] = attrs.field(factory=dict)
+    """By provider: this process has one, and its node's key is asked once."""
 
     @property
     def node_id(self) -> NodeId:
@@ -103,132 +113,114 @@ class Joining:
         except ChainUnavailable as error:
             return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
 
+    async def plan(self, provider: Address) -> Plan:
+        """The whole rest of the way, with this provider's account."""
+        ways = await Ways.at_head(self.chain, provider)
+
+        async def consent() -> bytes:
+            if provider not in self.consents:
+                self.consents[provider] = sign_consent(self.node, provider)
+            return self.consents[provider]
+
+        async def find_invite(_: NodeId) -> Invite | None:
+            return await self.find_invite()
+
+        return await ways.into_pool(
+            self.pool_id,
+            [Candidate(self.node_id, self.units, consent)],
+            find_invite,
+            stake_max_wei=self.stake_max_wei,
+            refused=lambda invite: self.refused.renew(invite, None),
+        )
+
     async def _walk(self) -> JoinStep:
         """Take the first missing step, or report a wait."""
+        if self.writer is None:
+            return await self._for_provider()
+        plan = await self.plan(self.writer.address)
+        if not plan.steps:
+            return self._joined()
+        return await self._take(self.writer, plan.steps[0])
+
+    async def _take(self, writer: Writer, step: Step) -> JoinStep:
+        """Send a call, or report a wait."""
+        if isinstance(step, Wait):
+            return waiting_step(step)
+        assert isinstance(step, Call), "what lacks something stands behind a wait"
+        try:
+            sent = await writer.send(step.to, step.function, *step.arguments)
+        except TransactionFailed as refused:
+            cause = refused.__cause__
+            bad = isinstance(cause, Reverted) and cause.name in BAD_INVITES
+            if step.name != "joined" or not bad:
+                raise
+            await self._refuse_known()
+            return await self._uninvited(refused.message)
+        if step.name == "joined":
+            await self._refuse_known()  # It is good for one join.
+        return JoinStep(
+            step.name, Progress.DOING, f"{step.purpose} Transaction {sent.transaction_hash}"
+        )
+
+    async def _refuse_known(self) -> None:
+        """The invite that is known was used, or is not taken: look for another one."""
+        known = await self.find_invite()
+        if known is not None:
+            self.refused.renew(known, None)
+
+    async def _uninvited(self, why: str) -> JoinStep:
+        """Another invite is needed."""
+        pool = await self.chain.pool(self.pool_id)
+        return JoinStep(
+            "invited",
+            Progress.WAITING,
+            why,
+            f"the manager {address_text(pool.manager)}",
+            f"p2pool pool invite {address_text(self.node_id)}",
+        )
+
+    async def _for_provider(self) -> JoinStep:
+        """What others have to do for a node whose agent has no provider key."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
-            if self.writer is not None:
-                _check_provider(await self.chain.node(self.node_id), self.writer)
-            return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
+            return self._joined()
         # Before any stake: nobody pays for a pool that does not exist, or no longer does.
         pool = await self.chain.pool(self.pool_id)
         if pool.status is PoolStatus.COMPLETED:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
-        node = await self.chain.node(self.node_id)
-        if self.writer is None:
-            return self._for_provider(node)
-        _check_provider(node, self.writer)
-        if node is None:
-            return await self._register(self.writer)
-        if not node.validated:
-            return JoinStep(
-                "validated", Progress.WAITING, "the node is not validated", "the validator"
-            )
-        return await self._enter(self.writer, pool)
+        return self._told_provider(await self.chain.node(self.node_id))
 
-    def _for_provider(self, node: NodeInfo | None) -> JoinStep:
-        """What others have to do for a node whose agent has no provider key."""
-        if node is not None and not node.validated:
-            return JoinStep(
-                "validated", Progress.WAITING, "the node is not validated", "the validator"
-            )
+    def _told_provider(self, node: NodeInfo | None) -> JoinStep:
+        me = address_text(self.node_id)
         if node is None:
             return JoinStep(
                 "registered",
                 Progress.WAITING,
                 "the node is not registered",
-                "its provider: run `p2pool agent run --provider-key FILE` once",
+                "its provider, whose key this agent does not have",
+                "p2pool agent run --provider-key FILE",
+            )
+        if not node.validated:
+            at, provider = address_text(self.chain.at.network), address_text(node.provider)
+            return JoinStep(
+                "validated",
+                Progress.WAITING,
+                "the node is not validated",
+                "the validator",
+                f"cast send {at} 'validateNode(address,address)' {provider} {me}",
             )
         return JoinStep(
             "joined",
             Progress.WAITING,
             "the node is in no pool",
-            f"its provider {address_text(node.provider)}, whose key joins it once the manager has"
-            " invited it (`p2pool agent run --provider-key FILE`)",
+            f"its provider {address_text(node.provider)}, who joins it once the manager has"
+            " invited it",
+            f"p2pool pool join {me}",
         )
 
-    async def _register(self, writer: Writer) -> JoinStep:
-        """Register provider and node; one transaction per call."""
-        chain, provider = self.chain, writer.address
-        registered = await chain.provider_exists(provider)
-        missing_wei = await chain.stake_needed(provider, self.units) - await chain.stake(provider)
-        if missing_wei > 0 or not registered:
-            return await self._stake(writer, registered, max(0, missing_wei))
-        if not await chain.whitelisted(provider):
-            return JoinStep(
-                "whitelisted",
-                Progress.WAITING,
-                f"the provider {address_text(provider)} is not whitelisted",
-                "the validator",
-            )
-        sent = await chain.add_compute_node(writer, self.node, self.units)
-        return JoinStep("node registered", Progress.DOING, sent.transaction_hash)
-
-    async def _stake(self, writer: Writer, registered: bool, missing_wei: int) -> JoinStep:
-        chain = self.chain
-        if await chain.allowance(writer.address) < missing_wei:
-            name, sent = "approved", await chain.approve(writer, missing_wei)
-        elif registered:
-            name, sent = "staked", await chain.increase_stake(writer, missing_wei)
-        else:
-            name, sent = "registered", await chain.register_provider(writer, missing_wei)
-        return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
-
-    async def _enter(self, writer: Writer, pool: PoolInfo) -> JoinStep:
-        if pool.status is PoolStatus.PENDING:
-            return JoinStep(
-                "pool started",
-                Progress.WAITING,
-                "the pool is not active",
-                f"its creator {address_text(pool.creator)}",
-            )
-        if not await self.chain.whitelisted(writer.address):
-            return JoinStep(
-                "whitelisted",
-                Progress.WAITING,
-                "the provider was taken off the whitelist",
-                "the validator",
-            )
-        invite = await self.find_invite()
-        if invite is None:
-            return self._uninvited(pool, f"no invite for {address_text(self.node_id)} is known")
-        if not await self._good(invite, pool):
-            self.refused.renew(invite, None)
-            return self._uninvited(pool, "the known invite is not valid")
-        try:
-            sent = await self.chain.join_pool(writer, self.pool_id, invite)
-        except TransactionFailed as refused:
-            cause = refused.__cause__
-            if isinstance(cause, Reverted) and cause.name in BAD_INVITES:
-                self.refused.renew(invite, None)
-                return self._uninvited(pool, refused.message)
-            raise
-        self.refused.renew(invite, None)  # It is good for one join.
-        return JoinStep("joined", Progress.DOING, sent.transaction_hash)
-
-    def _uninvited(self, pool: PoolInfo, why: str) -> JoinStep:
-        return JoinStep(
-            "invited",
-            Progress.WAITING,
-            why,
-            f"the manager {address_text(pool.manager)}: `p2pool pool invite"
-            f" {address_text(self.node_id)}`",
-        )
-
-    async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
-        """Whether an invite is worth a transaction: for us, not expired, and from the manager."""
-        wanted = (pool.domain_id, self.pool_id, self.node_id)
-        named = (invite.domain_id, invite.pool_id, invite.node_id)
-        if named != wanted or not is_well_formed(invite):
-            return False
-        if invite.expiration_s <= await self.chain.time_s():
-            return False
-        return await self.chain.invited_by(pool.manager, invite)
+    def _joined(self) -> JoinStep:
+        return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
 
 
-def _check_provider(node: NodeInfo | None, writer: Writer) -> None:
-    """`TransactionFailed` for a node of another provider than the one whose key we were given."""
-    if node is not None and node.provider != writer.address:
-        raise TransactionFailed(
-            f"The node is registered by the provider {address_text(node.provider)}.",
-            hint="Use that provider's key, or another node key.",
-        )
+def waiting_step(wait: Wait) -> JoinStep:
+    """A plan's wait, as a step."""
+    return JoinStep(wait.name, Progress.WAITING, wait.finding, wait.whom, wait.command)
