@@ -40,6 +40,7 @@ KINDS: Mapping[str, str] = {
     "nodes": "`node ls`",
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
+    "provider": "`provider status`: registration, stake, means and nodes on the chain",
     "recovery": "`pool recover`: the logs, the proposal, and who leads now",
     "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set,"
     " revoke",
@@ -50,7 +51,7 @@ KINDS: Mapping[str, str] = {
     "tasks": "`task ls`",
     "token": "`agent token create`: the token, or the file that it is in",
     "tokens": "`agent token ls`, `agent token revoke`",
-    "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
+    "transaction": "whatever is sent to the chain: the steps of the way, and the last hash;"
     " with `--dry-run` what would be sent",
     "unsigned": "`--unsigned` of whatever is signed: the file, and the digest to sign",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",

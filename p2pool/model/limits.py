@@ -423,6 +423,8 @@ UNBONDS_SHOWN_MAX = 256
 # How many nodes one command takes into a pool, or out of it, in one transaction: each takes some
 # 200,000 gas, and a block has room for a hundred of them.
 BATCH_NODES_MAX = 64
+# The contract counts the units of a node in 32 bits.
+COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).
 CHAIN_REMOVALS_SHARE = 10
 

@@ -23,6 +23,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.provider.texts import utc
+from p2pool.drivers.chain.provider.ways import compute_units
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
@@ -31,8 +32,6 @@ from p2pool.model.ports.agent import JoinStatus
 from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
-
-UNITS_PER_GPU = 1000
 
 
 async def join_pool(
@@ -103,7 +102,7 @@ def _joining(
         chain=chain,
         pool_id=loop.node.context.config.pool.pool_id,
         node=options.node,
-        units=max(1, UNITS_PER_GPU * len(hardware.gpus)),
+        units=compute_units(len(hardware.gpus)),
         find_invite=find_invite,
         writer=KeyWriter(chain.rpc, options.provider) if options.provider is not None else None,
     )

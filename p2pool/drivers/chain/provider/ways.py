@@ -21,6 +21,14 @@ FindInvite = Callable[[NodeId], Awaitable[Invite | None]]
 """Finds an invite for a node: stored, given, or requested from peers."""
 
 
+UNITS_PER_GPU = 1000
+
+
+def compute_units(gpus: int) -> int:
+    """The compute units of a node with so many GPUs; one without any has one."""
+    return max(1, UNITS_PER_GPU * gpus)
+
+
 Consent = Callable[[], Awaitable[bytes]]
 """Has a node's key sign its consent to a provider; asked only where it is needed, because a person
 may stand behind the key."""
