@@ -33,7 +33,7 @@ KINDS: Mapping[str, str] = {
     "event": "`pool events`: one event, an envelope a line",
     "evidence": "`pool evidence`: proofs against voters",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
-    "join-step": "`agent run --dry-run`: the next step into the pool, and what it would send",
+    "join-step": "`agent run --dry-run`: the next step into the pool, and the whole way",
     "key": "`wallet new`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, and its allocations",

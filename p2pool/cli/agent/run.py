@@ -4,13 +4,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from p2pool.cli.errors import say
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import write_json, write_json_line
+from p2pool.cli.shared.output import write_json_line
 from p2pool.cli.shared.process import (
     begin_logs,
     data_directory,
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from p2pool.cli.agent.start_files import StartFiles
-    from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
 
 
@@ -60,7 +58,11 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="File with the provider key's passphrase. Default: as for the node key.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what joining the pool would send, and exit.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the whole way into the pool: each transaction, its cost, each wait; and exit.",
+)
 @click.option("--stop-tasks", is_flag=True, help="Stop this node's tasks when the agent ends.")
 @click.option(
     "--skip-checks",
@@ -118,7 +120,9 @@ def run(
     settings = begin_logs(found, log_level, log_format)
     node, provider = _accounts(files)
     if dry_run:
-        _say_what_joining_would_do(settings, node, provider, as_json)
+        from p2pool.cli.agent.way_in import write_way_in
+
+        write_way_in(settings, directory, node, provider, as_json)
         return
     from p2pool.agent.agent import run_agent
     from p2pool.agent.options import AgentOptions
@@ -145,51 +149,6 @@ def run(
         await run_agent(options, stop, started)  # type: ignore[arg-type]
 
     run_until_signal(main)
-
-
-def _say_what_joining_would_do(
-    settings: "AgentConfig",
-    node: "LocalAccount",
-    provider: "LocalAccount | None",
-    as_json: bool,
-) -> None:
-    """The next step into the pool, and the transactions that it would send; none is sent."""
-    import trio
-
-    from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.join_steps import Joining, JoinStep
-    from p2pool.drivers.chain.writer import DryWriter
-    from p2pool.model.ids import Address
-
-    async def look() -> tuple[JoinStep, list[str]]:
-        writer = None
-        if provider is not None:
-            writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
-        joining = Joining(
-            chain=PoolContracts.of(settings.chain),
-            pool_id=settings.pool.id,
-            node=node,
-            units=1,
-            find_invite=_no_invite,
-            writer=writer,
-        )
-        step = await joining.next_step()
-        return step, writer.said if writer is not None else []
-
-    step, said = trio.run(look)
-    told = {**attrs.asdict(step), "would_send": said}
-    if as_json:
-        write_json("join-step", told)
-        return
-    print(f"next step: {told['name']} ({told['progress']}) {told['detail']}".rstrip())
-    if told["waiting_on"]:
-        print(f"waits for: {told['waiting_on']}")
-    for line in said or ["nothing would be sent"]:
-        print(line)
-
-
-async def _no_invite() -> None:
-    """A dry run asks nobody for an invite."""
 
 
 def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":

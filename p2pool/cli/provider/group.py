@@ -1,4 +1,4 @@
-"""`p2pool provider`: a provider's life on the chain, from the first stake to the last withdrawal."""
+"""`p2pool provider`: a life on the chain, from the first stake to the last withdrawal."""
 
 import click
 

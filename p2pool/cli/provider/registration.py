@@ -38,8 +38,8 @@ def register(stake_wei: int | None, units: int, stake_max_wei: int | None, sende
     """Stake and register as a provider, with the account of --key.
 
     The network's validator then has to whitelist it; nodes come after that (p2pool node register,
-    or an agent with --provider-key). Of a provider that is registered already the stake is brought up
-    to what is asked for.
+    or an agent with --provider-key). Of a provider that is registered already the stake is brought
+    up to what is asked for.
     """
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":

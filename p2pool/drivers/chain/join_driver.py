@@ -22,7 +22,7 @@ from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.writer import refusal
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import Malformed, NotAllowed, NotFound, TransactionFailed, WrongChain
+from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongChain
 
 OnStep = Callable[[JoinStep], None]
 Wake = Callable[[], Awaitable[object]]
@@ -65,10 +65,8 @@ async def _next(joining: Joining) -> JoinStep:
     try:
         return await joining.next_step()
     except Reverted as reverted:
-        error: TransactionFailed | NotAllowed | NotFound | WrongChain = refusal(
-            "Reading the chain", reverted
-        )
-    except (TransactionFailed, NotAllowed, NotFound, WrongChain) as refused:
+        error: TransactionFailed | NotFound | WrongChain = refusal("Reading the chain", reverted)
+    except (TransactionFailed, NotFound, WrongChain) as refused:
         error = refused
     return JoinStep("refused", Progress.WAITING, error.message, error.hint or "its operator")
 

@@ -26,7 +26,7 @@ from p2pool.drivers.chain.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
+from p2pool.model.errors import ChainUnavailable, Conflict, NotAllowed, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
@@ -137,7 +137,16 @@ class Joining:
         """Take the first missing step, or report a wait."""
         if self.writer is None:
             return await self._for_provider()
-        plan = await self.plan(self.writer.address)
+        try:
+            plan = await self.plan(self.writer.address)
+        except NotAllowed as beyond:
+            return JoinStep(
+                "stake",
+                Progress.WAITING,
+                beyond.message,
+                "this node's owner, who allows more",
+                "p2pool agent run --stake-max TOKENS",
+            )
         if not plan.steps:
             return self._joined()
         return await self._take(self.writer, plan.steps[0])

@@ -79,12 +79,15 @@ class Desk:
             assert expected["gas_from"] in ("simulated", "estimated")
             assert one["gas_used"] <= expected["gas"] <= 2 * one["gas_used"], one
             self.gas[one["function"].partition("(")[0]] = one["gas_used"]
-        assert dry["dry_run"] and not done["dry_run"]
+        assert (dry["dry_run"], done["dry_run"]) == (True, False)
         return done
 
     async def again(self, key: Path, *words: str) -> Any:
-        """The document of a command that has nothing left to send."""
-        return await self.agrees(key, *words, sends=0)
+        """The document of a command that has nothing left to send, and sends nothing."""
+        done = await self.told(key, *words)
+        sent = [one for one in done["steps"] if one["kind"] != "wait" and one["transaction"]]
+        assert (sent, done["transaction"]) == ([], None)
+        return done
 
     def key_of(self, holder: Any, name: str) -> Path:
         """A key file of an account of the test's chain."""

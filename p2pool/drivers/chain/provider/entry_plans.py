@@ -17,6 +17,7 @@ from p2pool.drivers.chain.contracts import JOIN, NodeInfo, PoolInfo
 from p2pool.drivers.chain.provider.facts import NodeFacts, PoolFacts, ProviderFacts
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_steps, whitelist_wait
+from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
@@ -79,7 +80,7 @@ def join_plan(
         )
     steps = _pool_waits(info, pool, outside)
     steps += _registering(at, provider, strange, stake_max_wei)
-    steps += _validation(at, provider.address, outside)
+    steps += _validation(at, provider, outside)
     if not strange and not provider.is_whitelisted:
         steps.append(whitelist_wait(at, provider.address))
     steps += _entering(at, info, provider.address, outside)
@@ -96,7 +97,7 @@ def node_plan(
     _check_owner(newcomer, provider.address)
     strange = [] if newcomer.info is not None else [newcomer]
     steps = _registering(at, provider, strange, stake_max_wei)
-    steps += _validation(at, provider.address, [newcomer])
+    steps += _validation(at, provider, [newcomer])
     return Plan(provider.address, tuple(steps))
 
 
@@ -179,23 +180,36 @@ def _registering(
     return steps
 
 
-def _validation(at: Addresses, provider: Address, nodes: Sequence[Newcomer]) -> list[Step]:
+def _validation(at: Addresses, provider: ProviderFacts, nodes: Sequence[Newcomer]) -> list[Step]:
+    """The validator's turn; where a slash took of the stake, it validates nobody before that is
+    made good."""
+    waiting = [one for one in nodes if one.info is None or not one.info.validated]
     steps: list[Step] = []
-    for one in nodes:
-        if one.info is None or not one.info.validated:
-            who = f"{address_text(provider)} {address_text(one.node_id)}"
-            steps.append(
-                Wait(
-                    name="validated",
-                    finding="the node is not validated"
-                    if len(nodes) == 1
-                    else f"the node {address_text(one.node_id)} is not validated",
-                    whom="the validator",
-                    command=f"cast send {address_text(at.network)}"
-                    f" 'validateNode(address,address)' {who}",
-                )
+    if any(one.info is not None for one in waiting):
+        steps += _slashed(provider)
+    for one in waiting:
+        node, who = address_text(one.node_id), address_text(provider.address)
+        named = "the node" if len(nodes) == 1 else f"the node {node}"
+        command = f"cast send {address_text(at.network)} 'validateNode(address,address)'"
+        steps.append(
+            Wait(
+                "validated", f"{named} is not validated", "the validator", f"{command} {who} {node}"
             )
+        )
     return steps
+
+
+def _slashed(provider: ProviderFacts) -> list[Step]:
+    """The wait for stake that is missing for the nodes that are registered already."""
+    staked_wei = 0 if provider.stake_wei.is_absent else provider.stake_wei.need("stake")
+    if provider.minimum_wei.is_absent:
+        return []
+    needed_wei = provider.minimum_wei.need("minimum stake")
+    if staked_wei >= needed_wei:
+        return []
+    finding = f"the stake is {tokens(staked_wei)}, and the nodes need {tokens(needed_wei)}"
+    whom = f"the provider {address_text(provider.address)}"
+    return [Wait("stake", finding, whom, "p2pool provider stake add")]
 
 
 def _entering(
