@@ -190,7 +190,7 @@ async def _ready_gas(
     try:
         units = await chain.rpc.request("eth_estimateGas", call, read=answers.number)
     except Reverted as reverted:
-        return later, refusal(ready[0].function.name, reverted)
+        return later, _refused(ready[0], reverted)
     except ChainUnavailable:
         return later, None
     return [Gas(units, Basis.ESTIMATED), *later[1:]], None
@@ -209,9 +209,16 @@ async def _simulated(
     for call, (units, failed) in zip(plan.ready, results, strict=True):
         if failed is not None:
             rest = [_later_gas(one) or Gas(None, Basis.UNKNOWN) for one in plan.ready]
-            return figures + rest[len(figures) :], refusal(call.function.name, failed)
+            return figures + rest[len(figures) :], _refused(call, failed)
         figures.append(Gas(units, Basis.SIMULATED))
     return figures, None
+
+
+def _refused(call: Call, reverted: Reverted) -> TransactionFailed:
+    """A refusal as if it had been sent: with the revert as its cause."""
+    error = refusal(call.function.name, reverted)
+    error.__cause__ = reverted
+    return error
 
 
 def _request_of(plan: Plan, call: Call) -> dict[str, Any]:
