@@ -5,6 +5,10 @@ import click
 from p2pool.cli.lazy import LazyGroup
 
 HEAVY = {
+    "claim": (
+        "p2pool.cli.provider.claim:claim",
+        "Claim what your nodes have earned, where the deployment pays rewards.",
+    ),
     "deregister": (
         "p2pool.cli.provider.registration:deregister",
         "Leave the network for good: nodes, registration, stake.",

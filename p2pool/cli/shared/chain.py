@@ -26,7 +26,8 @@ from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter, Sent, Writer
+    from p2pool.drivers.chain.provider.plan_writer import PlanWriter
+    from p2pool.drivers.chain.writer import KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 
 T = TypeVar("T")
@@ -76,9 +77,10 @@ def config_file(given: Path | None, agent: str | None) -> ConfigFile:
 
 def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool
-) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
+) -> "Callable[[PoolContracts], KeyWriter | PlanWriter]":
     """Open the key now, so that the passphrase prompt comes before any wait for the chain."""
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+    from p2pool.drivers.chain.provider.plan_writer import PlanWriter
+    from p2pool.drivers.chain.writer import KeyWriter
 
     if dry_run:
         from p2pool.drivers.input_files import input_path
@@ -90,7 +92,7 @@ def writer_maker(
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
         address = key_file_address(input_path(key))
-        return lambda _: DryWriter(address)
+        return lambda _: PlanWriter(address)
     account = account_of(key, passphrase_file)
     return lambda chain: KeyWriter(chain.rpc, account)
 
@@ -138,7 +140,7 @@ class Sender:
         import trio
 
         from p2pool.drivers.chain.contracts import PoolContracts
-        from p2pool.drivers.chain.writer import DryWriter
+        from p2pool.drivers.chain.provider.plan_writer import PlanWriter, whole_sentences
 
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)
@@ -147,7 +149,9 @@ class Sender:
             chain = PoolContracts.of(config)
             writer = make_writer(chain)
             done = await act(chain, writer)
-            return done, writer.said if isinstance(writer, DryWriter) else []
+            if not isinstance(writer, PlanWriter):
+                return done, []
+            return done, await whole_sentences(chain, writer)
 
         return trio.run(main)
 

@@ -61,8 +61,14 @@ async def test_the_step_the_wait_and_the_command_are_shown(served: Served) -> No
 
 async def test_what_is_unknown_is_shown_as_unknown(served: Served) -> None:
     """Never as zero, and no warning comes of it."""
-    unknown = dict.fromkeys(("coin_wei", "stake_wei", "stake_needed_wei", "unbonding_wei"))
-    served.port.provided = attrs.evolve(PROVIDER, **unknown, problem="nobody answers")
+    served.port.provided = attrs.evolve(
+        PROVIDER,
+        coin_wei=None,
+        stake_wei=None,
+        stake_needed_wei=None,
+        unbonding_wei=None,
+        problem="nobody answers",
+    )
     said = (await status(served)).stdout
     assert "unknown, its nodes need unknown" in said
     assert "not all is known: nobody answers" in said
