@@ -141,11 +141,11 @@ class Joining:
             plan = await self.plan(self.writer.address)
         except NotAllowed as beyond:
             return JoinStep(
-                "stake",
-                Progress.WAITING,
-                beyond.message,
-                "this node's owner, who allows more",
-                "p2pool agent run --stake-max TOKENS",
+                name="stake",
+                progress=Progress.WAITING,
+                detail=beyond.message,
+                waiting_on="this node's owner, who allows more",
+                command="p2pool agent run --stake-max TOKENS",
             )
         if not plan.steps:
             return self._joined()
@@ -181,11 +181,11 @@ class Joining:
         """Another invite is needed."""
         pool = await self.chain.pool(self.pool_id)
         return JoinStep(
-            "invited",
-            Progress.WAITING,
-            why,
-            f"the manager {address_text(pool.manager)}",
-            f"p2pool pool invite {address_text(self.node_id)}",
+            name="invited",
+            progress=Progress.WAITING,
+            detail=why,
+            waiting_on=f"the manager {address_text(pool.manager)}",
+            command=f"p2pool pool invite {address_text(self.node_id)}",
         )
 
     async def _for_provider(self) -> JoinStep:
@@ -202,28 +202,28 @@ class Joining:
         me = address_text(self.node_id)
         if node is None:
             return JoinStep(
-                "registered",
-                Progress.WAITING,
-                "the node is not registered",
-                "its provider, whose key this agent does not have",
-                "p2pool agent run --provider-key FILE",
+                name="registered",
+                progress=Progress.WAITING,
+                detail="the node is not registered",
+                waiting_on="its provider, whose key this agent does not have",
+                command="p2pool agent run --provider-key FILE",
             )
         if not node.validated:
             at, provider = address_text(self.chain.at.network), address_text(node.provider)
             return JoinStep(
-                "validated",
-                Progress.WAITING,
-                "the node is not validated",
-                "the validator",
-                f"cast send {at} 'validateNode(address,address)' {provider} {me}",
+                name="validated",
+                progress=Progress.WAITING,
+                detail="the node is not validated",
+                waiting_on="the validator",
+                command=f"cast send {at} 'validateNode(address,address)' {provider} {me}",
             )
         return JoinStep(
-            "joined",
-            Progress.WAITING,
-            "the node is in no pool",
-            f"its provider {address_text(node.provider)}, who joins it once the manager has"
-            " invited it",
-            f"p2pool pool join {me}",
+            name="joined",
+            progress=Progress.WAITING,
+            detail="the node is in no pool",
+            waiting_on=f"its provider {address_text(node.provider)}, who joins it once the"
+            " manager has invited it",
+            command=f"p2pool pool join {me}",
         )
 
     def _joined(self) -> JoinStep:
@@ -232,4 +232,10 @@ class Joining:
 
 def waiting_step(wait: Wait) -> JoinStep:
     """A plan's wait, as a step."""
-    return JoinStep(wait.name, Progress.WAITING, wait.finding, wait.whom, wait.command)
+    return JoinStep(
+        name=wait.name,
+        progress=Progress.WAITING,
+        detail=wait.finding,
+        waiting_on=wait.whom,
+        command=wait.command,
+    )
