@@ -41,17 +41,14 @@ async def whole_sentences(chain: PoolContracts, writer: PlanWriter) -> list[str]
         return []
     costs = await costs_of(chain, writer.plan)
     return [
-        f"{said}; calldata 0x{call.data.hex()}; value {call.value_wei}; gas {_gas_text(costs, gas)}"
+        f"{said}; calldata 0x{call.data.hex()}; value {call.value_wei}; gas {_gas_text(gas)}"
         for said, call, gas in zip(writer.said, writer.calls, costs.gas, strict=True)
     ] + _lacks(costs)
 
 
-def _gas_text(costs: Costs, gas: Gas | None) -> str:
-    if gas is None or gas.units is None:
-        return "unknown"
-    price = costs.price_wei.value
-    fee = "" if price is None else f", {coin_text(gas.units * price, 'coin')}"
-    return f"{gas.units} ({gas.basis}{fee})"
+def _gas_text(gas: Gas | None) -> str:
+    """Without its price, which is another one in each block."""
+    return "unknown" if gas is None or gas.units is None else f"{gas.units} ({gas.basis})"
 
 
 def _lacks(costs: Costs) -> list[str]:
