@@ -9,7 +9,6 @@ stake -> registered -> whitelisted -> node registered -> node validated -> invit
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -25,9 +24,7 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.evm.key_signer import AnySigner
 
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
@@ -60,7 +57,7 @@ class Joining:
 
     chain: PoolContracts
     pool_id: int
-    node: "LocalAccount"
+    node: AnySigner
     units: int
     find_invite: FindInvite
     writer: Writer | None = None

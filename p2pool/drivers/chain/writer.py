@@ -11,7 +11,7 @@ code would succeed and do nothing, so each address is checked for code once.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -23,9 +23,7 @@ from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, TransactionFailed
 from p2pool.model.ids import Address
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
 GAS_MARGIN_PERCENT = 25
 
@@ -110,19 +108,19 @@ def refusal(what: str, reverted: Reverted) -> TransactionFailed:
 
 
 class KeyWriter:
-    """The writer of an account whose key is on this machine."""
+    """The writer of an account that a signer of ours signs for."""
 
-    def __init__(self, rpc: Rpc, account: "LocalAccount") -> None:
+    def __init__(self, rpc: Rpc, account: AnySigner) -> None:
         """One writer per account, shared by all its senders."""
         self._rpc = rpc
-        self._account = account
+        self._signer = signer_of(account)
         self._order = trio.Lock()
         self._with_code: set[Address] = set()
 
     @property
     def address(self) -> Address:
         """The account."""
-        return Address(bytes.fromhex(self._account.address[2:]))
+        return Address(bytes.fromhex(self._signer.address[2:]))
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
         """Call a function and wait until it is mined; `WrongChain` if the address has no code."""
@@ -141,9 +139,12 @@ class KeyWriter:
         async with self._order:
             try:
                 transaction = await self._prepare(to, data)
-                signed = self._account.sign_transaction(transaction)
-                raw = "0x" + bytes(signed.raw_transaction).hex()
-                transaction_hash = "0x" + bytes(signed.hash).hex()
+                # A signer may wait for a person.
+                signed = await trio.to_thread.run_sync(
+                    self._signer.sign_transaction, transaction, abandon_on_cancel=True
+                )
+                raw = "0x" + signed.raw_transaction.hex()
+                transaction_hash = "0x" + signed.hash.hex()
                 await self._submit(what, raw, transaction_hash)
             except Reverted as reverted:
                 raise refusal(what, reverted) from reverted
