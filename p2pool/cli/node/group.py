@@ -24,6 +24,10 @@ SIGNING = {
         "Take a node out of work, as its provider or the pool's manager.",
     ),
     "resume": ("p2pool.cli.node.intent:resume", "Put a drained node back to work."),
+    "rotate-peer-key": (
+        "p2pool.cli.node.peer_key:rotate",
+        "Give the node of a data directory another peer key; its name and tasks stay.",
+    ),
     "unban": ("p2pool.cli.node.intent:unban", "Lift a ban, as the pool's creator or manager."),
 }
 

@@ -11,7 +11,7 @@ from p2pool.wire import eip712
 from p2pool.wire.account import HasKey, sign_hash
 from p2pool.wire.keccak import keccak
 
-AnySigner: TypeAlias = "HasKey | Signer"
+AnySigner: TypeAlias = HasKey | Signer
 """An account's key, or whatever signs for the account."""
 
 

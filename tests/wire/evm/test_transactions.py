@@ -85,7 +85,16 @@ def test_rlp_has_one_form(data: bytes) -> None:
 
 def test_rlp_comes_back() -> None:
     """What is written is read."""
-    item = [b"", b"\x00", b"\x7f", b"\x80", b"x" * 55, b"y" * 56, [b"in", [b"deeper"]], []]
+    item: rlp.Item = [
+        b"",
+        b"\x00",
+        b"\x7f",
+        b"\x80",
+        b"x" * 55,
+        b"y" * 56,
+        [b"in", [b"deeper"]],
+        [],
+    ]
     assert rlp.decode(rlp.encode(item)) == item
     with pytest.raises(ValueError, match="no signed transaction"):
         transactions.signature_in(rlp.encode(item))

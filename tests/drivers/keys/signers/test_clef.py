@@ -208,7 +208,8 @@ def test_the_account_is_the_only_one_or_the_one_named(tmp_path: Path) -> None:
         clef.approve = lambda method, params: False
         with pytest.raises(NotAllowed, match="account_list"):
             open_signer(key_place(place))
-        for version in ("4.0.0", "8.1.0", "latest", None, {}):
+        versions: tuple[Any, ...] = ("4.0.0", "8.1.0", "latest", None, {})
+        for version in versions:
             clef.version = version
             with pytest.raises(Misconfigured, match="version"):
                 open_signer(key_place(place))

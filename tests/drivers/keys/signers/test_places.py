@@ -105,6 +105,7 @@ def test_what_no_key_can_be_made_of_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match="secp256k1"):
         opener.open_signer(key_place(f"fd:{descriptor(b'0' * 64)}"))
     (long := tmp_path / "long").write_bytes(b"x" * 70_000)
+    forget_input()
     with pytest.raises(BadKey, match="more than"):
         opener.open_signer(Descriptor(os.open(long, os.O_RDONLY)))
     closed = descriptor(b"")
