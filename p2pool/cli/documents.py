@@ -38,6 +38,7 @@ KINDS: Mapping[str, str] = {
     "key": "`wallet new`, `wallet import`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, and its allocations",
+    "node-rekey": "`node rekey`: the former node and the new one, and what was set aside",
     "nodes": "`node ls`",
     "peer-key": "`node rotate-peer-key`: the old and the new peer, and what moved",
     "pool": "`pool show`",

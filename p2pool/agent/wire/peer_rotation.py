@@ -3,7 +3,8 @@
 Intuition: the node key names the node, so tasks, volumes, provider and membership stay. What is
 tied to the peer key is the seat in the log's committee, and the secrets that were sealed to it. The
 seat is given up like that of a lost disk: the store takes a new id, keeps its entries, and the
-leader gives the node a seat again. The secrets are sealed on to the new key before the old one goes.
+leader gives the node a seat again. The secrets are sealed on to the new key before the old one
+goes.
 
 Invariants: only while no agent holds the directory; the new key lies beside the old one, synced,
 before anything in the store depends on it, and takes its place last, so an interrupted rotation is

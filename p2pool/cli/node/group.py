@@ -23,6 +23,10 @@ SIGNING = {
         "p2pool.cli.node.intent:drain",
         "Take a node out of work, as its provider or the pool's manager.",
     ),
+    "rekey": (
+        "p2pool.cli.node.rekey:rekey",
+        "Make this machine another node, with its volumes, as its provider.",
+    ),
     "resume": ("p2pool.cli.node.intent:resume", "Put a drained node back to work."),
     "rotate-peer-key": (
         "p2pool.cli.node.peer_key:rotate",

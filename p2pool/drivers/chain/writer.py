@@ -113,14 +113,14 @@ class KeyWriter:
     def __init__(self, rpc: Rpc, account: AnySigner) -> None:
         """One writer per account, shared by all its senders."""
         self._rpc = rpc
-        self._signer = signer_of(account)
+        self._account = account
         self._order = trio.Lock()
         self._with_code: set[Address] = set()
 
     @property
     def address(self) -> Address:
         """The account."""
-        return Address(bytes.fromhex(self._signer.address[2:]))
+        return Address(bytes.fromhex(self._account.address[2:]))
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
         """Call a function and wait until it is mined; `WrongChain` if the address has no code."""
@@ -141,7 +141,7 @@ class KeyWriter:
                 transaction = await self._prepare(to, data)
                 # A signer may wait for a person.
                 signed = await trio.to_thread.run_sync(
-                    self._signer.sign_transaction, transaction, abandon_on_cancel=True
+                    signer_of(self._account).sign_transaction, transaction, abandon_on_cancel=True
                 )
                 raw = "0x" + signed.raw_transaction.hex()
                 transaction_hash = "0x" + signed.hash.hex()

@@ -275,7 +275,8 @@ def toml_text(config: Any) -> str:
 
 def toml_tables(tables: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
     """Tables of plain values as TOML, in their order; what is None or empty is left out."""
-    kept = {key: value for key, value in tables.items() if value not in (None, {}, ())}
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in tables.items()}
+    kept = {key: value for key, value in listed.items() if value not in (None, {}, ())}
     plain = {key: value for key, value in kept.items() if not isinstance(value, Mapping)}
     head = f"\n[{'.'.join(path)}]\n" if path and plain else ""
     lines = "".join(f"{key} = {_value(value)}\n" for key, value in plain.items())

@@ -156,6 +156,8 @@ def _in_ring(ring: Mapping[str, Any], name: object) -> Iterator[Account]:
                 hint="Show the private key of the one you want in that wallet, and import that.",
             )
         phrase = told["mnemonic"]
+        if not isinstance(phrase, str | list):
+            raise ValueError("a phrase that is none")
         phrase = phrase if isinstance(phrase, str) else bytes(phrase).decode()
         count = min(int(told.get("numberOfAccounts", 1)), limits.SIGNER_ACCOUNTS_MAX)
         for number in range(count):

@@ -10,7 +10,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.contracts import fund
 from p2pool.model.errors import Misconfigured, NotAllowed
 from p2pool.model.ids import Address
-from tests.cli.shell import Shell
+from tests.cli.shell import FOUNDER, Shell
 from tests.drivers.keys.signers.clef_double import Clef, new_clef, on_socket
 
 pytestmark = pytest.mark.chain
@@ -40,15 +40,21 @@ async def held(shell: Shell, tmp_path: Path) -> AsyncIterator[Held]:
         yield made
 
 
-async def test_a_pool_is_created_and_ended(held: Held) -> None:
+async def test_a_pool_is_created_started_and_ended(held: Held) -> None:
     """Each transaction is shown over there first, by the name of its function."""
     shell, key = held.shell, ("--key", held.place)
     made = await shell.done("create", "--name", "held", *key)
     assert made["creator"] == address_text(held.address)
     pool = str(made["pool_id"])
+    await shell.done("start", pool, "--founder", FOUNDER, *key)
     assert (await shell.done("end", pool, "--yes", *key))["pool_id"] == made["pool_id"]
     named = [params[1] for method, params in held.clef.asked if "Transaction" in method]
-    assert [text.partition("(")[0] for text in named] == ["createComputePool", "endComputePool"]
+    assert [text.partition("(")[0] for text in named] == [
+        "createComputePool",
+        "startComputePool",
+        "updateComputePoolURI",
+        "endComputePool",
+    ]
 
 
 async def test_a_dry_run_asks_for_no_signature(held: Held) -> None:
