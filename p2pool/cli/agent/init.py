@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from p2pool.cli.agent.setup.keys import KeyChoice, choose_node_key, choose_provider_key
+from p2pool.cli.agent.setup.keys import (
+    KeyChoice,
+    check_flags,
+    choose_node_key,
+    choose_provider_key,
+)
 from p2pool.cli.agent.setup.pool_choice import CONTRACTS, OTHER, choose_pool
 from p2pool.cli.agent.setup.questions import Questions
 from p2pool.cli.errors import FAILED
@@ -201,6 +206,7 @@ def _plan(asks: Questions, directory: Path, given: dict[str, Any]) -> Plan:
             f"{directory / CONFIG_NAME} is there already, and is not overwritten.",
             hint="Change it by hand, or name another directory: --data-dir DIR.",
         )
+    check_flags(given)
     tables = choose_pool(asks, given)
     tables["network"] = _network(asks, given, tables.get("network", {}))
     if given["api_bind"] is not None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import click
-import trio
 
 from p2pool.cli.shared.chain import ConfigFile, Sender, dry_send_option
 from p2pool.cli.shared.options import agent_name_option, found_agent, json_option, key_options
@@ -131,6 +130,8 @@ def _old(directory: Path) -> Old:
 
 def _in_pool(old: Old) -> bool:
     """Whether the chain has the node in its pool."""
+    import trio
+
     from p2pool.drivers.chain.contracts import PoolContracts
 
     async def look() -> bool:
@@ -177,6 +178,8 @@ def _drain(old: Old, sender: Sender, agent: str | None, timeout_s: int) -> None:
 def _become_another(old: Old, passphrase_file: Path | None, *, light: bool) -> tuple[NodeId, Path]:
     """Set the old node aside and make the new one's key. Raises `DataDirInUse` while its agent
     runs."""
+    import trio
+
     from p2pool.agent.containers.former_copies import remove_former_copies
     from p2pool.drivers.config.start_record import write_start
     from p2pool.drivers.keys import keystore

@@ -1,4 +1,4 @@
-"""What a pool's owner publishes so that others can join: `pool.toml`, on any web server.
+"""What a pool's owner publishes so that others can join: a file on any web server.
 
     [chain]            id, endpoints, confirmations
     [chain.addresses]  the deployment's contracts
@@ -57,9 +57,23 @@ def read_pool_document(place: str) -> dict[str, Any]:
             raise Malformed(
                 f"What {shown} holds sets {wrong}, which is not for a pool to say.", hint=_HINT
             )
+    _check_chain(tables.get("chain", {}), shown)
     if missing := [name for name in ("chain", "pool") if name not in tables]:
         raise Malformed(f"What {shown} holds lacks [{missing[0]}].", hint=_HINT)
     return tables
+
+
+def _check_chain(chain: dict[str, Any], shown: str) -> None:
+    """`Malformed` unless its values are of the kinds that they are asked with; the rest is checked
+    as a configuration."""
+    addresses, endpoints = chain.get("addresses", {}), chain.get("endpoints", [])
+    named = addresses.values() if isinstance(addresses, dict) else (addresses,)
+    good = isinstance(chain.get("id", 1), int) and isinstance(endpoints, list)
+    if not good or not all(isinstance(one, str) for one in (*named, *(endpoints or ()))):
+        raise Malformed(
+            f"What {shown} holds has a value of another kind in [chain].",
+            hint="id is a number, endpoints a list of texts, each address a text.",
+        )
 
 
 def _read(path: Path) -> bytes:

@@ -156,6 +156,23 @@ async def test_without_a_terminal_every_question_names_its_flag(
     assert (result.exit_code, said in result.output) == (2, True), result.output
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--node-key", "fd:3", "--import-node-key", "x"), "two places for the node key"),
+        (("--new-provider-key", "--provider-key", "fd:3"), "two places for the provider key"),
+        (("--node-account", f"0x{'11' * 20}"), "needs --import-node-key"),
+        (("--import-passphrase-file", "x"), "needs --import-node-key"),
+    ],
+)
+async def test_a_flag_that_nothing_would_read_is_refused(
+    setup: Setup, words: tuple[str, ...], said: str
+) -> None:
+    """Instead of being taken for one that did something."""
+    result = await setup(*setup.words, *words)
+    assert (result.exit_code, said in result.output) == (2, True), result.output
+
+
 async def test_what_contradicts_itself_is_refused(setup: Setup) -> None:
     """Two ids, and one key for two."""
     result = await setup(*setup.words, "--chain-id", "5")
@@ -223,7 +240,8 @@ async def test_a_pool_is_joined_by_the_url_of_its_owner(
         refused = await setup("--pool", site.url)
         assert isinstance(refused.exception, Malformed), refused.output
         assert "not for a pool to say" in refused.exception.message
-    for body in (b"\xff", b"a = ", b"[pool]\nid = 1\n"):
+    kinds = (b"[chain]\nid = 'x'\n[pool]\nid = 1\n", b"[chain.addresses]\nnetwork = 5\n")
+    for body in (b"\xff", b"a = ", b"[pool]\nid = 1\n", *kinds):
         site.body = body
         assert isinstance((await setup("--pool", site.url)).exception, Malformed)
     site.status = 302

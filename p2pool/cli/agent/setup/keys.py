@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import click
 
 from p2pool.cli.agent.setup.questions import Questions
 from p2pool.codec.json.hex import address_text
@@ -57,6 +58,10 @@ def choose_node_key(asks: Questions, given: Mapping[str, Any], file: Path) -> Ke
 
 def choose_provider_key(asks: Questions, given: Mapping[str, Any], file: Path) -> KeyChoice | None:
     """The provider's key, None where it is to stay away from this machine."""
+    from p2pool.drivers.keys.signers.place import KeyFile
+
+    if given["new_provider_key"] and file.exists():  # Whoever was interrupted goes on.
+        return _named("provider", KeyFile(file))
     named = given["provider_key"] is not None or given["import_provider_key"] is not None
     how = NEW if given["new_provider_key"] else NONE
     if not named and not given["new_provider_key"]:
@@ -65,6 +70,23 @@ def choose_provider_key(asks: Questions, given: Mapping[str, Any], file: Path) -
         if how == NONE:
             return None
     return _chosen(asks, given, "provider", file, how)
+
+
+def check_flags(given: Mapping[str, Any]) -> None:
+    """Wrong usage: two places for one key, or a flag that only an import reads."""
+    places = {
+        "node": ("node_key", "import_node_key"),
+        "provider": ("provider_key", "import_provider_key", "new_provider_key"),
+    }
+    for what, names in places.items():
+        used = ["--" + name.replace("_", "-") for name in names if given[name]]
+        if len(used) > 1:
+            raise click.UsageError(f"{used[0]} and {used[1]} are two places for the {what} key.")
+        if given[f"{what}_account"] is not None and given[f"import_{what}_key"] is None:
+            raise click.UsageError(f"--{what}-account needs --import-{what}-key.")
+    imports = given["import_node_key"] or given["import_provider_key"]
+    if given["import_passphrase_file"] is not None and imports is None:
+        raise click.UsageError("--import-passphrase-file needs --import-node-key or the like.")
 
 
 def _chosen(

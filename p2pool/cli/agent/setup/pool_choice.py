@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import trio
-
 from p2pool.cli.agent.setup.questions import Questions
 from p2pool.codec.json.hex import unhex
 from p2pool.drivers.config.chain_presets import PRESETS
@@ -90,6 +88,8 @@ def _contracts(
 def _found(
     chain: Mapping[str, Any], network: Address | str, missing: list[str]
 ) -> dict[str, Address]:
+    import trio
+
     from p2pool.drivers.chain.rpc import Rpc
     from p2pool.drivers.checks.deployment import find_contracts
 
