@@ -64,20 +64,22 @@ async def rotate_peer_key(directory: Path, pool: PoolRef, *, force: bool = False
 async def _rotated(directory: Path, pool: PoolRef, force: bool) -> Rotation:
     old = SigningKey(keystore.load_peer_seed(directory))
     async with Store.open(directory, pool, held=True) as store:
-        owner = store.restored.tables[OWNER_TABLE].get(NODE_KEY)
-        if owner is None:
-            raise NotFound("This directory does not say whose it is: start its agent once.")
-        node = _node(pool, NodeId(owner), old, store.restored)
-        voters = _seat(node)
-        if 0 < voters < VOTERS_MIN and not force:
-            others = "no other voter" if voters == 1 else "one other voter"
-            raise Conflict(
-                f"The committee has {others}, and this node's seat goes with its peer key: the pool"
-                " would stand still.",
-                hint="Let more nodes join until `p2pool pool show` has three voters; then again.",
-            )
-        new = SigningKey(keystore.make_next_peer_seed(directory))
-        batch, moved = _batch(node, old, new, store.restored)
+        restored = store.restored
+    owner = restored.tables[OWNER_TABLE].get(NODE_KEY)
+    if owner is None:
+        raise NotFound("This directory does not say whose it is: start its agent once.")
+    node = _node(pool, NodeId(owner), old, restored)
+    voters = _seat(node)
+    if 0 < voters < VOTERS_MIN and not force:
+        others = "no other voter" if voters == 1 else "one other voter"
+        raise Conflict(
+            f"The committee has {others}, and this node's seat goes with its peer key: the pool"
+            " would stand still.",
+            hint="Let more nodes join until the committee has three voters, then try again.",
+        )
+    new = SigningKey(keystore.make_next_peer_seed(directory))
+    batch, moved = _batch(node, old, new, restored)
+    async with Store.open(directory, pool, held=True) as store:
         await store.write(tuple(batch))
     keystore.take_next_peer_seed(directory)
     return Rotation(
