@@ -235,13 +235,13 @@ async def test_a_pool_is_joined_by_the_url_of_its_owner(
     (tmp_path / "pool.toml").write_text(text)
     assert (await setup.done("--pool", str(tmp_path / "pool.toml")))["text"] == told["text"]
     (setup.directory / "config.toml").unlink()
-    for body in ("[runtime]\nkind = 'process'\n", "[network]\nisolation = false\n", "x = 1\n"):
-        site.body = (text.partition("[network]")[0] + body).encode()
+    for more in ("[runtime]\nkind = 'process'\n", "[network]\nisolation = false\n", "x = 1\n"):
+        site.body = (text.partition("[network]")[0] + more).encode()
         refused = await setup("--pool", site.url)
         assert isinstance(refused.exception, Malformed), refused.output
         assert "not for a pool to say" in refused.exception.message
-    kinds = (b"[chain]\nid = 'x'\n[pool]\nid = 1\n", b"[chain.addresses]\nnetwork = 5\n")
-    for body in (b"\xff", b"a = ", b"[pool]\nid = 1\n", *kinds):
+    wrong = (b"[chain]\nid = 'x'\n[pool]\nid = 1\n", b"[chain.addresses]\nnetwork = 5\n")
+    for body in (b"\xff", b"a = ", b"[pool]\nid = 1\n", *wrong):
         site.body = body
         assert isinstance((await setup("--pool", site.url)).exception, Malformed)
     site.status = 302

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -18,6 +18,7 @@ from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside
 from p2pool.model.errors import DataDirInUse, NotAllowed, NotFound, Unavailable
 from p2pool.model.ids import NodeId
+from p2pool.wire.account import HasKey
 from tests.chain.conftest import World
 from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config, write_key
@@ -52,7 +53,8 @@ class Machine:
 async def machine(world: World, tmp_path: Path) -> Machine:
     """As an agent leaves it that ran once: keys, a store, a record of its start, a volume."""
     provider, node_id = await world.member()
-    stored: Any = Account.encrypt(provider._account.key, PASSPHRASE, "pbkdf2", 1)
+    account = cast(HasKey, provider._account)
+    stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)
     (tmp_path / "provider.json").write_text(json.dumps(stored))
     (tmp_path / "passphrase").write_text(PASSPHRASE)
     config, directory = tmp_path / "p2pool.toml", tmp_path / "agent"
