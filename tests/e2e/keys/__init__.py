@@ -1,1 +1,0 @@
-"""Keys of nodes in a pool that runs are replaced."""
