@@ -72,6 +72,11 @@ def choose_provider_key(asks: Questions, given: Mapping[str, Any], file: Path) -
     return _chosen(asks, given, "provider", file, how)
 
 
+def _wanted(given: Mapping[str, Any]) -> dict[str, Address | None]:
+    """Which of several accounts in a file, for each key."""
+    return {"node": given["node_account"], "provider": given["provider_account"]}
+
+
 def check_flags(given: Mapping[str, Any]) -> None:
     """Wrong usage: two places for one key, or a flag that only an import reads."""
     places = {
@@ -82,7 +87,7 @@ def check_flags(given: Mapping[str, Any]) -> None:
         used = ["--" + name.replace("_", "-") for name in names if given[name]]
         if len(used) > 1:
             raise click.UsageError(f"{used[0]} and {used[1]} are two places for the {what} key.")
-        if given[f"{what}_account"] is not None and given[f"import_{what}_key"] is None:
+        if _wanted(given)[what] is not None and given[f"import_{what}_key"] is None:
             raise click.UsageError(f"--{what}-account needs --import-{what}-key.")
     imports = given["import_node_key"] or given["import_provider_key"]
     if given["import_passphrase_file"] is not None and imports is None:
@@ -108,9 +113,7 @@ def _chosen(
     else:
         from p2pool.drivers.keys.key_import import imported_account
 
-        account = imported_account(
-            source, given["import_passphrase_file"], given[f"{what}_account"]
-        )
+        account = imported_account(source, given["import_passphrase_file"], _wanted(given)[what])
         key, told, address = account.key, f"imported from {source}", _address(account)
     return KeyChoice(
         what=what, place=KeyFile(file), address=address, file=file, private_key=key, source=told

@@ -25,7 +25,15 @@ def choose_pool(asks: Questions, given: Mapping[str, Any]) -> dict[str, Any]:
     chain = dict(tables.get("chain", {}))
     chain |= _chain(asks, given, chain)
     addresses = {**chain.get("addresses", {})}
-    addresses |= {name: at for name in CONTRACTS if (at := given[f"{name}_contract"]) is not None}
+    named_by_flags = {
+        "network": given["network_contract"],
+        "pool": given["pool_contract"],
+        "registry": given["registry_contract"],
+        "stake": given["stake_contract"],
+        "domains": given["domains_contract"],
+        "token": given["token_contract"],
+    }
+    addresses |= {name: at for name, at in named_by_flags.items() if at is not None}
     chain["addresses"] = _contracts(asks, chain, addresses)
     return {**tables, "chain": chain}
 
