@@ -18,6 +18,7 @@ from typing import Any
 
 import attrs
 from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from p2pool.dev.chain.contracts import (
     STAKE_MINIMUM_WEI,
@@ -93,11 +94,13 @@ class ForeignNetwork:
         selectors = [selector(call) for call in calls]
         await self.federator.send(at, PAUSE, selectors, paused)
 
+    async def upgrade(self, at: Address, contract: str) -> None:
+        """Swap the code behind a proxy for a new one of this contract."""
+        await self.federator.send(at, UPGRADE, await create(self.federator, contract))
+
 
 def selector(call: Function) -> bytes:
     """The four bytes that name a function."""
-    from eth_utils.crypto import keccak
-
     return keccak(text=call.signature)[:4]
 
 
