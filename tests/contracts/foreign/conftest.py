@@ -1,4 +1,4 @@
-"""One chain with the foreign contracts for all tests of this directory; each gets its state back."""
+"""One chain with the foreign contracts for all tests here; each test gets its state back."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

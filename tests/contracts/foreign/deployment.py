@@ -80,6 +80,7 @@ class ForeignNetwork:
     chain: PoolContracts
     federator: KeyWriter
     validator: KeyWriter
+    federator_account: Any = attrs.field(repr=False)
     validator_account: Any = attrs.field(repr=False)
     factory: Address
     domain_id: int
@@ -106,9 +107,8 @@ def selector(call: Function) -> bytes:
 
 async def deploy_foreign(rpc: Rpc) -> ForeignNetwork:
     """All contracts with their roles, in the network's own order."""
-    federator = KeyWriter(rpc, new_account())
-    validator_account = new_account()
-    validator = KeyWriter(rpc, validator_account)
+    federator_account, validator_account = new_account(), new_account()
+    federator, validator = KeyWriter(rpc, federator_account), KeyWriter(rpc, validator_account)
     for writer in (federator, validator):
         await fund(rpc, writer.address)
     boss, judge = federator.address, validator.address
@@ -156,4 +156,5 @@ async def deploy_foreign(rpc: Rpc) -> ForeignNetwork:
     legacy = await chain.create_pool(federator, 0, boss, "legacy", "ipfs://legacy")
     await chain.start_pool(federator, legacy)
     await chain.end_pool(federator, legacy)
-    return ForeignNetwork(chain, federator, validator, validator_account, factory, domain_id=1)
+    accounts = (federator_account, validator_account)
+    return ForeignNetwork(chain, federator, validator, *accounts, factory, domain_id=1)

@@ -1,4 +1,4 @@
-"""What p2pool calls and follows is in both deployments alike, and docs/chain.md has a row for it."""
+"""What p2pool calls and follows is alike in both deployments, and has a row in docs/chain.md."""
 
 import ast
 import json

@@ -360,9 +360,7 @@ async def test_stake_comes_back_through_a_queue(world: ForeignWorld, scene: Scen
     assert await queue() == [0] * 8 + [5]
 
 
-async def test_a_slash_keeps_a_node_from_being_validated(
-    world: ForeignWorld, scene: Scene
-) -> None:
+async def test_a_slash_keeps_a_node_from_being_validated(world: ForeignWorld, scene: Scene) -> None:
     """And goes to the validator; what is unbonding is taken where the stake cannot pay."""
     me, at, judge = scene.provider, world.chain.at, world.network.validator
     staked = await world.chain.stake(me.address)
@@ -390,9 +388,7 @@ async def test_invalid_work_costs_the_node_its_place(world: ForeignWorld, scene:
     assert await world.chain.stake(me.address) == staked - 5
 
 
-async def test_rewards_are_asked_only_once_a_rate_is_set(
-    world: ForeignWorld, scene: Scene
-) -> None:
+async def test_rewards_are_asked_only_once_a_rate_is_set(world: ForeignWorld, scene: Scene) -> None:
     """Work is locked for a day; then it is the provider's, if the token lets the rewards pay."""
     me, at = scene.provider, world.chain.at
     where = "getRewardDistributorForPool(uint256)"
