@@ -48,9 +48,11 @@ class ForeignPool(DevPool):
     ) -> subprocess.CompletedProcess[str]:
         """A command's end."""
         keys = self.directory / "keys"
+        own = words.index("--") if "--" in words else len(words)
         return p2pool(
-            *words,
+            *words[:own],
             "--json",
+            *words[own:],
             P2POOL_CONFIG=str(self._config_path("bootstrap")),
             P2POOL_KEY=str(keys / f"{key}.json"),
             P2POOL_PASSPHRASE_FILE=str(keys / "passphrase"),
