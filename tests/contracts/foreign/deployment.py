@@ -31,7 +31,7 @@ from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.writer import KeyWriter as KeyWriter
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import Address
 

@@ -39,7 +39,7 @@ class Desk:
         account = who._account
         name = f"{account.address.lower()}.json"
         if name not in self.keys:
-            stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)  # type: ignore[attr-defined]
+            stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)
             (self.directory / name).write_text(json.dumps(stored))
             self.keys[name] = self.directory / name
         return self.keys[name]
