@@ -1,4 +1,4 @@
-"""Real agents on contracts that others deployed: in, at work, out, in again, and the pool's end."""
+"""Real agents on contracts that others deployed: in, out, in again, and the pool's end."""
 
 from collections.abc import Iterator
 
@@ -19,23 +19,11 @@ def pool() -> Iterator[ForeignPool]:
         yield made
 
 
-async def test_its_agents_are_members_and_run_a_task(pool: ForeignPool) -> None:
-    """One leader, three voters, and a task of the manager's that runs and stops."""
-    at = pool.agents[1]
-    assert await pool.members(at) == {agent.node_id for agent in pool.agents}
-    words = ("--name", "here", "--image", "none", "--cpus", "0.1", "--memory", "16MiB")
-    done = await trio.to_thread.run_sync(
-        lambda: pool.command("manager", "task", "run", *words, "--", "sleep", "1000", at=at)
-    )
-
-    async def running() -> bool:
-        copies = (await at.get(f"/v1/tasks/{done['task_id']}"))["task"]["allocations"]
-        return [copy["state"] for copy in copies] == ["running"]
-
-    await pool.wait("the task running", running)
-    await trio.to_thread.run_sync(
-        lambda: pool.command("manager", "task", "stop", done["task_id"], "--wait", at=at)
-    )
+async def test_its_agents_are_members(pool: ForeignPool) -> None:
+    """As each of them reads it on the chain."""
+    everybody = {agent.node_id for agent in pool.agents}
+    for agent in pool.agents:
+        assert await pool.members(agent) == everybody
 
 
 async def test_one_leaves_is_invited_again_and_comes_back(pool: ForeignPool) -> None:
