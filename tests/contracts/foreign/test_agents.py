@@ -7,9 +7,12 @@ import trio
 
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
+from tests.cli.output.held import held
 from tests.contracts.foreign.agents import ForeignPool, foreign_pool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
+
+UNAVAILABLE = 5
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +27,32 @@ async def test_its_agents_are_members(pool: ForeignPool) -> None:
     everybody = {agent.node_id for agent in pool.agents}
     for agent in pool.agents:
         assert await pool.members(agent) == everybody
+
+
+async def test_it_runs_a_task_of_its_managers(pool: ForeignPool) -> None:
+    """Sent again while there is no leader, as the command says; then it runs, and stops."""
+    at = pool.agents[1]
+    words = ("--name", "here", "--image", "none", "--cpus", "0.1", "--memory", "16MiB")
+    tasks: list[str] = []
+
+    async def taken() -> bool:
+        done = await trio.to_thread.run_sync(
+            lambda: pool.tried("manager", "task", "run", *words, "--", "sleep", "1000", at=at)
+        )
+        assert done.returncode in (0, UNAVAILABLE), done.stderr
+        if done.returncode == 0:
+            tasks.append(held(done.stdout)["task_id"])
+        return bool(tasks)
+
+    async def running() -> bool:
+        copies = (await at.get(f"/v1/tasks/{tasks[0]}"))["task"]["allocations"]
+        return [copy["state"] for copy in copies] == ["running"]
+
+    await pool.wait("the task taken", taken)
+    await pool.wait("the task running", running)
+    await trio.to_thread.run_sync(
+        lambda: pool.command("manager", "task", "stop", tasks[0], "--wait", at=at)
+    )
 
 
 async def test_one_leaves_is_invited_again_and_comes_back(pool: ForeignPool) -> None:
