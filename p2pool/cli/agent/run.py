@@ -17,7 +17,7 @@ from p2pool.cli.shared.process import (
     log_options,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash, FilePath
+from p2pool.cli.shared.types import CommitteeHash, FilePath, Tokens
 from p2pool.drivers.input_files import is_stdin
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
@@ -59,6 +59,19 @@ if TYPE_CHECKING:
     help="File with the provider key's passphrase. Default: as for the node key.",
 )
 @click.option(
+    "--stake-max",
+    "stake_max_wei",
+    type=Tokens(),
+    metavar="TOKENS",
+    help="The most that the provider's stake may come to by this agent, in tokens. Default: it"
+    " stakes nothing by itself, and says what is needed; on a development chain, what is asked.",
+)
+@click.option(
+    "--stake-top-up",
+    is_flag=True,
+    help="Add to the provider's stake at the start what a slash took of it, up to --stake-max.",
+)
+@click.option(
     "--dry-run",
     is_flag=True,
     help="Show the whole way into the pool: each transaction, its cost, each wait; and exit.",
@@ -89,6 +102,8 @@ def run(
     passphrase_file: Path | None,
     provider_key: Path | None,
     provider_passphrase_file: Path | None,
+    stake_max_wei: int | None,
+    stake_top_up: bool,
     dry_run: bool,
     stop_tasks: bool,
     skip_checks: bool,
@@ -114,15 +129,22 @@ def run(
         "provider_key": provider_key,
         "provider_passphrase_file": provider_passphrase_file,
     }
-    flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks}
-    files = start_files(context, directory, {**given, **provider_files, **flags})
+    flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks, "stake_top_up": stake_top_up}
+    files = start_files(
+        context, directory, {**given, **provider_files, **flags, "stake_max_wei": stake_max_wei}
+    )
     found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
     settings = begin_logs(found, log_level, log_format)
     node, provider = _accounts(files)
+    if provider is None and (stake_max_wei is not None or stake_top_up):
+        raise click.UsageError("--stake-max and --stake-top-up need --provider-key.")
+    from p2pool.drivers.chain.stakes import StakePolicy
+
+    policy = StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up)
     if dry_run:
         from p2pool.cli.agent.way_in import write_way_in
 
-        write_way_in(settings, directory, node, provider, as_json)
+        write_way_in(settings, directory, node, provider, policy, as_json)
         return
     from p2pool.agent.agent import run_agent
     from p2pool.agent.options import AgentOptions
@@ -132,6 +154,7 @@ def run(
         config=settings,
         node=node,
         provider=provider,
+        stake=policy,
         stop_tasks=files.stop_tasks,
         skip_checks=files.skip_checks,
         trusted=trusted,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.provider.costs import Costs
+    from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.config.schema import AgentConfig
 
 
@@ -24,14 +25,16 @@ def write_way_in(
     directory: Path,
     node: "LocalAccount",
     provider: "LocalAccount | None",
+    policy: "StakePolicy",
     as_json: bool,
 ) -> None:
-    """Write the next step, and with the provider's key the whole way with its costs."""
+    """Write the next step, and with the provider's key the whole way with its costs; where the
+    stake is more than `policy` allows, the next step is the wait for that."""
     import trio
 
     from p2pool.cli.shared.plans import pages
 
-    step, costs = trio.run(_look, settings, directory, node, provider)
+    step, costs = trio.run(_look, settings, directory, node, provider, policy)
     said = [] if costs is None else pages.would_send(costs.plan)
     if as_json:
         told: dict[str, Any] = {**attrs.asdict(step), "would_send": said, "plan": None}
@@ -55,10 +58,12 @@ async def _look(
     directory: Path,
     node: "LocalAccount",
     provider: "LocalAccount | None",
+    policy: "StakePolicy",
 ) -> "tuple[JoinStep, Costs | None]":
-    from p2pool.drivers.chain.join_steps import JoinStep, Progress, waiting_step
+    from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
     from p2pool.drivers.chain.provider.costs import costs_of
-    from p2pool.drivers.chain.provider.plan import Wait
+    from p2pool.drivers.chain.provider.plan import Call, Wait
+    from p2pool.drivers.chain.stakes import read_stake
     from p2pool.model.ids import Address
 
     joining = await _joining(settings, directory, node)
@@ -69,6 +74,11 @@ async def _look(
     if not plan.steps:
         return JoinStep("joined", Progress.DONE, f"{node.address.lower()} is in the pool"), costs
     first = plan.steps[0]
+    if any(isinstance(one, Call) and one.tokens_wei for one in plan.steps):
+        stake = await read_stake(joining.chain, plan.account, joining.units)
+        if (over := stake.over(policy)) is not None:
+            waits = JoinStep(STAKE, Progress.WAITING, over, stake.whom(), stake.allowing())
+            return waits, costs
     if isinstance(first, Wait):
         return waiting_step(first), costs
     return JoinStep(first.name, Progress.DOING, first.purpose), costs

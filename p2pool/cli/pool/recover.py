@@ -26,7 +26,7 @@ from p2pool.model.errors import Conflict, P2poolError, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 async def write_root(

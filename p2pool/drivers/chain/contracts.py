@@ -20,7 +20,7 @@ from p2pool.drivers.chain.consent import (
 )
 from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
 from p2pool.drivers.chain.rpc import Reverted, Rpc
-from p2pool.drivers.chain.writer import Sent, Writer
+from p2pool.drivers.chain.transactions.writer import Sent, Writer
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (

@@ -20,13 +20,24 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import sign_consent
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
+from p2pool.drivers.chain.provider.provider_plans import stake_plan
+from p2pool.drivers.chain.provider.reads import Reader
 from p2pool.drivers.chain.provider.ways import Candidate, Ways
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.writer import Writer
+from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.transactions.refusals import cause_of
+from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import ChainUnavailable, Conflict, NotAllowed, TransactionFailed
+from p2pool.model.errors import (
+    ChainUnavailable,
+    Conflict,
+    FeesTooHigh,
+    NotAllowed,
+    TransactionFailed,
+    TransactionStuck,
+)
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
@@ -35,6 +46,9 @@ if TYPE_CHECKING:
 
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
+
+STAKE, STAKED = "stake", "staked"
+"""The wait for stake that nobody allowed or a slash took, and the step that adds it."""
 
 FindInvite = Callable[[], Awaitable[Invite | None]]
 """Finds an invite for this node: stored, given, or requested from peers."""
@@ -63,7 +77,7 @@ class JoinStep:
 @attrs.define
 class Joining:
     """One node's way into one pool. `writer` None: this machine has no provider key.
-    `stake_max_wei`: what its owner allows to be staked in all; None: whatever it takes."""
+    `stake`: what its owner allows to be staked."""
 
     chain: PoolContracts
     pool_id: int
@@ -71,12 +85,12 @@ class Joining:
     units: int
     find_invite: FindInvite
     writer: Writer | None = None
+    stake: StakePolicy = StakePolicy()
     poll_s: float = limits.JOIN_STEP_POLL_MS / 1000
     refused: BoundedDict[Invite, None] = attrs.field(
         factory=lambda: BoundedDict(limits.JOIN_REFUSED_MAX)
     )
     """Invites that the chain took once or will not take: another one is looked for."""
-    stake_max_wei: int | None = None
     consents: dict[Address, bytes] = attrs.field(factory=dict)
     """By provider: this process has one, and its node's key is asked once."""
 
@@ -110,6 +124,11 @@ class Joining:
         """
         try:
             return await self._walk()
+        except TransactionStuck as error:
+            whom = "a block to take what it has sent"
+            return JoinStep("transaction", Progress.WAITING, error.message, whom)
+        except FeesTooHigh as error:
+            return JoinStep("fees", Progress.WAITING, error.message, "gas to cost less")
         except ChainUnavailable as error:
             return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
 
@@ -129,7 +148,7 @@ class Joining:
             self.pool_id,
             [Candidate(self.node_id, self.units, consent)],
             find_invite,
-            stake_max_wei=self.stake_max_wei,
+            stake_max_wei=self.stake.most_wei,
             refused=lambda invite: self.refused.renew(invite, None),
         )
 
@@ -140,13 +159,9 @@ class Joining:
         try:
             plan = await self.plan(self.writer.address)
         except NotAllowed as beyond:
-            return JoinStep(
-                "stake",
-                Progress.WAITING,
-                beyond.message,
-                "this node's owner, who allows more",
-                "p2pool agent run --stake-max TOKENS",
-            )
+            stake = await read_stake(self.chain, self.writer.address, self.units)
+            why = stake.over(self.stake) or beyond.message
+            return JoinStep(STAKE, Progress.WAITING, why, stake.whom(), stake.allowing())
         if not plan.steps:
             return self._joined()
         return await self._take(self.writer, plan.steps[0])
@@ -154,13 +169,15 @@ class Joining:
     async def _take(self, writer: Writer, step: Step) -> JoinStep:
         """Send a call, or report a wait."""
         if isinstance(step, Wait):
+            if step.name == STAKE:
+                return await self._short(writer.address) or waiting_step(step)
             return waiting_step(step)
         assert isinstance(step, Call), "what lacks something stands behind a wait"
         try:
             sent = await writer.send(step.to, step.function, *step.arguments)
         except TransactionFailed as refused:
             cause = refused.__cause__
-            bad = isinstance(cause, Reverted) and cause.name in BAD_INVITES
+            bad = isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES
             if step.name != "joined" or not bad:
                 raise
             await self._refuse_known()
@@ -170,6 +187,30 @@ class Joining:
         return JoinStep(
             step.name, Progress.DOING, f"{step.purpose} Transaction {sent.transaction_hash}"
         )
+
+    async def top_up(self) -> JoinStep | None:
+        """Add what a slash took of the provider's stake, where its owner allows that; None: there
+        is nothing to add, or nobody who may. Raises what `next_step` raises."""
+        if self.writer is None or not self.stake.top_up:
+            return None
+        account = self.writer.address
+        if (await read_stake(self.chain, account)).over(self.stake) is not None:
+            return None
+        facts = await (await Reader.at_head(self.chain)).provider(account)
+        if not facts.is_registered:
+            return None
+        steps = stake_plan(self.chain.at, facts).steps
+        return await self._take(self.writer, steps[0]) if steps else None
+
+    async def _short(self, provider: Address) -> JoinStep | None:
+        """The wait for stake that is missing for nodes that are registered, or the step that adds
+        it; None: nothing is missing."""
+        stake = await read_stake(self.chain, provider)
+        if (shortage := stake.shortage()) is None:
+            return None
+        if (step := await self.top_up()) is not None:
+            return step
+        return JoinStep(STAKE, Progress.WAITING, shortage, stake.whom(), stake.adding())
 
     async def _refuse_known(self) -> None:
         """The invite that is known was used, or is not taken: look for another one."""
@@ -196,7 +237,11 @@ class Joining:
         pool = await self.chain.pool(self.pool_id)
         if pool.status is PoolStatus.COMPLETED:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
-        return self._told_provider(await self.chain.node(self.node_id))
+        node = await self.chain.node(self.node_id)
+        unvalidated = node is not None and not node.validated
+        if unvalidated and (short := await self._short(node.provider)) is not None:
+            return short
+        return self._told_provider(node)
 
     def _told_provider(self, node: NodeInfo | None) -> JoinStep:
         me = address_text(self.node_id)

@@ -79,6 +79,11 @@ class ChainConfig:
     confirmations: int = attrs.field(default=2, validator=Between(0, 1000))
     """How many blocks below the newest one a join counts. A removal waits for the chain's own
     finality."""
+    fee_max_gwei: int = attrs.field(
+        default=limits.GAS_FEE_MAX_DEFAULT_GWEI, validator=Between(1, limits.GAS_FEE_MAX_GWEI)
+    )
+    """The most that a transaction may offer for a unit of gas, base fee and tip together, in gwei;
+    where a block costs more, transactions wait."""
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.roster import RosterReader, roster_filter
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import TransactionFailed
 from tests.chain.hostile import AT, NODE, POOL, REGISTRY, Chain, hash_of, told
 

@@ -12,7 +12,7 @@ from eth_account import Account
 from p2pool.cli import main
 from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.contracts import new_account
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import NodeId
 from tests.chain.conftest import World

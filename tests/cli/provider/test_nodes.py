@@ -3,7 +3,7 @@
 import pytest
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import NotFound, TransactionFailed
 from p2pool.model.ids import NodeId
 from tests.cli.provider.desk import Desk

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from p2pool.drivers.chain.provider.conduct import Done
     from p2pool.drivers.chain.provider.costs import Costs
     from p2pool.drivers.chain.provider.plan import Plan
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
     from p2pool.model.ids import Address
 
 MakePlan = Callable[["PoolContracts", "Address"], Awaitable["Plan"]]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from p2pool.drivers.chain.provider.plan import Call, Plan
-from p2pool.drivers.chain.writer import Sent, Writer
+from p2pool.drivers.chain.transactions.writer import Sent, Writer
 
 
 @attrs.frozen

@@ -24,7 +24,7 @@ from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step
 from p2pool.drivers.chain.provider.reads import gather, reading
 from p2pool.drivers.chain.provider.texts import coin_text, tokens
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.writer import refusal
+from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.model.errors import ChainUnavailable, TransactionFailed
 
 TYPICAL_GAS: Mapping[str, int] = {

@@ -12,7 +12,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.provider.costs import Costs, Gas, costs_of
 from p2pool.drivers.chain.provider.plan import Call, Plan
 from p2pool.drivers.chain.provider.texts import coin_text
-from p2pool.drivers.chain.writer import DryWriter, Sent
+from p2pool.drivers.chain.transactions.writer import DryWriter, Sent
 from p2pool.model.ids import Address
 
 
