@@ -77,7 +77,13 @@ async def _look(
     if any(isinstance(one, Call) and one.tokens_wei for one in plan.steps):
         stake = await read_stake(joining.chain, plan.account, joining.units)
         if (over := stake.over(policy)) is not None:
-            waits = JoinStep(STAKE, Progress.WAITING, over, stake.whom(), stake.allowing())
+            waits = JoinStep(
+                name=STAKE,
+                progress=Progress.WAITING,
+                detail=over,
+                waiting_on=stake.whom(),
+                command=stake.allowing(),
+            )
             return waits, costs
     if isinstance(first, Wait):
         return waiting_step(first), costs

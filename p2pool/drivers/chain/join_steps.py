@@ -160,8 +160,13 @@ class Joining:
             plan = await self.plan(self.writer.address)
         except NotAllowed as beyond:
             stake = await read_stake(self.chain, self.writer.address, self.units)
-            why = stake.over(self.stake) or beyond.message
-            return JoinStep(STAKE, Progress.WAITING, why, stake.whom(), stake.allowing())
+            return JoinStep(
+                name=STAKE,
+                progress=Progress.WAITING,
+                detail=stake.over(self.stake) or beyond.message,
+                waiting_on=stake.whom(),
+                command=stake.allowing(),
+            )
         if not plan.steps:
             return self._joined()
         return await self._take(self.writer, plan.steps[0])
@@ -210,7 +215,13 @@ class Joining:
             return None
         if (step := await self.top_up()) is not None:
             return step
-        return JoinStep(STAKE, Progress.WAITING, shortage, stake.whom(), stake.adding())
+        return JoinStep(
+            name=STAKE,
+            progress=Progress.WAITING,
+            detail=shortage,
+            waiting_on=stake.whom(),
+            command=stake.adding(),
+        )
 
     async def _refuse_known(self) -> None:
         """The invite that is known was used, or is not taken: look for another one."""
@@ -222,11 +233,11 @@ class Joining:
         """Another invite is needed."""
         pool = await self.chain.pool(self.pool_id)
         return JoinStep(
-            "invited",
-            Progress.WAITING,
-            why,
-            f"the manager {address_text(pool.manager)}",
-            f"p2pool pool invite {address_text(self.node_id)}",
+            name="invited",
+            progress=Progress.WAITING,
+            detail=why,
+            waiting_on=f"the manager {address_text(pool.manager)}",
+            command=f"p2pool pool invite {address_text(self.node_id)}",
         )
 
     async def _for_provider(self) -> JoinStep:
@@ -238,37 +249,36 @@ class Joining:
         if pool.status is PoolStatus.COMPLETED:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         node = await self.chain.node(self.node_id)
-        unvalidated = node is not None and not node.validated
-        if unvalidated and (short := await self._short(node.provider)) is not None:
-            return short
-        return self._told_provider(node)
+        if node is None or node.validated:
+            return self._told_provider(node)
+        return await self._short(node.provider) or self._told_provider(node)
 
     def _told_provider(self, node: NodeInfo | None) -> JoinStep:
         me = address_text(self.node_id)
         if node is None:
             return JoinStep(
-                "registered",
-                Progress.WAITING,
-                "the node is not registered",
-                "its provider, whose key this agent does not have",
-                "p2pool agent run --provider-key FILE",
+                name="registered",
+                progress=Progress.WAITING,
+                detail="the node is not registered",
+                waiting_on="its provider, whose key this agent does not have",
+                command="p2pool agent run --provider-key FILE",
             )
         if not node.validated:
             at, provider = address_text(self.chain.at.network), address_text(node.provider)
             return JoinStep(
-                "validated",
-                Progress.WAITING,
-                "the node is not validated",
-                "the validator",
-                f"cast send {at} 'validateNode(address,address)' {provider} {me}",
+                name="validated",
+                progress=Progress.WAITING,
+                detail="the node is not validated",
+                waiting_on="the validator",
+                command=f"cast send {at} 'validateNode(address,address)' {provider} {me}",
             )
         return JoinStep(
-            "joined",
-            Progress.WAITING,
-            "the node is in no pool",
-            f"its provider {address_text(node.provider)}, who joins it once the manager has"
-            " invited it",
-            f"p2pool pool join {me}",
+            name="joined",
+            progress=Progress.WAITING,
+            detail="the node is in no pool",
+            waiting_on=f"its provider {address_text(node.provider)}, who joins it once the"
+            " manager has invited it",
+            command=f"p2pool pool join {me}",
         )
 
     def _joined(self) -> JoinStep:
@@ -277,4 +287,10 @@ class Joining:
 
 def waiting_step(wait: Wait) -> JoinStep:
     """A plan's wait, as a step."""
-    return JoinStep(wait.name, Progress.WAITING, wait.finding, wait.whom, wait.command)
+    return JoinStep(
+        name=wait.name,
+        progress=Progress.WAITING,
+        detail=wait.finding,
+        waiting_on=wait.whom,
+        command=wait.command,
+    )

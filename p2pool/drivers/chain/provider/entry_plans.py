@@ -173,10 +173,26 @@ def _registering(
         purpose = f"Register {address_text(one.node_id)} with {one.units} units."
         if one.consent is None:
             lacks = "the consent of the node's key"
-            steps.append(Later("node registered", purpose, at.network, add, lacks))
+            steps.append(
+                Later(
+                    name="node registered",
+                    purpose=purpose,
+                    to=at.network,
+                    function=add,
+                    lacks=lacks,
+                )
+            )
         else:
             arguments = (one.node_id, "", one.units, one.consent)
-            steps.append(Call("node registered", purpose, at.network, add, arguments))
+            steps.append(
+                Call(
+                    name="node registered",
+                    purpose=purpose,
+                    to=at.network,
+                    function=add,
+                    arguments=arguments,
+                )
+            )
     return steps
 
 
@@ -226,9 +242,17 @@ def _entering(
     join = function("ComputePool", JOIN_MANY if many else JOIN)
     if steps:
         lacks = "the manager's invite"
-        return [*steps, Later(name, purpose, at.pool, join, lacks)]
+        return [*steps, Later(name=name, purpose=purpose, to=at.pool, function=join, lacks=lacks)]
     invites = [one.invite for one in outside if one.invite is not None]
-    return [Call(name, purpose, at.pool, join, join_arguments(info.pool_id, provider, invites))]
+    return [
+        Call(
+            name=name,
+            purpose=purpose,
+            to=at.pool,
+            function=join,
+            arguments=join_arguments(info.pool_id, provider, invites),
+        )
+    ]
 
 
 def join_arguments(
@@ -294,8 +318,18 @@ def move_plan(
     purpose = f"Move {len(outside)} node(s) from pool {fro.pool_id} to pool {to.pool_id}."
     invites = [one.invite for one in outside if one.invite is not None]
     if len(invites) < len(outside):
-        steps.append(Later("moved", purpose, at.pool, change, "the manager's invite"))
+        steps.append(
+            Later(
+                name="moved",
+                purpose=purpose,
+                to=at.pool,
+                function=change,
+                lacks="the manager's invite",
+            )
+        )
     else:
         arguments = (fro.pool_id, to.pool_id, *_arrays(invites))
-        steps.append(Call("moved", purpose, at.pool, change, arguments))
+        steps.append(
+            Call(name="moved", purpose=purpose, to=at.pool, function=change, arguments=arguments)
+        )
     return Plan(provider.address, tuple(steps))

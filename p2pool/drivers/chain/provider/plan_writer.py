@@ -24,7 +24,9 @@ class PlanWriter(DryWriter):
 
     async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
         """Keep the call."""
-        self.calls.append(Call(function.name, "", to, function, arguments))
+        self.calls.append(
+            Call(name=function.name, purpose="", to=to, function=function, arguments=arguments)
+        )
         return await super().send(to, function, *arguments)
 
     @property
