@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from p2pool.cli.agent.start_files import StartFiles
+    from p2pool.drivers.chain.stakes import StakePolicy
+    from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
 
 
@@ -138,9 +140,7 @@ def run(
     node, provider = _accounts(files)
     if provider is None and (stake_max_wei is not None or stake_top_up):
         raise click.UsageError("--stake-max and --stake-top-up need --provider-key.")
-    from p2pool.drivers.chain.stakes import StakePolicy
-
-    policy = StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up)
+    policy = _policy(settings, files)
     if dry_run:
         from p2pool.cli.agent.way_in import write_way_in
 
@@ -162,16 +162,27 @@ def run(
 
     def started(url: str) -> None:
         _remember(directory, files.record(node.address.lower()))
-        if as_json:
-            told = {"api": url, "node_id": node.address.lower()}
-            write_json_line("agent-started", told)
-        else:
-            print(f"The agent runs; its API listens at {url}", file=sys.stderr)
+        _tell_started(url, node.address.lower(), as_json)
 
     async def main(stop: object) -> None:
         await run_agent(options, stop, started)  # type: ignore[arg-type]
 
     run_until_signal(main)
+
+
+def _tell_started(url: str, node_id: str, as_json: bool) -> None:
+    """Where the API listens."""
+    if as_json:
+        write_json_line("agent-started", {"api": url, "node_id": node_id})
+    else:
+        print(f"The agent runs; its API listens at {url}", file=sys.stderr)
+
+
+def _policy(settings: "AgentConfig", files: "StartFiles") -> "StakePolicy":
+    """What the agent may stake."""
+    from p2pool.drivers.chain.stakes import StakePolicy
+
+    return StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up)
 
 
 def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":

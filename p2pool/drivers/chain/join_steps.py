@@ -93,6 +93,8 @@ class Joining:
     """Invites that the chain took once or will not take: another one is looked for."""
     consents: dict[Address, bytes] = attrs.field(factory=dict)
     """By provider: this process has one, and its node's key is asked once."""
+    offered: Invite | None = None
+    """The invite that the last plan was made with."""
 
     @property
     def node_id(self) -> NodeId:
@@ -142,7 +144,8 @@ class Joining:
             return self.consents[provider]
 
         async def find_invite(_: NodeId) -> Invite | None:
-            return await self.find_invite()
+            self.offered = await self.find_invite()
+            return self.offered
 
         return await ways.into_pool(
             self.pool_id,
@@ -185,10 +188,10 @@ class Joining:
             bad = isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES
             if step.name != "joined" or not bad:
                 raise
-            await self._refuse_known()
+            self._refuse_offered()
             return await self._uninvited(refused.message)
         if step.name == "joined":
-            await self._refuse_known()  # It is good for one join.
+            self._refuse_offered()  # It is good for one join.
         return JoinStep(
             step.name, Progress.DOING, f"{step.purpose} Transaction {sent.transaction_hash}"
         )
@@ -223,11 +226,10 @@ class Joining:
             command=stake.adding(),
         )
 
-    async def _refuse_known(self) -> None:
-        """The invite that is known was used, or is not taken: look for another one."""
-        known = await self.find_invite()
-        if known is not None:
-            self.refused.renew(known, None)
+    def _refuse_offered(self) -> None:
+        """The invite was used, or is not taken: look for another one."""
+        if self.offered is not None:
+            self.refused.renew(self.offered, None)
 
     async def _uninvited(self, why: str) -> JoinStep:
         """Another invite is needed."""
