@@ -1,6 +1,7 @@
 """`p2pool agent run`: makes this machine a node of a pool until somebody stops it."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,9 +161,7 @@ def run(
         trusted=trusted,
     )
 
-    def started(url: str) -> None:
-        _remember(directory, files.record(node.address.lower()))
-        _tell_started(url, node.address.lower(), as_json)
+    started = partial(_on_started, directory, files, node.address.lower(), as_json)
 
     async def main(stop: object) -> None:
         await run_agent(options, stop, started)  # type: ignore[arg-type]
@@ -170,8 +169,11 @@ def run(
     run_until_signal(main)
 
 
-def _tell_started(url: str, node_id: str, as_json: bool) -> None:
-    """Where the API listens."""
+def _on_started(
+    directory: Path, files: "StartFiles", node_id: str, as_json: bool, url: str
+) -> None:
+    """Remember how it was started, and tell where the API listens."""
+    _remember(directory, files.record(node_id))
     if as_json:
         write_json_line("agent-started", {"api": url, "node_id": node_id})
     else:
