@@ -15,7 +15,7 @@ from p2pool.model.ports.runtime import ContainerPlan
 from p2pool.model.tasks.secrets import SecretUse, SecretValue, TaskSecrets
 from tests.containers.harness.plans import FOREVER, SCOPE, first_lines, plan, run_to_end
 
-FILE = SecretValue("password", b"canary-of-h5\n\0\xff")
+FILE = SecretValue("password", b"canary-of-it\n\0\xff")
 VARIABLE = SecretValue("key", b"canary-in-a-variable", file=False, variable="API.KEY")
 
 

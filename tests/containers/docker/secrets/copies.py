@@ -13,7 +13,7 @@ from p2pool.model.ports.runtime import ContainerPlan
 from p2pool.model.tasks.secrets import SecretUse, SecretValue, TaskSecrets
 from tests.containers.harness.plans import SCOPE, lines, plan, run_to_end
 
-VALUE = b"canary-of-h5\n\0\xff 'quoted' $(id)"
+VALUE = b"canary-of-it\n\0\xff 'quoted' $(id)"
 TEXT = b"canary-in-a-variable 'x' \"y\" $HOME\nsecond line\n"
 FILE = SecretValue("db.password", VALUE)
 VARIABLE = SecretValue("api_key", TEXT, file=False, variable="API_KEY")

@@ -57,7 +57,7 @@ async def test_a_copy_gets_them_again_after_its_engine_ended(
     (status,) = await runtime.list()
     assert status.ended
     assert mounted(engine) == []
-    assert on_disk(engine, b"canary-of-h5", b"canary-in-a-variable") == []
+    assert on_disk(engine, b"canary-of-it", b"canary-in-a-variable") == []
     with pytest.raises(RuntimeUnavailable, match="does not start without"):
         await runtime.restart(wanted.allocation, wanted.attempt)
     await runtime.restart(wanted.allocation, wanted.attempt, wanted.secrets)

@@ -245,7 +245,7 @@ async def test_no_disk_configuration_or_argument_holds_a_value(
     """While it runs and after its end: the engine's whole directory, its answers, the agent's."""
     wanted = secret_plan(FOREVER, FILE, VARIABLE)
     await runtime.start(wanted)
-    words = (b"canary-of-h5", b"canary-in-a-variable")
+    words = (b"canary-of-it", b"canary-in-a-variable")
     name = name_of(SCOPE, wanted.allocation, wanted.attempt)
     for _ in range(2):
         assert on_disk(engine, *words) == []
@@ -258,7 +258,7 @@ async def test_no_disk_configuration_or_argument_holds_a_value(
         await runtime.list()
     assert mounted(engine) == []
     # What a look of this kind finds: the same word where it is no secret.
-    client.create_container(BUSYBOX_IMAGE, ["true"], environment={"X": "canary-of-h5"})
+    client.create_container(BUSYBOX_IMAGE, ["true"], environment={"X": "canary-of-it"})
     assert on_disk(engine, words[0])
 
 
@@ -278,7 +278,7 @@ async def test_nothing_is_written_where_the_engine_has_a_disk(
     client.create_volume(f"{name}-secrets")
     with pytest.raises(NodeCannotStart, match="on its disk"):
         await runtime.start(wanted)
-    assert on_disk(engine, b"canary-of-h5") == []
+    assert on_disk(engine, b"canary-of-it") == []
     assert await runtime.list() == ()
 
 
