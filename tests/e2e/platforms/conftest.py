@@ -10,6 +10,9 @@ from p2pool.client import KeySigner
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.pool import PASSPHRASE
 from tests.e2e.harness.actions import Acting
+from tests.e2e.one_pool.conftest import pool_directory
+
+__all__ = ["pool_directory"]
 
 ROOT = Path(__file__).resolve().parents[3]
 
