@@ -140,6 +140,16 @@ def node_of(view: View, seen: NodeView) -> Node:
     )
 
 
+def _page(view: View, limit: int, after: str) -> tuple[list[NodeView], str | None]:
+    """So many nodes by id, those behind a place; and the place behind which the next page begins,
+    None for the last."""
+    ids = view.nodes.ids()
+    start = _behind(ids, NodeId(bytes.fromhex(after[2:]))) if after else 0
+    chosen = ids[start : start + limit]
+    found = [seen for one in chosen if (seen := view.node(one)) is not None]
+    return found, address_text(chosen[-1]) if start + limit < len(ids) else None
+
+
 # --- routes -------------------------------------------------------------------------------------
 
 
@@ -152,16 +162,8 @@ async def nodes(
 ) -> NodesAnswer:
     """Nodes by id: members, and those that left lately or may come."""
     view = await view_of(state, consistent)
-    ids = view.nodes.ids()
-    start = _behind(ids, NodeId(bytes.fromhex(after[2:]))) if after else 0
-    chosen = ids[start : start + limit]
-    found = [seen for one in chosen if (seen := view.node(one)) is not None]
-    more = start + limit < len(ids)
-    return NodesAnswer(
-        meta_of(view),
-        tuple(node_of(view, seen) for seen in found),
-        address_text(chosen[-1]) if more else None,
-    )
+    found, following = _page(view, limit, after)
+    return NodesAnswer(meta_of(view), tuple(node_of(view, seen) for seen in found), following)
 
 
 @get("/v1/bindings", summary="The bindings of the members' keys, in pages")
@@ -170,16 +172,9 @@ async def bindings(
 ) -> BindingsAnswer:
     """What a submitter needs to encrypt secrets for nodes."""
     view = await view_of(state, consistent=False)
-    ids = view.nodes.ids()
-    start = _behind(ids, NodeId(bytes.fromhex(after[2:]))) if after else 0
-    chosen = ids[start : start + limit]
-    found = [seen for one in chosen if (seen := view.node(one)) is not None]
-    more = start + limit < len(ids)
-    return BindingsAnswer(
-        meta_of(view),
-        tuple(_binding_of(seen, seen.binding) for seen in found if seen.binding is not None),
-        address_text(chosen[-1]) if more else None,
-    )
+    found, following = _page(view, limit, after)
+    told = tuple(_binding_of(seen, seen.binding) for seen in found if seen.binding is not None)
+    return BindingsAnswer(meta_of(view), told, following)
 
 
 def _binding_of(seen: NodeView, binding: PeerBinding) -> Binding:
