@@ -51,7 +51,9 @@ from p2pool.core.inputs import StopAsked
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.endpoints.heads import Heads
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
@@ -238,7 +240,16 @@ class Agent:
         config = self.options.config
         chain = PoolContracts.of(config.chain)
         chain.rpc.first_block = first_block_of(self.store.restored)
-        follower = RosterFollower(RosterReader(chain, config.pool.id), config.chain.confirmations)
+        url = config.chain.websocket
+        heads = Heads(url, config.chain.id) if url else None
+        follower = RosterFollower(
+            RosterReader(chain, config.pool.id),
+            config.chain.confirmations,
+            final_depth=config.chain.final_depth,
+            heads=heads,
+        )
+        self.metrics.add("chain_calls", chain.rpc.calls)
+        self.metrics.add("chain_reads", lambda: follower.counters)
         settings = ApiSettings(
             bind=config.api.bind,
             hosts=config.api.hosts,
@@ -259,6 +270,8 @@ class Agent:
             nursery.start_soon(self.loop.run, self.effects.run)
             nursery.start_soon(pump, self.network.events, self.ingress, self.loop.feed)
             nursery.start_soon(follow_chain, follower, self.loop, self.network)
+            if heads is not None:
+                nursery.start_soon(heads.run)
             nursery.start_soon(tell_addresses, self.network, self.loop)
             nursery.start_soon(
                 sample_machine, config, self.options.directory, self.executor.kind, self.loop

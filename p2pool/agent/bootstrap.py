@@ -31,7 +31,8 @@ from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.core.knowledge.introductions import INTRODUCTIONS_TABLE, Introduced, Introductions
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.config.schema import ChainConfig
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, peer_key_of
 from p2pool.drivers.net import events as net
@@ -146,7 +147,8 @@ class Bootstrap:
         """Learn who is a member, as long as an endpoint says so; what was read last stands."""
         reader = RosterReader(PoolContracts.of(chain), self.pool_id)
         unreachable: str | None = None
-        async for observed in RosterFollower(reader, chain.confirmations).observations():
+        follower = RosterFollower(reader, chain.confirmations, final_depth=chain.final_depth)
+        async for observed in follower.observations():
             if isinstance(observed, ChainUnreachable):
                 if observed.reason != unreachable:
                     log.warning(

@@ -9,7 +9,7 @@ from p2pool.agent.loop import Loop
 from p2pool.agent.options import AgentOptions
 from p2pool.core.inputs import AddressesObserved, ChainUnreachable, HardwareObserved
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.chain.roster import RosterFollower
+from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.rpc import OtherChain, Rpc
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.drivers.containers.docker.runtime import NOT_ISOLATED

@@ -412,6 +412,20 @@ CHAIN_CALLS_IN_FLIGHT_MAX = 8
 # What is read of one answer of an endpoint: a list of all members takes a tenth of it.
 CHAIN_ANSWER_MAX_BYTES = 8 * 1024 * 1024
 CHAIN_ANSWER_ITEMS_MAX = 262_144
+# Events are asked for in spans of so many blocks at most, and in so many spans; beyond that, the
+# whole roster is read. Of the blocks before a span so many are asked for again: an endpoint that is
+# behind leaves out events.
+CHAIN_SPAN_MAX_BLOCKS = 512
+CHAIN_SPANS_MAX = 64
+CHAIN_OVERLAP_BLOCKS = 16
+# What the follower keeps until it is final: the headers of blocks, changes of the roster, events.
+CHAIN_HEADERS_MAX = 2_048
+CHAIN_CHANGES_MAX = 256
+CHAIN_EVENTS_MAX = 4_096
+CHAIN_PAUSE_DOUBLINGS_MAX = 8
+# A new block as an endpoint tells of it, and how many of them wait to be looked at.
+CHAIN_HEAD_MAX_BYTES = 64 * 1024
+CHAIN_HEADS_KEPT_MAX = 64
 # The numbers that endpoints may state: of blocks and gas, of prices in wei, of contracts.
 CHAIN_NUMBER_MAX = 2**53 - 1
 CHAIN_PRICE_MAX = 2**64 - 1
@@ -528,6 +542,26 @@ RECONCILE_INTERVAL_MS = 5_000
 RUNTIME_PROBE_INTERVAL_MS = 10_000
 CHAIN_CALL_TIMEOUT_MS = 5_000
 CHAIN_POLL_INTERVAL_MS = 1_000
+# A chain with slow blocks is looked at less often, by so many times at most, and one that tells of
+# them by itself.
+CHAIN_POLL_SLOWER = 3
+CHAIN_HEADS_POLL_MS = 10_000
+# In rest the final block is looked at so often; for a while after each change, at each poll.
+CHAIN_FINAL_LOOK_MS = 10_000
+CHAIN_CHANGE_WATCH_MS = 30_000
+# One member is read again so often, whatever the pool's size: an event may have been left out.
+CHAIN_MEMBER_READ_MS = 20_000
+# So long an endpoint may lag behind what it said itself before that is told: many are several.
+CHAIN_LAG_MS = 10_000
+# A head that stays is compared with the other endpoints' after so long, and told after so long.
+CHAIN_STILL_LOOK_MS = 30_000
+CHAIN_HALTED_MS = 300_000
+# How long an endpoint is left alone that gets too many calls: at first, at most; how long a call
+# waits for that.
+CHAIN_PAUSE_LEAST_MS = 100
+CHAIN_PAUSE_MIN_MS = 1_000
+CHAIN_PAUSE_MAX_MS = 120_000
+CHAIN_PAUSE_WAIT_MAX_MS = 15_000
 CHAIN_COMPARE_TIMEOUT_MS = 2_000
 CHAIN_COMPARE_PAUSE_MS = 30_000
 CHAIN_BEHIND_MAX_MS = 600_000
@@ -1006,6 +1040,10 @@ assert LOG_ENDS_WAIT_MS < REQUEST_DEADLINE_MS
 assert LOG_END_DIGEST_COST_S <= LOG_END_DIGESTS_BURST_S
 assert CLOCK_SKEW_MAX_MS >= BINDING_FUTURE_MAX_S * 1000
 assert CHAIN_POLL_INTERVAL_MS < CHAIN_CALL_TIMEOUT_MS
+assert CHAIN_PAUSE_MIN_MS << (CHAIN_PAUSE_DOUBLINGS_MAX - 1) >= CHAIN_PAUSE_MAX_MS
+assert CHAIN_FINAL_LOOK_MS <= CHAIN_CHANGE_WATCH_MS < CHAIN_HALTED_MS
+assert CHAIN_LAG_MS < CHAIN_STILL_LOOK_MS < CHAIN_HALTED_MS < CHAIN_BEHIND_MAX_MS
+assert CHAIN_OVERLAP_BLOCKS < CHAIN_SPAN_MAX_BLOCKS <= CHAIN_HEADERS_MAX
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
 assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
 assert 2 * CONTRACT_CALL_TIMEOUT_MS < FORWARD_DEADLINE_MS

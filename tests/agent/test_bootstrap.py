@@ -288,7 +288,7 @@ async def test_it_reads_from_the_chain_who_is_a_member(
     class Follower:
         """A chain that cannot be read at first."""
 
-        def __init__(self, reader: object, confirmations: int) -> None:
+        def __init__(self, reader: object, confirmations: int, **options: object) -> None:
             pass
 
         async def observations(self) -> AsyncIterator[ChainObserved | ChainUnreachable]:

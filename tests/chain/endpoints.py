@@ -51,14 +51,26 @@ async def dripping(pause_s: float = 0.05) -> AsyncIterator[str]:
         yield url
 
 
+Ask = Callable[[str, list[Any]], Any]
+"""Asks the chain behind a proxy: from a method and its parameters to the result."""
+Refuse = Callable[[Ask, str, list[Any]], "dict[str, Any] | None"]
+"""From a call to the error of JSON-RPC that is told in place of an answer, if there is one."""
+Limit = Callable[[], "str | None"]
+"""Tells at each call whether it is one too many: then the Retry-After to answer, or nothing."""
+
+
 @attrs.define
 class Proxy:
-    """A second endpoint of a development chain. `twist` may change what it answers."""
+    """A second endpoint of a development chain. `twist` may change what it answers, `refuse` answer
+    with errors in its place, `limit` with HTTP status 429."""
 
     url: str = ""
     twist: Twist = lambda method, params, result: result
+    refuse: Refuse = lambda ask, method, params: None
+    limit: Limit = lambda: None
     silent: bool = False
     asked: list[str] = attrs.field(factory=list)
+    limited: int = 0
 
 
 @asynccontextmanager
@@ -74,7 +86,14 @@ async def proxy(anvil: Anvil) -> AsyncIterator[Proxy]:
             if made.silent:
                 await trio.sleep_forever()
             method, params = request["method"], request.get("params", [])
-            answer: Any = await trio.to_thread.run_sync(provider.make_request, method, params)
+            after = made.limit()
+            if after is not None:
+                made.limited += 1
+                header = f"Retry-After: {after}\r\n" if after else ""
+                head = f"HTTP/1.1 429 Too Many Requests\r\nConnection: close\r\n{header}"
+                await stream.send_all(f"{head}Content-Length: 0\r\n\r\n".encode())
+                return
+            answer: Any = await trio.to_thread.run_sync(_answer, made, provider, method, params)
             if "result" in answer:
                 answer["result"] = made.twist(method, params, answer["result"])
             told = json.dumps({**answer, "id": request["id"]}).encode()
@@ -84,6 +103,16 @@ async def proxy(anvil: Anvil) -> AsyncIterator[Proxy]:
     async with _listening(serve) as url:
         made.url = url
         yield made
+
+
+def _answer(made: Proxy, provider: Any, method: str, params: list[Any]) -> Any:
+    """What the chain says, or the error that the proxy has in its place. Called in a thread."""
+
+    def ask(method: str, params: list[Any]) -> Any:
+        return provider.make_request(method, params).get("result")
+
+    error = made.refuse(ask, method, params)
+    return {"error": error} if error is not None else provider.make_request(method, params)
 
 
 @asynccontextmanager

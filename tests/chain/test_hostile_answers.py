@@ -24,7 +24,8 @@ from p2pool.drivers.chain.abi import error_of, function
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_steps import Joining
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import KeyWriter, refusal
 from p2pool.model import limits
@@ -80,7 +81,7 @@ class Counted(RosterFollower):
             self.done.set()
             await trio.sleep_forever()
         for one in self.reader.chain.rpc.endpoints:
-            one.quiet_until_s = 0.0
+            one.quiet_until_s = one.unread_until_s = 0.0
         if self.bug is not None:
             return await self.bug()
         return await super().observe()

@@ -8,7 +8,8 @@ from p2pool.core.inputs import ChainObserved, ChainUnreachable
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster

@@ -48,8 +48,9 @@ class Metrics:
         ProcessCollector(registry=self._registry)
 
     def add(self, name: str, counters: Counters) -> None:
-        """Add a driver's counters, by event."""
-        self._sources.append((name, counters))
+        """Add a driver's counters, by event; those of an earlier run of it go."""
+        others = [source for source in self._sources if source[0] != name]
+        self._sources = [*others, (name, counters)]
 
     @contextmanager
     def timed(self, call: str) -> Iterator[None]:

@@ -137,14 +137,19 @@ def _errors() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
     return found
 
 
+@cache
+def _built_in() -> Mapping[bytes, tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """The errors of the language itself: a text, and a number that says what went wrong."""
+    return {
+        keccak(text="Error(string)")[:4]: ("Error", ("string",), ("reason",)),
+        keccak(text="Panic(uint256)")[:4]: ("Panic", ("uint256",), ("code",)),
+    }
+
+
 def error_of(data: bytes) -> tuple[str, dict[str, Any]] | None:
     """Name and arguments of a custom error, or None if none of our contracts declares it, or its
     arguments are none: it is an endpoint that says what was refused, and how."""
-    if data[:4] == keccak(text="Error(string)")[:4]:
-        known: tuple[str, tuple[str, ...], tuple[str, ...]] | None
-        known = ("Error", ("string",), ("reason",))
-    else:
-        known = _errors().get(data[:4])
+    known = _built_in().get(data[:4]) or _errors().get(data[:4])
     if known is None:
         return None
     name, types, names = known

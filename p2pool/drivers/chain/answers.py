@@ -47,13 +47,15 @@ class Block:
 
 @attrs.frozen
 class Log:
-    """An event: the contract, in lower case, its topics, the block that it is said to be of, and
-    whether a reorganisation took it back."""
+    """An event: the contract, in lower case, its topics, the block that it is said to be of,
+    whether a reorganisation took it back, its data (None: not bytes), and its block's number."""
 
     address: str
     topics: tuple[str, ...]
     block: str | None = None
     removed: bool = False
+    data: bytes | None = None
+    number: int | None = None
 
 
 def anything(answer: Any) -> Any:
@@ -167,13 +169,23 @@ def _items(answer: object) -> Sequence[object]:
 def _log(answer: object) -> Log:
     found = fields(answer)
     topics, block = _items(found.get("topics")), found.get("blockHash")
+    height = found.get("blockNumber")
     return Log(
         address="0x" + address(found.get("address")).hex(),
         topics=tuple(map(_hash, topics)),
         block=None if block is None else _hash(block),
         # Whatever is not plainly False is told as removed: both cost a full read at most.
         removed=found.get("removed", False) is not False,
+        data=_data_or_none(found.get("data")),
+        number=None if height is None else number(height),
     )
+
+
+def _data_or_none(answer: object) -> bytes | None:
+    try:
+        return data(answer)
+    except Nonsense:
+        return None
 
 
 def _hash(answer: object) -> str:

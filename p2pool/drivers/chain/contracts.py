@@ -1,12 +1,16 @@
 """The chain operations that people perform, one function each: reads first, then transactions.
 
-Reads return what the contracts say at the latest block. A custom error that means "there is none"
-is an answer here (`None`, False), never an outage.
+Reads return what the contracts say at the latest block: present, absent (`None`, False,
+`NotFound`), or unknown, which is an error. A deployment says "there is none" in its own way, with a
+custom error, a panic over a list that has become shorter, or a record of zeros: all of them are an
+answer here, never an outage, and never a thing that is there.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
+import trio
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
@@ -30,7 +34,7 @@ from p2pool.model.errors import (
     TransactionFailed,
     WrongChain,
 )
-from p2pool.model.ids import Address, NodeId
+from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
@@ -41,6 +45,7 @@ if TYPE_CHECKING:
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
 LEAVE = "leaveComputePool(uint256,address,address)"
 GET_NODE = "getNode(address)"
+RECEIPT_LOOKS = 50
 
 
 @attrs.frozen
@@ -55,6 +60,7 @@ class PoolInfo:
     data_uri: str
     compute_limit: int
     status: PoolStatus
+    total_compute: int = 0
 
 
 @attrs.frozen
@@ -67,8 +73,24 @@ class NodeInfo:
     validated: bool
 
 
+NOBODY = Address(bytes(ADDRESS_BYTES))
+NO_SUCH_KEY = "EnumerableMapNonexistentKey"
+NO_SUCH_INDEX = 0x32
+"""The panic of a list that is too short: what was looked up stood in one that was deleted."""
+
+
 def _address(text: str) -> Address:
     return Address(bytes.fromhex(text[2:]))
+
+
+def _no_pool(pool_id: int) -> NotFound:
+    return NotFound(f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address.")
+
+
+def _absent(reverted: Reverted) -> bool:
+    """Whether a registry's revert means that it does not know whom it was asked about."""
+    index = reverted.name == "Panic" and reverted.arguments.get("code") == NO_SUCH_INDEX
+    return reverted.name == NO_SUCH_KEY or index
 
 
 @attrs.define
@@ -101,9 +123,9 @@ class PoolContracts:
         try:
             v = await self.rpc.call(self.at.pool, get, pool_id, block=block)
         except Reverted as reverted:
-            raise NotFound(
-                f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address."
-            ) from reverted
+            raise _no_pool(pool_id) from reverted
+        if _address(v[3]) == NOBODY:
+            raise _no_pool(pool_id)
         if v[0] != pool_id or v[12] not in {*PoolStatus} or v[1] > limits.CHAIN_NUMBER_MAX:
             raise ChainUnavailable(f"An endpoint answers with no pool for {pool_id}.")
         return PoolInfo(
@@ -115,6 +137,7 @@ class PoolContracts:
             data_uri=v[8],
             compute_limit=v[11],
             status=PoolStatus(v[12]),
+            total_compute=v[10],
         )
 
     async def node(self, node_id: NodeId, block: object = "latest") -> NodeInfo | None:
@@ -123,9 +146,12 @@ class PoolContracts:
         try:
             v = await self.rpc.call(self.at.registry, get, node_id, block=block)
         except Reverted as reverted:
-            if reverted.name == "EnumerableMapNonexistentKey":
+            if _absent(reverted):
                 return None
             raise
+        # Where its provider is gone, a node that is gone may be a record of zeros, or another's.
+        if _address(v[0]) == NOBODY or _address(v[1]) != Address(bytes(node_id)):
+            return None
         return NodeInfo(_address(v[0]), v[3], v[5], v[6])
 
     async def provider_exists(self, provider: Address) -> bool:
@@ -136,7 +162,12 @@ class PoolContracts:
     async def whitelisted(self, provider: Address, block: object = "latest") -> bool:
         """Whether a provider is whitelisted."""
         check = function("ComputeRegistry", "getWhitelistStatus")
-        return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
+        try:
+            return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
+        except Reverted as reverted:
+            if _absent(reverted):
+                return False
+            raise
 
     async def stake(self, provider: Address) -> int:
         """A provider's stake, in wei."""
@@ -153,6 +184,22 @@ class PoolContracts:
         """Whether a node is in the pool: the one test of admission."""
         check = function("ComputePool", "isNodeInPool")
         return bool(await self.rpc.call(self.at.pool, check, pool_id, node_id))
+
+    async def barred(
+        self, pool: PoolInfo, provider: Address, node_id: NodeId, units: int
+    ) -> str | None:
+        """Why a node could not join this pool now though it is active, in words; None: it could.
+        For who is about to pay on the way into it."""
+        banned = function("ComputePool", "isProviderBlacklistedFromPool")
+        if await self.rpc.call(self.at.pool, banned, pool.pool_id, provider):
+            return f"the provider {address_text(provider)} is blacklisted in the pool for good"
+        banned = function("ComputePool", "isNodeBlacklistedFromPool")
+        if await self.rpc.call(self.at.pool, banned, pool.pool_id, node_id):
+            return f"the node {address_text(node_id)} is blacklisted in the pool for good"
+        total = pool.total_compute + units
+        if pool.compute_limit and total > pool.compute_limit:
+            return f"the pool is full: {total} of {pool.compute_limit} units with this node"
+        return None
 
     async def invited_by(self, manager: Address, invite: Invite) -> bool:
         """Whether the manager made this invite: by its key's signature, or by its contract's word.
@@ -276,9 +323,7 @@ class PoolContracts:
             return -1
         hash_text = sent.transaction_hash
         try:
-            receipt = await self.rpc.request(
-                "eth_getTransactionReceipt", hash_text, read=answers.receipt
-            )
+            receipt = await self._receipt(hash_text)
             for log in answers.logs((receipt or {}).get("logs")):
                 created = "0x" + topic("ComputePool", "ComputePoolCreated").hex()
                 named = log.topics[:1] == (created,) and len(log.topics) > 1
@@ -290,6 +335,18 @@ class PoolContracts:
             f"The pool was created by {sent.transaction_hash}, but the receipt does not name it.",
             hint="Look the transaction up before you create another.",
         )
+
+    async def _receipt(self, hash_text: str) -> Mapping[str, Any] | None:
+        """The receipt of a transaction that is in a block: of several endpoints behind one address,
+        one may not have that block yet, and says null."""
+        for _ in range(RECEIPT_LOOKS):
+            receipt = await self.rpc.request(
+                "eth_getTransactionReceipt", hash_text, read=answers.receipt
+            )
+            if receipt is not None:
+                return receipt
+            await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
+        return None
 
     async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
         """Start a pool that is pending."""

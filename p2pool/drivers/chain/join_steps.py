@@ -118,7 +118,8 @@ class Joining:
             return self._for_provider(node)
         _check_provider(node, self.writer)
         if node is None:
-            return await self._register(self.writer)
+            wait = await self._before_paying(self.writer, pool)
+            return wait if wait is not None else await self._register(self.writer)
         if not node.validated:
             return JoinStep(
                 "validated", Progress.WAITING, "the node is not validated", "the validator"
@@ -173,14 +174,21 @@ class Joining:
             name, sent = "registered", await chain.register_provider(writer, missing_wei)
         return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
 
+    async def _before_paying(self, writer: Writer, pool: PoolInfo) -> JoinStep | None:
+        """What to wait for before any stake: a pool that does not run yet may never do, and one
+        that takes no node of ours is no reason to pay."""
+        if pool.status is PoolStatus.PENDING:
+            return _not_started(pool)
+        why = await self.chain.barred(pool, writer.address, self.node_id, self.units)
+        if why is None:
+            return None
+        return JoinStep(
+            "admitted", Progress.WAITING, why, f"the pool's manager {address_text(pool.manager)}"
+        )
+
     async def _enter(self, writer: Writer, pool: PoolInfo) -> JoinStep:
         if pool.status is PoolStatus.PENDING:
-            return JoinStep(
-                "pool started",
-                Progress.WAITING,
-                "the pool is not active",
-                f"its creator {address_text(pool.creator)}",
-            )
+            return _not_started(pool)
         if not await self.chain.whitelisted(writer.address):
             return JoinStep(
                 "whitelisted",
@@ -223,6 +231,15 @@ class Joining:
         if invite.expiration_s <= await self.chain.time_s():
             return False
         return await self.chain.invited_by(pool.manager, invite)
+
+
+def _not_started(pool: PoolInfo) -> JoinStep:
+    return JoinStep(
+        "pool started",
+        Progress.WAITING,
+        "the pool is not active",
+        f"its creator {address_text(pool.creator)}",
+    )
 
 
 def _check_provider(node: NodeInfo | None, writer: Writer) -> None:

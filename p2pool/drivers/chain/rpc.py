@@ -7,50 +7,42 @@ revert) is an answer, never an outage. Each endpoint has threads of its own, so 
 answers does not block another.
 
 Invariants: an endpoint whose chain id is not the configured one, or whose chain is known to have
-begun with another block, is never believed; a call ends
-after `2 * timeout_ms` for each endpoint at the latest, whatever they do; whatever an endpoint
-answers, a call returns what `answers` lets in, or raises one of the errors that it names.
+begun with another block, is never believed; one that wants a pause is not asked before it is over;
+a call ends after `2 * timeout_ms` for each endpoint at the latest, and the pauses that it waits
+for, whatever they do; whatever an endpoint answers, a call returns what `answers` lets in, or
+raises one of the errors that it names.
 """
 
-import errno
-import ipaddress
 import json
-import os
-import socket
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
-from urllib.parse import urlsplit
 
 import attrs
-import requests
 import trio
 from eth_abi.exceptions import DecodingError
-from requests import Response
-from urllib3.exceptions import NameResolutionError
-from web3 import HTTPProvider
 from web3.types import RPCEndpoint
 
-from p2pool.codec.json.depth import too_deep
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, error_of
+from p2pool.drivers.chain.endpoints.endpoint import Endpoint
+from p2pool.drivers.chain.endpoints.failures import (
+    EndpointPaused,
+    EndpointRefused,
+    failure_text,
+    http_pause,
+    wants_pause,
+)
+from p2pool.drivers.chain.endpoints.provider import provider_of
 from p2pool.drivers.config.validators import rpc_problem
-from p2pool.drivers.redaction import register_url, safe_text, shown_url
+from p2pool.drivers.redaction import register_url, safe_text
 from p2pool.model import limits
-from p2pool.model.errors import ChainUnavailable, Misconfigured, WrongChain
+from p2pool.model.errors import ChainUnavailable, Misconfigured, P2poolError, WrongChain
 from p2pool.model.ids import Address
 
 T = TypeVar("T")
 
-PIECE_BYTES = 64 * 1024
-FAILURES: tuple[tuple[type[BaseException], str], ...] = (
-    (requests.exceptions.SSLError, "its TLS certificate, or its TLS, is not accepted"),
-    (requests.exceptions.ProxyError, "the proxy does not get through to it"),
-    (requests.exceptions.Timeout, "no answer in time"),
-)
-CAUSES_MAX = 16
-"""So many links of a chain of errors are looked at."""
 REVERTING = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
 """The methods that run a contract: of any other one, an error is the endpoint's own."""
 
@@ -80,79 +72,18 @@ class Reverted(Exception):
 FIRST_BLOCK: tuple[str, list[object]] = ("eth_getBlockByNumber", ["0x0", False])
 
 
-class BoundedProvider(HTTPProvider):
-    """web3's provider, except that an answer has a maximum: in bytes, packed or not, and in items,
-    because a list of nothings takes twenty times its text."""
-
-    def _make_request(self, method: RPCEndpoint, request_data: bytes) -> bytes:
-        sessions, kwargs = self._request_session_manager, self.get_request_kwargs()
-        assert self.endpoint_uri is not None
-        with sessions.get_response_from_post_request(
-            self.endpoint_uri, data=request_data, stream=True, **kwargs
-        ) as response:
-            response.raise_for_status()
-            return _body(response)
-
-
-def _body(response: Response) -> bytes:
-    most, body = limits.CHAIN_ANSWER_MAX_BYTES, bytearray()
-    # Unpacked here, not by the library: it has no maximum, and unpacks what is packed five times.
-    for piece in response.raw.stream(PIECE_BYTES, decode_content=False):
-        body += piece
-        if len(body) > most:
-            raise answers.Nonsense(f"more than {most} bytes")
-    packed = response.headers.get("Content-Encoding", "").strip().lower()
-    if packed == "gzip":
-        body = bytearray(zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(body, most + 1))
-    elif packed not in ("", "identity"):
-        raise answers.Nonsense(f"an encoding that was not asked for, {answers.shown(packed)!r}")
-    if len(body) > most:
-        raise answers.Nonsense(f"more than {most} bytes, packed")
-    if sum(map(body.count, (b",", b"[", b"{"))) > limits.CHAIN_ANSWER_ITEMS_MAX:
-        raise answers.Nonsense(f"more than {limits.CHAIN_ANSWER_ITEMS_MAX} items")
-    # A library of web3's lets Python recurse until the stack is used up: that ends the process.
-    if too_deep(body.decode("latin-1")):
-        raise answers.Nonsense("a list or object that is nested too deeply")
-    return bytes(body)
-
-
-@attrs.define
-class _Endpoint:
-    url: str
-    provider: HTTPProvider
-    limiter: trio.CapacityLimiter
-    deadline_s: float
-    checked: bool = False
-    quiet_until_s: float = 0.0
-    """Set by a call without an answer: no second opinion from this endpoint before this time."""
-
-    @property
-    def shown(self) -> str:
-        """Scheme, host and port, as they may be told."""
-        return shown_url(self.url)
-
-
-def direct(url: str) -> dict[str, Any]:
-    """Options that keep a request to this machine away from the environment's proxy, which is for
-    the outside world and has another 127.0.0.1."""
-    host = urlsplit(url).hostname or ""
-    try:
-        own = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        own = False
-    return {"proxies": {"no_proxy": "*"}} if own else {}
-
-
 @attrs.define
 class Rpc:
     """The chain, through whichever endpoint answers. Many tasks may share one object."""
 
     chain_id: int
-    endpoints: list[_Endpoint]
+    endpoints: list[Endpoint]
     first: int = 0
     failures: dict[str, int] = attrs.field(factory=dict)
     first_block: str | None = None
     """The hash of the chain's first block, where it is known: a chain id is only a number."""
+    pause_wait_ms: int = attrs.field(factory=lambda: limits.CHAIN_PAUSE_WAIT_MAX_MS)
+    """How long a call waits for endpoints that want a pause."""
 
     @classmethod
     def to(cls, chain_id: int, urls: Sequence[str], timeout_ms: int | None = None) -> "Rpc":
@@ -173,13 +104,9 @@ class Rpc:
                 )
             register_url(url)
         made = [
-            _Endpoint(
+            Endpoint(
                 url,
-                BoundedProvider(
-                    url,
-                    request_kwargs={"timeout": timeout_s, "headers": _headers(), **direct(url)},
-                    exception_retry_configuration=None,
-                ),
+                provider_of(url, timeout_s),
                 trio.CapacityLimiter(limits.CHAIN_CALLS_IN_FLIGHT_MAX),
                 2 * timeout_s,
             )
@@ -195,37 +122,49 @@ class Rpc:
         self, method: str, *params: object, read: Callable[[Any], Any] = answers.anything
     ) -> Any:
         """One call, to the endpoint that answered last, then to the others; `read` takes the answer
-        in, and one that it calls `Nonsense` is none.
+        in, and one that it calls `Nonsense` is none. Where all that could answer want a pause, it
+        waits for the shortest, up to `pause_wait_ms` in all.
 
-        Raises `Reverted` (an answer), `WrongChain` (every endpoint is on another chain) or
-        `ChainUnavailable` (no usable answer; names each endpoint and why).
+        Raises `Reverted` (an answer), `WrongChain` (every endpoint is on another chain),
+        `EndpointRefused` (one at least answers with an error of its own) or `ChainUnavailable` (no
+        usable answer); both name each endpoint and why.
         """
-        reasons: list[str] = []
-        wrong: WrongChain | None = None
-        wrongs = 0
-        # A copy, because other tasks move `first` while this one waits.
-        first = self.first
-        for step in range(len(self.endpoints)):
-            at = (first + step) % len(self.endpoints)
-            endpoint = self.endpoints[at]
-            try:
-                await self._check(endpoint)
-                result = await self._ask(endpoint, method, list(params), read)
-            except WrongChain as error:
-                wrong, wrongs = error, wrongs + 1
-                reasons.append(str(error))
-            except ChainUnavailable as error:
-                reasons.append(error.message)
-                self.failures[endpoint.url] = self.failures.get(endpoint.url, 0) + 1
-            else:
-                self.first = at
-                return result
-        if wrong is not None and wrongs == len(self.endpoints):
-            raise wrong
-        raise ChainUnavailable(
-            f"No RPC endpoint answers: {'; '.join(reasons)}",
-            hint="Check [chain] endpoints and the network; until then the last roster stands.",
-        )
+        left_s = self.pause_wait_ms / 1000
+        while True:
+            failed: list[ChainUnavailable | WrongChain] = []
+            # A copy, because other tasks move `first` while this one waits.
+            first = self.first
+            for step in range(len(self.endpoints)):
+                at = (first + step) % len(self.endpoints)
+                try:
+                    result = await self._one(self.endpoints[at], method, list(params), read)
+                except (WrongChain, ChainUnavailable) as error:
+                    failed.append(error)
+                else:
+                    self.first = at
+                    return result
+            wait_s = _wait_s(failed)
+            if wait_s is None or wait_s > left_s:
+                raise _outage(failed)
+            left_s -= wait_s
+            await trio.sleep(wait_s)
+
+    async def _one(
+        self, endpoint: Endpoint, method: str, params: list[object], read: Callable[[Any], T]
+    ) -> T:
+        """One endpoint's answer, if it is on our chain and takes calls now."""
+        if (left_s := endpoint.pause_left_s()) > 0:
+            raise _paused(endpoint, left_s)
+        try:
+            await self._check(endpoint)
+            return await self._ask(endpoint, method, params, read)
+        except ChainUnavailable:
+            self.failures[endpoint.url] = self.failures.get(endpoint.url, 0) + 1
+            raise
+
+    def calls(self) -> Counter[str]:
+        """How often the endpoints were called, by method."""
+        return sum((e.counters for e in self.endpoints), Counter())
 
     async def others(
         self, method: str, *params: object, read: Callable[[Any], T]
@@ -237,15 +176,18 @@ class Rpc:
         out, and delays nobody.
         """
         now_s = trio.current_time()
-        asked = [e for e in self.endpoints if e is not self.endpoints[self.first]]
+        asked = [
+            e
+            for e in self.endpoints
+            if e is not self.endpoints[self.first] and not e.pause_left_s()
+        ]
         heard: dict[str, T] = {}
 
-        async def ask(endpoint: _Endpoint) -> None:
+        async def ask(endpoint: Endpoint) -> None:
             try:
-                await self._check(endpoint)
-                heard[endpoint.url] = await self._ask(endpoint, method, list(params), read)
+                heard[endpoint.url] = await self._one(endpoint, method, list(params), read)
             except (ChainUnavailable, WrongChain, Reverted):
-                _quiet(endpoint)
+                endpoint.leave_out()
 
         with trio.move_on_after(limits.CHAIN_COMPARE_TIMEOUT_MS / 1000):
             async with trio.open_nursery() as nursery:
@@ -254,19 +196,30 @@ class Rpc:
                         nursery.start_soon(ask, endpoint)
         for endpoint in asked:
             if endpoint.url not in heard and endpoint.quiet_until_s <= now_s:
-                _quiet(endpoint)
+                endpoint.leave_out()
         return [(e.shown, heard[e.url]) for e in asked if e.url in heard]
 
     def singles(self) -> list["Rpc"]:
-        """Each endpoint as a chain of its own, the one that is asked first before the others: what
-        one of them says is its word alone."""
+        """Each endpoint as a chain of its own, the one that is asked first before the others, and
+        those that want a pause last: what one of them says is its word alone."""
         found = [*self.endpoints[self.first :], *self.endpoints[: self.first]]
-        return [Rpc(self.chain_id, [endpoint], first_block=self.first_block) for endpoint in found]
+        found.sort(key=lambda endpoint: endpoint.pause_left_s() > 0)
+        return [
+            Rpc(
+                self.chain_id,
+                [endpoint],
+                first_block=self.first_block,
+                pause_wait_ms=self.pause_wait_ms,
+            )
+            for endpoint in found
+        ]
 
     @property
     def is_quiet(self) -> bool:
-        """Whether this endpoint failed lately, so that no second opinion is asked of it."""
-        return self.endpoints[self.first].quiet_until_s > trio.current_time()
+        """Whether this endpoint failed lately, so that no second reading is asked of it."""
+        asked = self.endpoints[self.first]
+        until_s = max(asked.quiet_until_s, asked.unread_until_s)
+        return until_s > trio.current_time() or asked.pause_left_s() > 0
 
     def prefer(self, name: str) -> None:
         """Ask the endpoint of this name first from now on."""
@@ -278,8 +231,8 @@ class Rpc:
         return self.endpoints[self.first].url
 
     def quiet(self) -> None:
-        """This endpoint gave no answer: no second opinion from it for a while."""
-        _quiet(self.endpoints[self.first])
+        """This endpoint did not read the contents: no second reading by it for a while."""
+        self.endpoints[self.first].leave_unread()
 
     def name(self) -> str:
         """The endpoint that is asked first, in a form that is safe to show."""
@@ -289,7 +242,7 @@ class Rpc:
         """Ask another endpoint first from now on: this one is behind."""
         self.first = (self.first + 1) % len(self.endpoints)
 
-    async def _check(self, endpoint: _Endpoint) -> None:
+    async def _check(self, endpoint: Endpoint) -> None:
         if endpoint.checked:
             return
         found = await self._ask(endpoint, "eth_chainId", [], answers.quantity)
@@ -302,7 +255,7 @@ class Rpc:
             await self._check_first_block(endpoint, self.first_block)
         endpoint.checked = True
 
-    async def _check_first_block(self, endpoint: _Endpoint, known: str) -> None:
+    async def _check_first_block(self, endpoint: Endpoint, known: str) -> None:
         """`OtherChain` for an endpoint whose chain began with another block; one that has forgotten
         its first block is believed."""
         try:
@@ -331,12 +284,13 @@ class Rpc:
         return told[0] if enough and len(set(told)) == 1 else None
 
     async def _ask(
-        self, endpoint: _Endpoint, method: str, params: list[object], read: Callable[[Any], T]
+        self, endpoint: Endpoint, method: str, params: list[object], read: Callable[[Any], T]
     ) -> T:
         """One endpoint's answer. Raises `Reverted` or `ChainUnavailable`, whatever it answers."""
         provider = endpoint.provider
         deadline_s = endpoint.deadline_s
         answer: Any = None
+        endpoint.counters[method] += 1
         try:
             with trio.move_on_after(deadline_s) as scope:
                 answer = await trio.to_thread.run_sync(
@@ -353,6 +307,9 @@ class Rpc:
         # Four libraries read what comes from outside, and document not all that they raise: JSON
         # that nests too deeply, a header, a name. Whatever it is, this endpoint gave no answer.
         except Exception as broken:
+            asks, pause_s = http_pause(broken)
+            if asks:
+                raise _paused(endpoint, endpoint.pause(pause_s)) from broken
             raise ChainUnavailable(f"{endpoint.shown}: {failure_text(broken)}") from broken
         if scope.cancelled_caught:
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} in {deadline_s:g} s")
@@ -361,7 +318,8 @@ class Rpc:
             raise ChainUnavailable(f"{endpoint.shown} did not answer {method} with JSON-RPC")
         try:
             if error is not None:
-                raise _error(endpoint.shown, method, error)
+                raise _error(endpoint, method, error)
+            endpoint.answered()
             return read(answer["result"])
         except answers.Nonsense as nonsense:
             raise ChainUnavailable(
@@ -400,18 +358,34 @@ def no_contract(name: str, at: Address, chain_id: int) -> WrongChain:
     )
 
 
-def _quiet(endpoint: _Endpoint) -> None:
-    endpoint.quiet_until_s = trio.current_time() + limits.CHAIN_COMPARE_PAUSE_MS / 1000
+def _paused(endpoint: Endpoint, pause_s: float) -> EndpointPaused:
+    return EndpointPaused(f"{endpoint.shown} gets too many calls, and wants a pause", pause_s)
 
 
-def _headers() -> dict[str, str]:
-    """web3's own, and the one way to pack an answer that `_body` unpacks."""
-    return {**HTTPProvider.get_request_headers(), "Accept-Encoding": "gzip"}
+def _wait_s(failed: Sequence[Exception]) -> float | None:
+    """How long until one of these endpoints takes calls again; None: none of them wants a pause."""
+    found = [e.pause_s for e in failed if isinstance(e, EndpointPaused) and e.pause_s is not None]
+    return max(min(found), limits.CHAIN_PAUSE_LEAST_MS / 1000) if found else None
 
 
-def _error(url: str, method: str, error: object) -> Exception:
+def _outage(failed: Sequence[ChainUnavailable | WrongChain]) -> P2poolError:
+    """What it comes to that no endpoint gave an answer."""
+    if failed and all(isinstance(error, WrongChain) for error in failed):
+        return failed[-1]
+    told = [e.message if isinstance(e, ChainUnavailable) else str(e) for e in failed]
+    refused = any(isinstance(error, EndpointRefused) for error in failed)
+    kind = EndpointRefused if refused else ChainUnavailable
+    return kind(
+        f"No RPC endpoint answers: {'; '.join(told)}",
+        hint="Check [chain] endpoints and the network; until then the last roster stands.",
+    )
+
+
+def _error(endpoint: Endpoint, method: str, error: object) -> Exception:
+    """What an error of JSON-RPC means: the contract's answer, a pause, or a refusal."""
+    url = endpoint.shown
     if not isinstance(error, dict):
-        return ChainUnavailable(f"{url} answers {method} with {safe_text(answers.shown(error))!r}")
+        return EndpointRefused(f"{url} answers {method} with {safe_text(answers.shown(error))!r}")
     data, message = error.get("data"), error.get("message")
     if isinstance(data, dict):
         data = data.get("data") or data.get("result")
@@ -420,32 +394,6 @@ def _error(url: str, method: str, error: object) -> Exception:
     failed = any(words in message.lower() for words in FAILED_RUNS)
     if method in REVERTING and (given or failed):
         return Reverted(message, answers.data(data) if given else b"")
-    return ChainUnavailable(f"{url}: {method}: {message}")
-
-
-def failure_text(error: BaseException) -> str:
-    """A library's failure in our own words: its own quote the URL, which holds the key."""
-    if isinstance(error, requests.HTTPError) and error.response is not None:
-        return f"HTTP status {error.response.status_code}"
-    for kind, told in FAILURES:
-        if isinstance(error, kind):
-            return told
-    for cause in _causes(error):
-        if isinstance(cause, NameResolutionError | socket.gaierror):
-            return "no such host"
-        number = cause.errno if isinstance(cause, OSError) else None
-        if number is not None and number in errno.errorcode:
-            return os.strerror(number)
-    return type(error).__name__
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from; libraries keep that in their arguments too."""
-    left, seen = [error], list[BaseException]()
-    while left and len(seen) < CAUSES_MAX:
-        one = left.pop(0)
-        seen.append(one)
-        yield one
-        reason = getattr(one, "reason", None)
-        near = (one.__cause__, one.__context__, reason, *one.args)
-        left += [n for n in near if isinstance(n, BaseException) and n not in seen]
+    if wants_pause(error.get("code"), message):
+        return _paused(endpoint, endpoint.pause(None))
+    return EndpointRefused(f"{url}: {method}: {message}")

@@ -20,7 +20,7 @@ import requests
 import trio
 
 from p2pool.codec.text.multiaddr import PEER, host_and_port
-from p2pool.drivers.chain.rpc import direct
+from p2pool.drivers.chain.endpoints.provider import direct
 from p2pool.drivers.net.peers.addresses import (
     check_listen_addresses,
     expand_wildcards,

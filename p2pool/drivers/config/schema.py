@@ -36,6 +36,7 @@ from p2pool.drivers.config.validators import (
     subnet_ranges,
     webhook_name,
     webhook_url,
+    websocket_url,
 )
 from p2pool.drivers.containers.settings import TASK_SUBNETS
 from p2pool.drivers.input_files import is_stdin, read_input
@@ -79,6 +80,12 @@ class ChainConfig:
     confirmations: int = attrs.field(default=2, validator=Between(0, 1000))
     """How many blocks below the newest one a join counts. A removal waits for the chain's own
     finality."""
+    final_depth: int | None = attrs.field(default=None, validator=Between(1, 100_000))
+    """How many blocks below the newest one is final, where no endpoint says which block is; unset:
+    such a chain cannot be followed."""
+    websocket: str = attrs.field(default="", validator=websocket_url)
+    """A URL, ws:// or wss://, at which an endpoint tells of new blocks by itself; empty: they are
+    asked for."""
 
 
 @attrs.frozen(kw_only=True)

@@ -175,6 +175,19 @@ def rpc_problem(url: str) -> str | None:
     return "what stands after # is never sent" if parts.fragment else None
 
 
+def websocket_url(_self: Any, _field: Any, value: str) -> None:
+    """empty, or one ws:// or wss:// URL"""
+    if not value:
+        return
+    named, schemed, rest = value.partition("://")
+    if not schemed or named.lower() not in ("ws", "wss"):
+        raise ValueError("it is no websocket: write wss://..., or ws://...")
+    secure = named.lower() == "wss"
+    why = rpc_problem(("https://" if secure else "http://") + rest)
+    if why is not None:
+        raise ValueError(f"the websocket cannot work: {why}")
+
+
 def rpc_urls(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
     """at least one, each an http:// or https:// URL"""
     not_empty(_self, _field, value)

@@ -13,8 +13,9 @@ from p2pool.drivers.chain import abi, answers
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.roster import RosterReader
-from p2pool.drivers.chain.rpc import Reverted, Rpc, _body
+from p2pool.drivers.chain.endpoints.provider import answer_body
+from p2pool.drivers.chain.roster.reader import RosterReader
+from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.model.errors import ChainUnavailable, P2poolError, WrongChain
 from p2pool.model.ids import Address, Digest
 from tests.fuzz.target import target
@@ -108,7 +109,7 @@ class _Provider:
     def make_request(self, method: str, params: object) -> Any:
         from web3._utils.encoding import FriendlyJsonSerde
 
-        text = _body(self._response)
+        text = answer_body(self._response)
         return FriendlyJsonSerde().json_decode(text.decode("utf-8"))
 
 
@@ -129,6 +130,7 @@ def rpc(data: bytes) -> None:
         for packed in ("", "gzip"):
             asked = Rpc.to(31337, ["http://127.0.0.1:1"])
             asked.endpoints[0].checked = True
+            asked.pause_wait_ms = 0
             asked.endpoints[0].provider = _Provider(data, packed)  # type: ignore[assignment]
             for method, read in ASKED:
                 try:

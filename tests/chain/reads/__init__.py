@@ -1,0 +1,1 @@
+"""What the follower of the chain asks of endpoints, and what it bears from them."""
