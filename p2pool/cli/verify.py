@@ -7,9 +7,11 @@ certificate, so asking again may help.
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from p2pool.cli.documents import visible
@@ -88,9 +90,10 @@ def leader(
     from p2pool.wire.leader_verification import verify_leader
 
     place = client.url if client.directory is None else str(client.directory)
-    pool, endpoints = _which(urls, chain_id, contract, number, lambda: config_file(config, place))
+    find = partial(config_file, config, place)
+    pool, endpoints, recorded = _which(urls, chain_id, contract, number, find)
     trusted = _trusted(trust)
-    root = _root_on_chain(pool, endpoints)
+    root = _root_on_chain(pool, endpoints, recorded)
     answer = client.get("/v1/leader")["leader"].get("proof")
     if answer is None:
         raise NotFound(
@@ -132,10 +135,11 @@ def _which(
     contract: Address | None,
     number: int | None,
     find_config: Callable[[], ConfigFile],
-) -> tuple[PoolRef, tuple[str, ...]]:
-    """The pool and the chain's endpoints: from the options, or else from the configuration."""
+) -> tuple[PoolRef, tuple[str, ...], Address | None]:
+    """The pool, the chain's endpoints, and where PoolRoot is if not at its known address: from the
+    options, or else from the configuration."""
     if urls and chain_id is not None and contract is not None and number is not None:
-        return PoolRef(chain_id, contract, number), urls
+        return PoolRef(chain_id, contract, number), urls, None
     from p2pool.drivers.config.schema import load_chain, load_config
 
     try:
@@ -148,8 +152,9 @@ def _which(
             f"No pool is named: {error.message}",
             hint="Give --config FILE, or all of --rpc, --chain-id, --contract and --pool.",
         ) from error
-    ref = PoolRef(chain_id or chain.id, contract or chain.addresses.pool, number)
-    return ref, urls or chain.endpoints
+    at = chain.addresses
+    ref = PoolRef(chain_id or chain.id, contract or at.pool, number)
+    return ref, urls or chain.endpoints, at.root if ref.contract == at.pool else None
 
 
 def _trusted(text: str | None) -> Digest | None:
@@ -161,25 +166,24 @@ def _trusted(text: str | None) -> Digest | None:
     return Digest(found)
 
 
-def _root_on_chain(pool: PoolRef, urls: tuple[str, ...]) -> "RootRecord":
+def _root_on_chain(pool: PoolRef, urls: tuple[str, ...], recorded: Address | None) -> "RootRecord":
     """The root record at the last final block, on which every endpoint agrees."""
     import trio
 
-    from p2pool.codec.text.data_uri import read_root
     from p2pool.drivers.chain.addresses import Addresses
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.rpc import Rpc
 
-    at = Addresses(*[pool.contract] * 6)
+    at = attrs.evolve(Addresses(*[pool.contract] * 6), root=recorded)
 
-    async def read() -> list[str]:
-        uris = []
+    async def read() -> "list[RootRecord | None]":
+        found = []
         for url in dict.fromkeys(urls):
             chain = PoolContracts(Rpc.to(pool.chain_id, [url]), at)
-            uris.append((await chain.pool(pool.pool_id, "finalized")).data_uri)
-        return uris
+            found.append((await chain.pool(pool.pool_id, "finalized")).root)
+        return found
 
-    roots = [read_root(uri) for uri in trio.run(read)]
+    roots = trio.run(read)
     if any(root != roots[0] for root in roots):
         raise ChainUnavailable(
             "The endpoints do not agree on the pool's root record.",

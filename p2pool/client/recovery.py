@@ -94,10 +94,10 @@ def propose_empty(root: RootRecord | None, holders: Sequence[HeldLog], founder: 
 
 
 def _rootless(holders: Sequence[HeldLog]) -> Conflict:
-    """The error for a pool whose data URI has no root record: it was never founded, or lost it."""
+    """The error for a pool without a root record: it was never founded, or lost it."""
     if any(holder.log_id is not None for holder in holders):
         return Conflict(
-            "The pool's data URI lost its root record, and its log lives.",
+            "The chain lost the pool's root record, and its log lives.",
             hint="Write the record again: p2pool pool root --restore.",
         )
     return Conflict("The pool was never founded.", hint="Found it: p2pool pool start.")

@@ -28,7 +28,7 @@ from p2pool.dev.shares import shares
 from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager, ManagerSigner
-from p2pool.drivers.chain.founding import start_pool
+from p2pool.drivers.chain.founding import NewPool, create_pool, start_pool
 from p2pool.drivers.chain.writer import KeyWriter
 from p2pool.drivers.config.schema import (
     AgentConfig,
@@ -125,7 +125,7 @@ class DevPool:
         self.say("starting a development chain")
         anvil = await self.start_chain()
         self.say("deploying the contracts")
-        self._deployment = await deploy(anvil.rpc())
+        self._deployment = await deploy(anvil.rpc(), with_root=True)
         self._manager = new_account()
         rpc = self._deployment.chain.rpc
         await fund(rpc, KeyWriter(rpc, self._manager).address)
@@ -179,13 +179,9 @@ class DevPool:
         assert self._deployment is not None
         chain = self._deployment.chain
         writer = KeyWriter(chain.rpc, self._manager)
-        made = await chain.create_pool(
-            writer,
-            self._deployment.domain_id,
-            self.manager.address,
-            "development",
-            f"p2pool:bootstrap={bootstrap}",
-        )
+        asked = NewPool("development", f"p2pool:bootstrap={bootstrap}")
+        domain_id, manager = self._deployment.domain_id, self.manager.address
+        made = await create_pool(chain, writer, domain_id, manager, asked)
         if made != self.pool_id:
             raise Conflict(f"The contracts are not fresh: the pool is number {made}.")
         self._config = self._agent_config(ResourcesConfig(), (bootstrap,))

@@ -782,6 +782,7 @@ GPU_LOST_READINGS = 3
 DISK_RESERVE_BYTES = 1024 * 1024 * 1024
 CHECK_PROBE_TIMEOUT_MS = 60_000
 CHECK_RETRY_MS = 60_000
+REQUIREMENTS_RETRY_MS = 5_000  # while nothing says what the pool asks for
 CLOCK_CHECK_TIMEOUT_MS = 5_000
 HARDWARE_PROBE_EVERY = 12
 # After so many listings without it a container is gone: one may be older than its start.

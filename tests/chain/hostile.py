@@ -86,6 +86,8 @@ class Chain:
             if asked == function("ComputeRegistry", "getNode(address)").call(NODE)[:4]:
                 types = function("ComputeRegistry", "getNode(address)").outputs
                 return "0x" + encode(types, [(PERSON, NODE, "", 1, 0, True, True)]).hex()
+            if asked == function("PoolRoot", "getRecord").call(7)[:4]:
+                return "0x"
             return CALLS.get(asked, "0x" + bytes(32).hex())
         fixed = {"eth_chainId": "0x1", "eth_getLogs": [], "eth_getCode": "0x60"}
         return fixed.get(method, "0x5208")

@@ -62,12 +62,15 @@ def test_a_broken_driver_is_a_warning_where_no_gpu_is_asked_for() -> None:
         ("gpu:count=8;gpu:model=h100", Verdict.PASS),
         ("gpu:model=a100,h100", Verdict.PASS),
         ("gpu:count=8;gpu:model=a100;gpu:count=8;gpu:model=h100", Verdict.PASS),
-        ("gpu:count=4;gpu:model=h100", Verdict.WARN),
+        ("gpu:count=4;gpu:model=h100", Verdict.FAIL),
+        ("gpu:count=4;gpu:count=8", Verdict.PASS),
         ("gpu:count=9;gpu:model=h100", Verdict.FAIL),
         ("gpu:count=8;gpu:model=a100", Verdict.FAIL),
         ("gpu:count=8;gpu:memory_mb_min=81921", Verdict.FAIL),
         ("gpu:count=8;gpu:memory_mb_min=81920", Verdict.PASS),
         ("gpu:count=8;gpu:memory_mb=81920", Verdict.PASS),
+        ("gpu:count=8;gpu:memory_mb=80000", Verdict.PASS),
+        ("gpu:count=8;gpu:memory_mb=81921", Verdict.FAIL),
         ("gpu:count=8;gpu:memory_mb_max=81919", Verdict.FAIL),
         ("gpu:total_memory_min=655360", Verdict.PASS),
         ("gpu:total_memory_min=655361", Verdict.FAIL),
@@ -75,8 +78,17 @@ def test_a_broken_driver_is_a_warning_where_no_gpu_is_asked_for() -> None:
     ],
 )
 def test_alternatives_of_gpus(wanted: str, verdict: Verdict) -> None:
-    """One that is satisfied is enough; more cards than asked for are worth knowing."""
+    """One that is satisfied is enough; more cards than asked for are not what was asked for."""
     assert look(wanted)["gpu"].verdict is verdict
+
+
+def test_who_has_more_gpus_is_told_how_to_offer_fewer() -> None:
+    """Of all alternatives the one that leaves the fewest idle; with that cap the machine passes."""
+    wanted = "gpu:count=2;gpu:model=h100;gpu:count=4;gpu:model=h100"
+    assert "[resources] gpus = 4" in look(wanted)["gpu"].todo
+    capped = attrs.evolve(MACHINE, gpus=CARDS[:4])
+    assert look(wanted, capped)["gpu"].verdict is Verdict.PASS
+    assert "[resources] gpus = 0" in look("gpu:count=0")["gpu"].todo
 
 
 def test_models_are_not_added_up() -> None:
@@ -86,6 +98,7 @@ def test_models_are_not_added_up() -> None:
     )
     assert look("gpu:count=8", mixed)["gpu"].verdict is Verdict.FAIL
     assert look("gpu:count=4;gpu:model=t4", mixed)["gpu"].verdict is Verdict.PASS
+    assert look("gpu:count=3;gpu:model=t4", mixed)["gpu"].verdict is Verdict.FAIL
 
 
 def test_gpus_that_are_not_well_do_not_count() -> None:

@@ -8,7 +8,12 @@ import pytest
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.writer import KeyWriter
-from p2pool.drivers.checks.onchain import chain_checks, endpoint_checks, read_pool
+from p2pool.drivers.checks.onchain import (
+    REQUIREMENTS,
+    chain_checks,
+    endpoint_checks,
+    read_pool,
+)
 from p2pool.drivers.config.schema import (
     AgentConfig,
     ChainConfig,
@@ -16,12 +21,15 @@ from p2pool.drivers.config.schema import (
     PoolConfig,
 )
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.machine.checks import Check, Verdict
+from p2pool.model.machine.checks import Check, Group, Verdict
 from tests.chain.conftest import World, anvil, deployment, world
 
 __all__ = ["anvil", "deployment", "world"]
 
 pytestmark = pytest.mark.chain
+
+
+NOT_KNOWN = (Group.HARDWARE, REQUIREMENTS, Verdict.FAIL)
 
 
 def config_for(world: World, *endpoints: str, chain_id: int = 31337) -> AgentConfig:
@@ -88,20 +96,27 @@ async def test_the_way_into_the_pool_is_told_step_by_step(world: World, anvil: A
 
 
 async def test_what_the_pool_asks_for_is_read_from_its_data_uri(world: World, anvil: Anvil) -> None:
-    """And text that nobody can read is told, not raised."""
+    """What nobody can read, or is too long to be read, is unknown, and no machine meets that."""
     config = config_for(world, anvil.url)
     await world.chain.update_uri(world.creator, world.pool_id, "gpu:count=8;ram_mb=1024")
     pool, wanted, trouble = await read_pool(config)
     assert (pool is not None, wanted.gpus[0].count, trouble) == (True, 8, [])
     await world.chain.update_uri(world.creator, world.pool_id, "gpu:count=many")
     _, wanted, trouble = await read_pool(config)
-    assert (wanted.gpus, trouble[0].verdict) == ((), Verdict.WARN)
+    assert [(one.group, one.name, one.verdict) for one in trouble] == [NOT_KNOWN]
+    assert "gpu:count='many'" in trouble[0].found
+    await world.chain.update_uri(world.creator, world.pool_id, "ram_mb=1;" + "x=" + "y" * 16384)
+    _, _, trouble = await read_pool(config)
+    assert [(one.group, one.name, one.verdict) for one in trouble] == [NOT_KNOWN]
+    assert "16395 bytes" in trouble[0].found
+    assert "set-requirements" in trouble[0].todo
 
 
 async def test_a_pool_that_is_not_there_fails(world: World, anvil: Anvil, tmp_path: Path) -> None:
-    """With its number."""
+    """With its number; what it would ask of a machine is unknown."""
     config = config_for(world, anvil.url)
     config = attrs.evolve(config, pool=PoolConfig(id=9999))
     pool, _, trouble = await read_pool(config)
     assert (pool, trouble[0].verdict) == (None, Verdict.FAIL)
     assert "9999" in trouble[0].found
+    assert (trouble[1].group, trouble[1].name, trouble[1].verdict) == NOT_KNOWN

@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 from eth_utils.crypto import keccak
+
+from p2pool.drivers.chain.abi import CONTRACTS
 
 HERE = Path(__file__).resolve().parent
 ABI = HERE.parents[1] / "abi"
@@ -86,6 +89,13 @@ def test_the_sources_give_the_committed_files(tmp_path: Path, sources: Path, kep
     assert built.returncode == 0, built.stderr
     committed = {p.name: p.read_bytes() for p in kept.glob("*.json") if p.name != "package.json"}
     assert {p.name: p.read_bytes() for p in tmp_path.glob("*.json")} == committed
+
+
+def test_a_wheel_carries_every_contract() -> None:
+    """The list in pyproject.toml is written by hand, and a clone does not miss a file in it."""
+    project = tomllib.loads((ABI.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    carried = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert {f"abi/{name}.json" for name in CONTRACTS} <= set(carried)
 
 
 @pytest.mark.parametrize(("event", "topic"), TOPICS.items())

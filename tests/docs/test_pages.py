@@ -10,6 +10,7 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX
 
 from p2pool.codec.text.data_uri import BOOTSTRAP_KEY, ROOT_KEY
 from p2pool.drivers.chain import contracts
+from p2pool.drivers.chain.root import contract as root_contract
 from p2pool.drivers.chain.roster import reader as roster_reader
 from p2pool.model import limits
 from p2pool.model.messages.registry import TYPES
@@ -82,7 +83,7 @@ def test_figures_in_prose_are_the_limits() -> None:
         f"`{NOISE}`", f"`{YAMUX}`", f"`{IDENTIFY}`",
         f'"{envelope.FORMAT}"', f'"{envelope._CONTEXT}"',
         f"{{{envelope._ALGORITHM}: {envelope._EDDSA}, {envelope._KEY_ID}: <peer key, 32 bytes>}}",
-        f"`{ROOT_KEY}=", f"`{BOOTSTRAP_KEY}=",
+        f"`{ROOT_KEY}=", f"`{BOOTSTRAP_KEY}=", f"0x{root_contract.PROXY.hex()}",
     ],
 )  # fmt: skip
 def test_facts_in_prose_are_constants_of_the_code(fact: str) -> None:
@@ -100,6 +101,8 @@ def test_the_chain_is_read_as_the_page_says() -> None:
         body = method.__code__.co_consts
         called |= {(c, f) for c, f in _pairs(sources()["drivers.chain.contracts"]) if f in body}
     called |= {("ComputeRegistry", contracts.GET_NODE)}
+    record = sources()["drivers.chain.root.contract"]
+    called |= {("PoolRoot", name) for name in re.findall(r'function\(NAME, "(\w+)"\)', record)}
     assert called == {(contract, name) for contract, name, _ in facts.READS}
     assert roster_reader.RosterReader.__name__ in reader
 

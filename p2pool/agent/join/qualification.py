@@ -3,8 +3,8 @@
 Intuition: the same hardware and software checks as `p2pool agent check`. While one fails, the node
 does not start joining; it logs what fails and checks again, so the owner only has to fix the
 problem. Warnings are logged once. A node that is already in the pool is never held up: its
-heartbeats report what it can no longer do. The chain needs no check here, since joining itself
-reports what it waits for.
+heartbeats report what it can no longer do. Of the chain only the pool's requirements are read here,
+and while nobody can read them nothing is paid; joining itself reports what else it waits for.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import trio
 
 from p2pool.agent.options import AgentOptions
 from p2pool.drivers.agent_log import get_logger
+from p2pool.drivers.checks.onchain import REQUIREMENTS
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model import limits
@@ -35,9 +36,15 @@ async def wait_qualified(
             if check not in said:
                 _say(check)
         said = checks
-        failed = [check.name for check in checks if check.verdict is Verdict.FAIL]
+        failures = [check for check in checks if check.verdict is Verdict.FAIL]
+        failed = [check.name for check in failures]
         if not failed:
             return
+        if set(failed) == {REQUIREMENTS}:
+            # The machine is not at fault, and the chain may answer in a moment.
+            tell(f"The pool's requirements are {failures[0].found} {failures[0].todo}".strip())
+            await trio.sleep(limits.REQUIREMENTS_RETRY_MS / 1000)
+            continue
         tell(
             f"This machine does not qualify ({', '.join(failed)}), so joining waits: see"
             " `p2pool agent check`."

@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2pool.cli.shared.chain import Sender, sender_options
-from p2pool.cli.shared.output import write_dry, write_json
+from p2pool.cli.shared.output import warn, write_dry, write_json
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256, AddressType, Number
 from p2pool.codec.text.data_uri import (
     BOOTSTRAP_KEY,
     ROOT_KEY,
     with_bootstrap,
+    without_own,
 )
 from p2pool.codec.text.multiaddr import full_address
+from p2pool.codec.text.requirements import refusals
+from p2pool.drivers.chain.founding import NewPool, create_pool
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured
 from p2pool.model.ids import Address
@@ -106,10 +109,13 @@ def create(
     if not name.strip() or len(name.encode()) > limits.NAME_MAX_BYTES:
         raise click.UsageError(f"--name needs 1 to {limits.NAME_MAX_BYTES} bytes.")
     uri = first_uri(data_uri, bootstrap)
+    for refusal in refusals(without_own(uri)):
+        warn(f"Other tools of the network refuse these requirements, and check none: {refusal}.")
 
     async def act(chain: "PoolContracts", writer: "Writer") -> dict[str, Any]:
         in_charge = manager or writer.address
-        made = await chain.create_pool(writer, domain, in_charge, name, uri, compute_limit)
+        asked = NewPool(name=name, data_uri=uri, compute_limit=compute_limit)
+        made = await create_pool(chain, writer, domain, in_charge, asked)
         return {
             "pool_id": made,
             "chain_id": sender.chain_config.id,

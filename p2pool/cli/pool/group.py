@@ -53,6 +53,10 @@ HEAVY = {
         "p2pool.cli.pool.settings:set_setting",
         "Change a setting of the pool, as its creator or manager.",
     ),
+    "set-requirements": (
+        "p2pool.cli.pool.requirements:set_requirements",
+        "Change what a pool requires of machines that join it, as its creator or manager.",
+    ),
     "start": (
         "p2pool.cli.pool.start:start",
         "Start a pool on the chain, and name the agent that founds its log.",

@@ -1,9 +1,9 @@
 """`p2pool pool recover`: founds the next epoch when a majority is gone for good.
 
 The command asks an agent which logs it can reach, proposes to go on from the longest, says why and
-what that loses, asks, and writes the record into the pool's data URI. `client.recovery` decides
-what to refuse, and why. After writing, the command reads the chain again, because another account
-may have written a record at the same time.
+what that loses, asks, and writes the record to the chain, where the one before it stands.
+`client.recovery` decides what to refuse, and why. After writing, the command reads the chain again,
+because another account may have written a record at the same time.
 """
 
 import time
@@ -19,30 +19,31 @@ from p2pool.cli.shared.types import UINT256, Number
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.recovery import Proposal, propose, propose_empty
 from p2pool.codec.json.held_logs import HeldLog, read_held_log
-from p2pool.codec.text.data_uri import format_root, read_root, with_root
+from p2pool.codec.text.data_uri import format_root
+from p2pool.drivers.chain import founding
 from p2pool.drivers.chain.founding import check_may_start
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, P2poolError, Unavailable
 
 if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
     from p2pool.drivers.chain.writer import Writer
 
 
 async def write_root(
-    chain: "PoolContracts", writer: "Writer", pool_id: int, before: str, proposal: Proposal
+    chain: "PoolContracts", writer: "Writer", before: "PoolInfo", proposal: Proposal
 ) -> None:
     """Write the record; `Conflict` if somebody wrote another since `before` was read."""
-    info = await chain.pool(pool_id)
-    if read_root(info.data_uri) != read_root(before):
+    info = await chain.pool(before.pool_id)
+    if info.root != before.root:
         raise Conflict(
             "Somebody else wrote a root record meanwhile.",
             hint="See what it does, then begin again: p2pool pool recover --dry-run.",
         )
-    sent = await chain.update_uri(writer, pool_id, with_root(info.data_uri, proposal.root))
+    sent = await founding.write_root(chain, writer, info, proposal.root)
     if sent.block_number < 0:
         return  # A dry run.
-    now = read_root((await chain.pool(pool_id)).data_uri)
+    now = (await chain.pool(before.pool_id)).root
     if now != proposal.root:
         stands = "none" if now is None else format_root(now)
         raise Conflict(
@@ -89,7 +90,7 @@ def recover(
     async def act(chain: "PoolContracts", writer: "Writer") -> Proposal:
         info = await chain.pool(pool.pool_id)
         check_may_start(info, writer.address)
-        root = read_root(info.data_uri)
+        root = info.root
         if empty:
             proposal = propose_empty(root, holders, founder or str(asked["meta"]["node_id"]))
         else:
@@ -98,7 +99,7 @@ def recover(
             show(holders, asked["silent"], proposal)
         if asks:
             click.confirm("Write this record to the chain?", abort=True)
-        await write_root(chain, writer, pool.pool_id, info.data_uri, proposal)
+        await write_root(chain, writer, info, proposal)
         return proposal
 
     proposal, said = sender.run(act)

@@ -1,13 +1,18 @@
-"""`p2pool pool root`: compares the pool's root record with its log, and writes a lost one again.
+"""`p2pool pool root`: compares the pool's root record with its log, restores it, moves it.
 
-Intuition: the record in the data URI names the log. A URI that somebody rewrote without it takes
+Intuition: the record on the chain names the log. A data URI that somebody rewrote without it takes
 nothing from the log itself: agents go on, and whoever comes new finds no log. Another start would
 name another log, and end the one that lives; so what is written again is the record of the log that
 an agent follows, and nothing else.
+
+A record in the data URI makes other tools of the network refuse the requirements beside it. The
+contract `PoolRoot` keeps it apart, and the move is for pools that were founded without it.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
 
 from p2pool.cli.shared.chain import Sender, client_in, sender_options
@@ -17,11 +22,13 @@ from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import UINT256, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.digests import log_id
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.proofs import read_proof
-from p2pool.codec.text.data_uri import format_root, read_root, with_root
-from p2pool.drivers.chain.founding import check_may_start
+from p2pool.codec.text.data_uri import format_root, own_pairs, without_own
+from p2pool.drivers.chain.founding import check_may_start, move_record, write_root
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, NotFound
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
@@ -46,32 +53,52 @@ def root_of_log(client: AgentClient, pool: PoolRef) -> RootRecord | None:
 @click.command("root")
 @click.argument("pool_id", metavar="[POOL]", required=False, type=Number(0, UINT256))
 @click.option("--restore", is_flag=True, help="Write the log's record, if the chain has none.")
-@click.option("--yes", is_flag=True, help="Do not ask; --json needs this with --restore.")
+@click.option(
+    "--move",
+    is_flag=True,
+    help="Move the record from the data URI into the contract PoolRoot, and create that where the"
+    " chain has it not.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask; --json needs this with --restore or --move.")
 @agent_name_option("An agent that follows the pool's log")
 @sender_options
-def root(pool_id: int | None, restore: bool, yes: bool, agent: str | None, sender: Sender) -> None:
+def root(
+    pool_id: int | None,
+    restore: bool,
+    move: bool,
+    yes: bool,
+    agent: str | None,
+    sender: Sender,
+) -> None:
     """Show the root record on the chain and the one of the log that an agent follows.
 
-    With --restore the command writes the log's record into the pool's data URI again, where it is
-    lost or cannot be read. --key is the creator's or manager's. It changes no log.
+    With --restore the command writes the log's record to the chain again, where it is lost or
+    cannot be read. With --move the record, and the pool's bootstrap addresses, go from the data URI
+    into the contract PoolRoot; other tools of the network refuse a data URI that holds them.
+    --key is the creator's or manager's. It changes no log.
     """
     pool = sender.pool(pool_id)
-    asks = restore and not (yes or sender.dry_run)
-    if yes and not restore:
-        raise click.UsageError("--yes needs --restore.")
+    if restore and move:
+        raise click.UsageError("--restore and --move are two commands: restore first.")
+    if yes and not (restore or move):
+        raise click.UsageError("--yes needs --restore or --move.")
+    asks = (restore or move) and not (yes or sender.dry_run)
     if sender.as_json and asks:
         raise click.UsageError("--json cannot ask: add --yes or --dry-run.")
     client = client_in(pool, agent, "Name an agent of this pool: --agent.")
     held = root_of_log(client, pool)
-    if not restore:
+    if restore:
+        _restore(sender, pool, _followed(client, held), _knows_record(client), asks)
+    elif move:
+        _check_level(client)
+        _move(sender, pool, held, asks)
+    else:
         _show(sender, pool, held)
-        return
-    if held is None:
-        raise NotFound(
-            f"The agent at {client.url} follows no log, so it knows no record to write.",
-            hint="Name an agent that has been in the pool: --agent URL|DIR.",
-        )
 
+
+def _restore(
+    sender: Sender, pool: PoolRef, held: RootRecord, knows_record: bool, asks: bool
+) -> None:
     async def act(chain: "PoolContracts", writer: "Writer") -> bool:
         info = await chain.pool(pool.pool_id)
         check_may_start(info, writer.address)
@@ -80,22 +107,95 @@ def root(pool_id: int | None, restore: bool, yes: bool, agent: str | None, sende
         if asks:
             click.echo(f"record  {format_root(held)}")
             click.confirm("Write this record to the chain again?", abort=True)
-        await chain.update_uri(writer, pool.pool_id, with_root(info.data_uri, held))
+        if not knows_record:
+            info = attrs.evolve(info, record=None)
+        await write_root(chain, writer, info, held)
         return True
 
     written, said = sender.run(act)
     told: dict[str, Any] = {"pool_id": pool.pool_id, "root": format_root(held), "written": written}
+    done = "The record is written again." if written else "The record is there already."
+    _report(sender, told, said, lambda: click.echo(done))
+
+
+def _move(sender: Sender, pool: PoolRef, held: RootRecord | None, asks: bool) -> None:
+    async def act(chain: "PoolContracts", writer: "Writer") -> dict[str, Any]:
+        info = await chain.pool(pool.pool_id)
+        check_may_start(info, writer.address)
+        if held is not None and _lost(info, held):
+            raise Conflict(
+                "The chain has no root record that can be read, so there is none to move.",
+                hint="Write it again first: p2pool pool root --restore.",
+            )
+        if asks:
+            new = "; the contract is created first" if info.record is None else ""
+            click.echo(f"moves to PoolRoot  {own_pairs(info.data_uri) or 'nothing'}{new}")
+            click.echo(f"leaves in the data URI  {without_own(info.data_uri) or 'nothing'}")
+            click.confirm("Send these transactions?", abort=True)
+        done = await move_record(chain, writer, info)
+        return {
+            "pool_id": pool.pool_id,
+            "contract": _contract(chain),
+            "record": done.record,
+            "created": done.created,
+            "written": done.recorded,
+            "cleaned": done.cleaned,
+        }
+
+    told, said = sender.run(act)
+    moved = told["created"] or told["written"] or told["cleaned"]
+    where = f"PoolRoot at {told['contract']}"
+    done = f"The record stands in {where}." if moved else f"It stands in {where} already."
+    _report(sender, told, said, lambda: click.echo(done))
+
+
+def _report(
+    sender: Sender, told: dict[str, Any], said: list[str], write: Callable[[], None]
+) -> None:
     if sender.dry_run:
         write_dry(said, sender.as_json)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:
-        click.echo("The record is written again." if written else "The record is there already.")
+        write()
+
+
+def _contract(chain: "PoolContracts") -> str:
+    from p2pool.drivers.chain.root.contract import contract_address
+
+    return address_text(contract_address(chain.at))
+
+
+def _followed(client: AgentClient, held: RootRecord | None) -> RootRecord:
+    if held is None:
+        raise NotFound(
+            f"The agent at {client.url} follows no log, so it knows no record to write.",
+            hint="Name an agent that has been in the pool: --agent URL|DIR.",
+        )
+    return held
+
+
+def _knows_record(client: AgentClient) -> bool:
+    """Whether every agent of the pool reads `PoolRoot`."""
+    return int(client.pool()["feature_level"]) >= DISTRUST_LEVEL
+
+
+def _check_level(client: AgentClient) -> None:
+    """`Conflict` while an agent of the pool reads the data URI alone: it would find no record."""
+    if _knows_record(client):
+        return
+    one = client.pool()
+    named = ", ".join(str(node["node_id"]) for node in one["lagging"]) or "see p2pool pool show"
+    raise Conflict(
+        f"The pool is at feature level {one['feature_level']}, and agents below level"
+        f" {DISTRUST_LEVEL} read the data URI alone: they would find no root record.",
+        hint=f"Upgrade all agents first, then begin again: {named}.",
+    )
 
 
 def _lost(info: "PoolInfo", held: RootRecord) -> bool:
     """Whether the record has to be written. `Conflict`: the chain names another log."""
-    there = read_root(info.data_uri)
+    there = info.root
     if there is not None and there != held:
         raise Conflict(
             f"The chain names another log, of epoch {there.epoch}: {format_root(there)}. The agent"
@@ -111,19 +211,33 @@ def _show(sender: Sender, pool: PoolRef, held: RootRecord | None) -> None:
 
     from p2pool.drivers.chain.contracts import PoolContracts
 
-    chain = PoolContracts.of(sender.chain_config)
-    there = read_root(trio.run(chain.pool, pool.pool_id).data_uri)
+    async def read() -> "tuple[PoolInfo, str]":
+        chain = PoolContracts.of(sender.chain_config)
+        return await chain.pool(pool.pool_id), _contract(chain)
+
+    info, contract = trio.run(read)
+    there = info.root
     texts = [None if one is None else format_root(one) for one in (there, held)]
+    place = None if there is None else "pool-root" if info.is_recorded else "data-uri"
     if sender.as_json:
-        told = {"pool_id": pool.pool_id, "chain": texts[0], "log": texts[1]}
-        write_json("root-record", {**told, "same": there == held})
+        told = {"pool_id": pool.pool_id, "chain": texts[0], "log": texts[1], "same": there == held}
+        told |= {"place": place, "contract": contract if info.record is not None else None}
+        write_json("root-record", told)
         return
+    where = {"pool-root": f"PoolRoot at {contract}", "data-uri": "the pool's data URI", None: "-"}
     write_pairs(
         [
             ("pool", str(pool.pool_id)),
             ("on the chain", texts[0] or "none that can be read"),
+            ("stands in", where[place]),
             ("of the log", texts[1] or "none: the agent follows no log"),
         ]
     )
     if there is None and held is not None:
         click.echo("The chain lost the record: p2pool pool root --restore writes it.", err=True)
+    elif own_pairs(info.data_uri) and without_own(info.data_uri):
+        click.echo(
+            "Other tools of the network refuse the requirements beside p2pool's pairs in the data"
+            " URI: p2pool pool root --move takes these out.",
+            err=True,
+        )

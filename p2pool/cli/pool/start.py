@@ -15,7 +15,7 @@ from p2pool.drivers.chain.founding import (
     Started,
     check_may_start,
     founder_of,
-    rooted_uri,
+    is_rooted,
     start_pool,
 )
 from p2pool.model.chain.root_record import RootRecord
@@ -53,14 +53,14 @@ def check_no_log(agent: str | None, pool: PoolRef, force: bool) -> None:
         if force:
             return
         raise Unavailable(
-            f"Pool {pool.pool_id} runs and its data URI has no root record, and no agent says"
+            f"Pool {pool.pool_id} runs and the chain has no root record of it, and no agent says"
             f" whether a log of it lives: {error.message}",
             hint="Name an agent of the pool: --agent URL|DIR. If there never was one: --force.",
         ) from error
     if held:
         newest = max(held, key=lambda one: (one.epoch, *one.end))
         raise Conflict(
-            f"The log of pool {pool.pool_id} lives, and only the data URI lost its root record:"
+            f"The log of pool {pool.pool_id} lives, and only the chain lost its root record:"
             f" {len(held)} agents hold it, to entry {newest.last_index} of epoch {newest.epoch}.",
             hint="Write that record again: p2pool pool root --restore.",
         )
@@ -100,14 +100,13 @@ def start(
     async def act(chain: "PoolContracts", writer: "Writer") -> Started:
         info = await chain.pool(pool.pool_id)
         check_may_start(info, writer.address)
-        missing = rooted_uri(info.data_uri, root) is not None
-        if missing and info.status is PoolStatus.ACTIVE:
+        if not is_rooted(info, root) and info.status is PoolStatus.ACTIVE:
             check_no_log(agent, pool, force)  # It blocks: nothing else runs beside a command.
         return await start_pool(chain, writer, pool.pool_id, root)
 
     done, said = sender.run(act)
     if done.replaced:
-        warn("Replaced a root record in the data URI that nobody can read.")
+        warn("Replaced a root record that nobody can read.")
     if sender.dry_run:
         write_dry(said, sender.as_json)
     else:

@@ -1,8 +1,16 @@
-"""The pool's data URI: requirement pairs, with p2pool's root record and bootstrap addresses.
+"""The pool's data URI and its record: requirement pairs, the root record, bootstrap addresses.
 
 The form is that of the network's requirement strings, `key:sub=value;key:sub=value;...`. p2pool
-reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); a rewrite
-keeps every other pair as it stands, in its place. A root record is
+reads and writes `p2pool:root` and `p2pool:bootstrap` (once for each address); a rewrite keeps
+everything else as it stands, in its place, to the byte.
+
+Two texts of this form state a pool: its data URI, which other tools of the network read, and its
+record in the contract `PoolRoot`, which holds nothing but p2pool's own pairs. Those tools refuse a
+whole data URI for one key that they do not know, and no key of theirs takes a text that means
+nothing to them; so p2pool's pairs stand in the record where the chain has that contract. Both are
+read: of two root records the one of the higher epoch counts, and of one epoch the contract's.
+
+A root record is
     <epoch>/<node id>/<peer id>/<store id>[/<previous log id>/<base index>/<state digest>]
 with hex for all but the peer id, which is written as libp2p does. A state digest is 66 digits, the
 first two of them its algorithm; the 64 that release 0.1.0 wrote are one of algorithm 0.
@@ -26,6 +34,7 @@ from p2pool.model.log.state_digests import DigestAlgorithm, algorithm_of, state_
 
 ROOT_KEY = "p2pool:root"
 BOOTSTRAP_KEY = "p2pool:bootstrap"
+OWN_PREFIX = "p2pool:"
 
 
 def parse_root(text: str) -> RootRecord:
@@ -81,9 +90,56 @@ def read_bootstrap(uri: str) -> tuple[str, ...]:
     return tuple(fit)[: limits.PEER_LIST_MAX]
 
 
+def stated_root(uri: str, record: str | None) -> RootRecord | None:
+    """The root record that counts, of a data URI and a record (None: there is no `PoolRoot`)."""
+    there, own = read_root(uri), read_root(record or "")
+    if own is None or (there is not None and there.epoch > own.epoch):
+        return there
+    return own
+
+
+def stated_bootstrap(uri: str, record: str | None) -> tuple[str, ...]:
+    """The bootstrap addresses that count: the record's, or the data URI's if it has none."""
+    return read_bootstrap(record or "") or read_bootstrap(uri)
+
+
 def requirements(uri: str) -> str:
-    """The data URI without p2pool's own pairs: the pool's requirements for hardware."""
-    return ";".join(p for p in _pairs(uri) if not p.startswith("p2pool:"))
+    """The data URI without p2pool's own pairs: the pool's requirements for hardware.
+
+    `Malformed` if it is too long to be read: what a pool asks for is then unknown, not nothing.
+    """
+    if _size(uri) > limits.DATA_URI_MAX_BYTES:
+        raise Malformed(
+            f"The pool's data URI has {_size(uri)} bytes; at most {limits.DATA_URI_MAX_BYTES} are"
+            " read.",
+            hint="Its creator or manager shortens it: p2pool pool set-requirements.",
+        )
+    return without_own(uri)
+
+
+def without_own(uri: str) -> str:
+    """A text of any length without p2pool's own pairs."""
+    return ";".join(p for p in uri.split(";") if not _key(p).startswith(OWN_PREFIX))
+
+
+def own_pairs(uri: str) -> str:
+    """p2pool's own pairs of a text of any length."""
+    return ";".join(p.strip() for p in uri.split(";") if _key(p).startswith(OWN_PREFIX))
+
+
+def moved_record(uri: str, record: str | None) -> str:
+    """The record that says alone what a data URI and a record say together."""
+    own = own_pairs(record or "") or own_pairs(uri)
+    rest = ";".join(p for p in own.split(";") if p and _key(p) not in (ROOT_KEY, BOOTSTRAP_KEY))
+    root, addresses = stated_root(uri, record), stated_bootstrap(uri, record)
+    made = rest if root is None else with_root(rest, root)
+    return with_bootstrap(made, addresses) if addresses else made
+
+
+def with_requirements(uri: str, wanted: str) -> str:
+    """The data URI with these requirements before p2pool's own pairs; the old ones may be longer
+    than what is read."""
+    return _fit(";".join(text for text in (wanted, own_pairs(uri)) if text))
 
 
 def with_root(uri: str, root: RootRecord) -> str:
@@ -100,8 +156,13 @@ def with_bootstrap(uri: str, addresses: tuple[str, ...]) -> str:
 
 
 def _with(uri: str, key: str, values: tuple[str, ...]) -> str:
-    kept = [p for p in _pairs(uri) if p.partition("=")[0] != key]
-    made = ";".join([*kept, *(f"{key}={value}" for value in values)])
+    kept = [p for p in uri.split(";") if _key(p) != key]
+    # An empty text is no pair, and an empty part among others is kept: it is somebody's.
+    kept = [] if kept == [""] else kept
+    return _fit(";".join([*kept, *(f"{key}={value}" for value in values)]))
+
+
+def _fit(made: str) -> str:
     if made.encode(errors="replace").decode() != made:
         raise Malformed("A data URI is text in UTF-8, and this has something else.")
     if _size(made) > limits.DATA_URI_MAX_BYTES:
@@ -109,10 +170,8 @@ def _with(uri: str, key: str, values: tuple[str, ...]) -> str:
     return made
 
 
-def _pairs(uri: str) -> list[str]:
-    if _size(uri) > limits.DATA_URI_MAX_BYTES:
-        return []
-    return [p for p in uri.split(";") if p]
+def _key(pair: str) -> str:
+    return pair.partition("=")[0].strip()
 
 
 def _size(text: str) -> int:
@@ -121,8 +180,9 @@ def _size(text: str) -> int:
 
 
 def _values(uri: str, key: str) -> list[str]:
-    split = (p.partition("=") for p in _pairs(uri))
-    return [value for name, _, value in split if name == key]
+    if _size(uri) > limits.DATA_URI_MAX_BYTES:
+        return []
+    return [p.partition("=")[2].strip() for p in uri.split(";") if _key(p) == key]
 
 
 def _state_digest(text: str) -> StateDigest:

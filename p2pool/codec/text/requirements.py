@@ -1,12 +1,17 @@
 """Requirement strings of pools: `gpu:count=8;gpu:model=h100,h200;ram_mb=64000;storage_gb=1000`.
 
-The form is the one that the network's tools write. A second `gpu:count` begins another
-alternative. Unknown keys are kept apart, so the rest can still be judged for a pool of a newer
-version; an error names the key whose value is not a number.
+The form is the one that the network's tools write, and it means what they take it to mean: a second
+`gpu:count` begins another alternative, `gpu:memory_mb` is a minimum as `gpu:memory_mb_min` is, and
+a model's name matches without regard to case, spaces and underscores. Unknown keys are kept apart,
+so the rest can still be judged for a pool of a newer version, while those tools refuse the whole
+text for one of them (`refusals`); an error names the key whose value is not a number.
 """
+
+from collections.abc import Iterator
 
 import attrs
 
+from p2pool.codec.text.data_uri import OWN_PREFIX
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.model.machine.requirements import GpuRequirement, Requirements
@@ -24,6 +29,10 @@ _PLAIN_FIELDS = {
     "ram_mb": ("memory_bytes", MIB),
     "storage_gb": ("disk_bytes", GIB),
 }
+KEYS = frozenset({"gpu:count", "gpu:model", *_GPU_FIELDS, *_PLAIN_FIELDS})
+"""All keys there are."""
+NUMBER_MAX = 2**32 - 1
+"""The greatest number that the network's tools read."""
 
 
 def parse_requirements(text: str) -> Requirements:
@@ -38,12 +47,12 @@ def parse_requirements(text: str) -> Requirements:
             continue
         if not separator:
             problems.append(f"{pair.strip()!r} is not key=value")
-        elif key.startswith("p2pool:"):
+        elif key.startswith(OWN_PREFIX):
             continue
         elif key == "gpu:model":
             models = tuple(_plain_name(name) for name in value.split(",") if name.strip())
             _change(gpus, models=models)
-        elif key not in _GPU_FIELDS and key not in _PLAIN_FIELDS and key != "gpu:count":
+        elif key not in KEYS:
             unknown.append(key)
         elif (number := _number(value)) is None:
             problems.append(f"{key}={value!r} is not a number")
@@ -54,17 +63,56 @@ def parse_requirements(text: str) -> Requirements:
         else:
             field, unit = _PLAIN_FIELDS[key]
             plain[field] = number * unit
+    problems += [problem for gpu in gpus for problem in _contradictions(gpu)]
     if problems:
         raise Malformed(
             f"The pool's requirements cannot be read: {'; '.join(problems)}.",
-            hint="Ask its creator or manager to correct them in the pool's data URI.",
+            hint="Ask its creator or manager to correct them: p2pool pool set-requirements.",
         )
     return Requirements(gpus=tuple(gpus), unknown=tuple(dict.fromkeys(unknown)), **plain)
 
 
+def requirement_pairs(text: str) -> tuple[str, ...]:
+    """The pairs of a data URI that are requirements, each as `key=value`."""
+    split = (pair.partition("=") for pair in text.split(";"))
+    return tuple(f"{k.strip()}={v.strip()}" for k, _, v in split if k.strip() in KEYS)
+
+
+def unknown_pairs(text: str) -> tuple[str, ...]:
+    """The pairs of a data URI that are neither requirements nor p2pool's own, as they stand."""
+    keys = ((pair.partition("=")[0].strip(), pair) for pair in text.split(";") if pair.strip())
+    return tuple(p.strip() for k, p in keys if k not in KEYS and not k.startswith(OWN_PREFIX))
+
+
+def refusals(text: str) -> tuple[str, ...]:
+    """Why other tools of the network refuse a whole text, and then check nothing by it."""
+    found: list[str] = []
+    for pair in text.split(";"):
+        key, separator, value = (part.strip() for part in pair.partition("="))
+        if not key and not separator:
+            continue
+        if not separator:
+            found.append(f"{key!r} is not key=value")
+        elif key not in KEYS:
+            found.append(f"{key!r} is no key of theirs")
+        elif key != "gpu:model" and ((number := _number(value)) is None or number > NUMBER_MAX):
+            found.append(f"{key}={value!r} is not a number up to {NUMBER_MAX}")
+    try:
+        parse_requirements(text)
+    except Malformed as error:
+        return tuple(found) or (error.message,)
+    return tuple(found)
+
+
 def names_model(model: str, wanted: str) -> bool:
-    """Whether a GPU's model matches a requirement: `h100` matches `NVIDIA H100 80GB`."""
-    return wanted in _plain_name(model)
+    """Whether a GPU's model matches a requirement: `h100` matches `NVIDIA H100 80GB`, `RTX4090`
+    matches `NVIDIA GeForce RTX 4090`, and either may hold the other."""
+    has, needs = _bare_name(model), _bare_name(wanted)
+    return bool(has and needs) and (needs in has or has in needs)
+
+
+def _bare_name(text: str) -> str:
+    return text.lower().replace(" ", "").replace("_", "")
 
 
 def _plain_name(text: str) -> str:
@@ -72,8 +120,21 @@ def _plain_name(text: str) -> str:
 
 
 def _number(text: str) -> int | None:
-    good = text.isascii() and text.isdigit() and len(text) < 16
-    return int(text) if good and int(text) <= limits.RESOURCE_MAX_BYTES else None
+    digits = text.removeprefix("+")
+    good = digits.isascii() and digits.isdigit() and len(digits) < 16
+    return int(digits) if good and int(digits) <= limits.RESOURCE_MAX_BYTES else None
+
+
+def _contradictions(gpu: GpuRequirement) -> Iterator[str]:
+    """What no card can meet, or what says one thing twice."""
+    least, most = gpu.memory_min_bytes, gpu.memory_max_bytes
+    if gpu.memory_bytes is not None and (least is not None or most is not None):
+        yield "gpu:memory_mb stands beside gpu:memory_mb_min or gpu:memory_mb_max"
+    if least is not None and most is not None and least > most:
+        yield f"gpu:memory_mb_min={least // MIB} is above gpu:memory_mb_max={most // MIB}"
+    least, most = gpu.total_memory_min_bytes, gpu.total_memory_max_bytes
+    if least is not None and most is not None and least > most:
+        yield f"gpu:total_memory_min={least // MIB} is above gpu:total_memory_max={most // MIB}"
 
 
 def _count(gpus: list[GpuRequirement], count: int) -> None:

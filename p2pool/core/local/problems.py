@@ -97,7 +97,7 @@ def _no_root(pool_log: PoolLog) -> str:
             "`p2pool pool start`."
         )
     return (
-        "The pool's data URI lost its root record, so who comes new finds no log; this one lives. "
+        "The chain lost the pool's root record, so who comes new finds no log; this one lives. "
         "Its creator or manager writes the record again: `p2pool pool root --restore`."
     )
 

@@ -66,8 +66,9 @@ def _only_dev(rpc: Rpc) -> None:
         )
 
 
-async def deploy(rpc: Rpc) -> Deployment:
-    """Deploy all contracts; the federator is deployer, minter and validator in one."""
+async def deploy(rpc: Rpc, *, with_root: bool = False) -> Deployment:
+    """Deploy all contracts; the federator is deployer, minter and validator in one. `with_root`:
+    `PoolRoot` too, which a deployment need not have."""
     _only_dev(rpc)
     account = new_account()
     writer = KeyWriter(rpc, account)
@@ -100,4 +101,7 @@ async def deploy(rpc: Rpc) -> Deployment:
     await writer.send(network, function("PrimeNetwork", "setStakeMinimum"), STAKE_MINIMUM_WEI)
     domain = function("PrimeNetwork", "createDomain")
     await writer.send(network, domain, "development", bytes(20), "")
-    return Deployment(PoolContracts(rpc, at), writer, 0, account)
+    chain = PoolContracts(rpc, at)
+    if with_root:
+        await chain.create_root(writer)
+    return Deployment(chain, writer, 0, account)

@@ -28,6 +28,7 @@ CONTRACTS = (
     "ComputePool",
     "ComputeRegistry",
     "DomainRegistry",
+    "PoolRoot",
     "PrimeNetwork",
     "StakeManager",
 )

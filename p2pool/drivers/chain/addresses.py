@@ -15,3 +15,5 @@ class Addresses:
     stakes: Address
     domains: Address
     token: Address
+    root: Address | None = None
+    """The PoolRoot contract, where it does not lie at the address that follows from the pool's."""

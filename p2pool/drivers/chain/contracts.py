@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.data_uri import read_root, stated_bootstrap, stated_root
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import function, topic
 from p2pool.drivers.chain.addresses import Addresses
@@ -23,13 +24,16 @@ from p2pool.drivers.chain.consent import (
     sign_consent,
 )
 from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
+from p2pool.drivers.chain.root import contract
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.writer import Sent, Writer
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
+from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import (
     BadSignature,
     ChainUnavailable,
+    Misconfigured,
     NotFound,
     TransactionFailed,
     WrongChain,
@@ -61,6 +65,24 @@ class PoolInfo:
     compute_limit: int
     status: PoolStatus
     total_compute: int = 0
+    record: str | None = None
+    """What `PoolRoot` has of the pool; None where the chain has no such contract."""
+
+    @property
+    def root(self) -> RootRecord | None:
+        """The root record that counts; None if there is none that can be read."""
+        return stated_root(self.data_uri, self.record)
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """The addresses of peers that newcomers dial first."""
+        return stated_bootstrap(self.data_uri, self.record)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the root record stands in `PoolRoot`, or is written there because there is none
+        yet: it stays where the agents of the pool read it."""
+        return self.record is not None and self.root in (None, read_root(self.record))
 
 
 @attrs.frozen
@@ -112,13 +134,14 @@ class PoolContracts:
             stakes=at.stake,
             domains=at.domains,
             token=at.token,
+            root=at.root,
         )
         return cls(Rpc.to(config.id, config.endpoints), addresses)
 
     # --- reads --------------------------------------------------------------------------------
 
     async def pool(self, pool_id: int, block: object = "latest") -> PoolInfo:
-        """The pool with this number; `NotFound` if there is none."""
+        """The pool with this number and its record; `NotFound` if there is none."""
         get = function("ComputePool", "getComputePool")
         try:
             v = await self.rpc.call(self.at.pool, get, pool_id, block=block)
@@ -138,7 +161,12 @@ class PoolContracts:
             compute_limit=v[11],
             status=PoolStatus(v[12]),
             total_compute=v[10],
+            record=await contract.read_record(self.rpc, self.at, pool_id, block),
         )
+
+    async def has_root(self) -> bool:
+        """Whether the chain has `PoolRoot` for this pool contract."""
+        return await contract.has_code(self.rpc, contract.contract_address(self.at))
 
     async def node(self, node_id: NodeId, block: object = "latest") -> NodeInfo | None:
         """The node as the registry has it, or None."""
@@ -347,6 +375,10 @@ class PoolContracts:
                 return receipt
             await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
         return None
+    async def next_pool_id(self, domain_id: int, manager: Address) -> int:
+        """The number that the next pool gets, if nobody creates one before."""
+        create = function("ComputePool", "createComputePool")
+        return int(await self.rpc.call(self.at.pool, create, domain_id, manager, "next", "", 0))
 
     async def start_pool(self, writer: Writer, pool_id: int) -> Sent:
         """Start a pool that is pending."""
@@ -360,6 +392,25 @@ class PoolContracts:
         """Set the pool's data URI."""
         update = function("ComputePool", "updateComputePoolURI")
         return await writer.send(self.at.pool, update, pool_id, uri)
+
+    async def set_record(self, writer: Writer, pool_id: int, record: str) -> Sent:
+        """Set the pool's record in `PoolRoot`."""
+        set_record = function(contract.NAME, "setRecord")
+        return await writer.send(contract.contract_address(self.at), set_record, pool_id, record)
+
+    async def create_root(self, writer: Writer) -> Sent:
+        """Create `PoolRoot` for all pools of this pool contract, where the chain has it not.
+
+        `Misconfigured` where the chain lacks the proxy that creates it at a known address.
+        """
+        if not await contract.has_code(self.rpc, contract.PROXY):
+            raise Misconfigured(
+                f"Chain {self.rpc.chain_id} has no deployment proxy at"
+                f" {address_text(contract.PROXY)}, so PoolRoot cannot get its known address.",
+                hint="Have the proxy brought there, or deploy abi/PoolRoot.json yourself and name"
+                " its address in each agent's configuration: [chain.addresses] root.",
+            )
+        return await writer.send(contract.PROXY, contract.CREATE, self.at.pool)
 
     async def eject(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
         """Eject a node from the pool."""

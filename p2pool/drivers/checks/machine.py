@@ -173,23 +173,11 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
                 todo="The scheduler gives this node no task that needs GPUs.",
             )
         return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed="none is asked for")
-    exact, enough = False, False
-    for option in wanted.gpus:
-        count = _most_of_a_model(well, option)
-        exact = exact or (count is not None and option.count in (None, count))
-        enough = enough or count is not None
-    if exact:
+    offered = [(option.count, _counts(well, option)) for option in wanted.gpus]
+    if any(count in counts or (count is None and counts) for count, counts in offered):
         return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed=needed)
-    if enough:
-        return Check(
-            Group.HARDWARE,
-            "gpu",
-            Verdict.WARN,
-            found,
-            needed=needed,
-            todo="More than required: validators may want exactly that many. Set [resources] gpus.",
-        )
-    if any(_most_of_a_model(well, option, unknown_fits=True) is not None for option in wanted.gpus):
+    dim = [(option.count, _counts(well, option, unknown_fits=True)) for option in wanted.gpus]
+    if any(count in counts or (count is None and counts) for count, counts in dim):
         return Check(
             Group.HARDWARE,
             "gpu",
@@ -200,50 +188,55 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             " that ask for GPU memory do not come here.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
-    if nvml.reason is not None and not nvml.absent:
+    fewer = [count for count, counts in dim if count is not None and counts]
+    if fewer:
+        todo = (
+            f"The pool takes that number and no other: set [resources] gpus = {max(fewer)}, or name"
+            " them in gpu_uuids."
+        )
+    elif nvml.reason is not None and not nvml.absent:
         todo = "Fix the driver, then check again."
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Fix the unhealthy GPUs, then check again."
     return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed=needed, todo=todo)
 
 
-def _most_of_a_model(
+def _counts(
     gpus: list[Gpu], option: GpuRequirement, *, unknown_fits: bool = False
-) -> int | None:
-    """The most GPUs of one model that satisfy an alternative; None if no model does.
-    `unknown_fits`: GPUs that do not report their memory have enough of it."""
+) -> frozenset[int]:
+    """How many GPUs there are of each model that satisfies an alternative: as many as it asks for,
+    or more. `unknown_fits`: GPUs that do not report their memory have enough of it."""
     by_model: dict[str, list[Gpu]] = {}
     for gpu in gpus:
         if _fits(gpu, option, unknown_fits=unknown_fits):
             by_model.setdefault(gpu.model, []).append(gpu)
-    counts = []
+    counts = {0} if option.count == 0 and not gpus else set[int]()
     for group in by_model.values():
-        total_bytes = sum(gpu.memory_bytes for gpu in group)
         if option.count is not None and len(group) < option.count:
             continue
-        if unknown_fits and not all(gpu.memory_known for gpu in group):
-            counts.append(len(group))
+        known = all(gpu.memory_known for gpu in group)
+        if (known or not unknown_fits) and not _in_all(group, option):
             continue
-        if total_bytes < (option.total_memory_min_bytes or 0):
-            continue
-        most = option.total_memory_max_bytes
-        if most is not None and total_bytes > most:
-            continue
-        counts.append(len(group))
-    if option.count == 0 and not gpus:
-        return 0
-    return max(counts, default=None)
+        counts.add(len(group))
+    return frozenset(counts)
+
+
+def _in_all(group: list[Gpu], option: GpuRequirement) -> bool:
+    """Whether the cards of one model have together what is asked of all of them."""
+    total_bytes = sum(gpu.memory_bytes for gpu in group)
+    most = option.total_memory_max_bytes
+    return total_bytes >= (option.total_memory_min_bytes or 0) and (
+        most is None or total_bytes <= most
+    )
 
 
 def _fits(gpu: Gpu, option: GpuRequirement, *, unknown_fits: bool) -> bool:
     if option.models and not any(names_model(gpu.model, name) for name in option.models):
         return False
     if not gpu.memory_known:
-        exact, least, most = option.memory_bytes, option.memory_min_bytes, option.memory_max_bytes
-        return unknown_fits or (exact is None and not least and most is None)
-    if option.memory_bytes is not None and gpu.memory_bytes != option.memory_bytes:
-        return False
-    if gpu.memory_bytes < (option.memory_min_bytes or 0):
+        least, most = option.memory_bytes or option.memory_min_bytes, option.memory_max_bytes
+        return unknown_fits or (not least and most is None)
+    if gpu.memory_bytes < max(option.memory_bytes or 0, option.memory_min_bytes or 0):
         return False
     most = option.memory_max_bytes
     return most is None or gpu.memory_bytes <= most

@@ -29,19 +29,26 @@ UNITS_PER_GPU = 1000
 COIN = 10**18
 
 
+REQUIREMENTS = "requirements"
+"""The name of the check that fails while nobody can say what the pool asks of a machine."""
+
+
 async def read_pool(config: AgentConfig) -> tuple[PoolInfo | None, Requirements, list[Check]]:
-    """The pool, its requirements for machines, and the checks for whatever could not be read."""
+    """The pool, its requirements for machines, and the checks for whatever could not be read, each
+    in its group. Requirements that nobody can read are not met: unknown is never yes."""
     try:
         pool = await PoolContracts.of(config.chain).pool(config.pool.id)
     except (P2poolError, Reverted) as error:
-        return None, Requirements(), [_failed("pool", error)]
+        failed = _failed("pool", error)
+        return None, Requirements(), [failed, _unknown(failed.found, failed.todo)]
     try:
         return pool, parse_requirements(requirements_of(pool.data_uri)), []
     except Malformed as error:
-        told = Check(
-            Group.CHAIN, "requirements", Verdict.WARN, error.message, todo=error.hint or "Fix it."
-        )
-        return pool, Requirements(), [told]
+        return pool, Requirements(), [_unknown(error.message, error.hint)]
+
+
+def _unknown(found: str, todo: str) -> Check:
+    return Check(Group.HARDWARE, REQUIREMENTS, Verdict.FAIL, f"unknown: {found}", todo=todo)
 
 
 def _failed(name: str, error: P2poolError | Reverted) -> Check:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from p2pool.codec.text.data_uri import read_bootstrap
 from p2pool.codec.text.multiaddr import PEER
 from p2pool.drivers.checks import machine, network, onchain, software
 from p2pool.drivers.checks.webhooks import webhook_checks
@@ -67,11 +66,11 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
             case Group.HARDWARE:
                 reserve_bytes = config.resources.disk_reserve_bytes
                 told = machine.machine_checks(hardware, facts, nvml, wanted, reserve_bytes)
-                found[group] = told + _told(warnings, nvml)
+                found[group] = told + _told(warnings, nvml) + _of(trouble, group)
             case Group.SOFTWARE:
                 found[group] = await _software(subject, hardware)
             case Group.NETWORK:
-                listed = read_bootstrap(pool.data_uri) if pool is not None else ()
+                listed = pool.bootstrap if pool is not None else ()
                 local = network.socket_check(subject.directory)
                 told = await webhook_checks(config.notify)
                 found[group] = [*await _network(config, listed), local, *told]
@@ -79,12 +78,16 @@ async def run_checks(subject: Subject, groups: tuple[Group, ...] = ALL) -> list[
                 told = await onchain.chain_checks(
                     config, pool, subject.node_id, subject.provider, len(hardware.gpus)
                 )
-                found[group] = told + trouble
+                found[group] = told + _of(trouble, group)
 
     async with trio.open_nursery() as nursery:
         for group in groups:
             nursery.start_soon(look, group)
     return [check for group in groups for check in found[group]]
+
+
+def _of(checks: list[Check], group: Group) -> list[Check]:
+    return [check for check in checks if check.group is group]
 
 
 def _told(warnings: tuple[str, ...], nvml: NvmlAnswer) -> list[Check]:

@@ -66,6 +66,9 @@ class ContractAddresses:
     """The DomainRegistry contract: a pool belongs to one of its domains."""
     token: Address
     """The AIToken contract: stakes are paid in it."""
+    root: Address | None = None
+    """The PoolRoot contract, which keeps root records beside pools; unset: at the address that
+    follows from the pool contract's, if it is there."""
 
 
 @attrs.frozen(kw_only=True)

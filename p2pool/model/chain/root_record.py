@@ -1,4 +1,4 @@
-"""The root record of a pool's log, as the data URI on the chain states it."""
+"""The root record of a pool's log, as the chain states it."""
 
 import attrs
 
@@ -16,7 +16,7 @@ class PreviousLog:
 
 @attrs.frozen
 class RootRecord:
-    """The on-chain statement that founds a log (`p2pool:root` in the pool's data URI)."""
+    """The on-chain statement that founds a log (`p2pool:root` in the pool's record or data URI)."""
 
     epoch: int
     founder: NodeId

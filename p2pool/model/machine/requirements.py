@@ -1,6 +1,7 @@
 """A pool's requirements for machines, from its data URI.
 
-GPU alternatives mean "any of these": a machine has to satisfy one of them, with GPUs of one model.
+GPU alternatives mean "any of these": a machine has to satisfy one of them, with GPUs of one model,
+and a count is exact: who offers more than is asked for does not qualify.
 The network's requirement strings use MiB and GiB; here both are bytes. A field that is None is not
 required.
 """
@@ -11,7 +12,8 @@ import attrs
 @attrs.frozen
 class GpuRequirement:
     """One alternative. `models`: any of these words in the model's name; `memory_*` of each card,
-    `total_*` of all cards of that model together."""
+    `total_*` of all cards of that model together. `memory_bytes` is a minimum, for the card that is
+    sold as one of 80 GB reports a little more or less."""
 
     count: int | None = None
     models: tuple[str, ...] = ()
@@ -28,7 +30,7 @@ class GpuRequirement:
         if self.models:
             parts.append(" or ".join(self.models))
         for bound, text in (
-            (self.memory_bytes, "exactly {} each"),
+            (self.memory_bytes, "at least {} each"),
             (self.memory_min_bytes, "at least {} each"),
             (self.memory_max_bytes, "at most {} each"),
             (self.total_memory_min_bytes, "at least {} in all"),

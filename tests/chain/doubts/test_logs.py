@@ -14,6 +14,7 @@ from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import artifact, topic
 from p2pool.drivers.chain.answers import Nonsense
 from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.root.contract import contract_address
 from p2pool.drivers.chain.roster.events import (
     EVERYTHING,
     NOTHING,
@@ -70,6 +71,16 @@ ABOUT: dict[str, tuple[str | None, Touched]] = {
     "ComputePoolProviderBlacklisted": ("0x", ROWS),
     "ComputePoolPurgedProvider": ("0x", ROWS),
 }
+
+
+def test_a_record_of_another_pool_is_no_doubt() -> None:
+    """PoolRoot serves all pools of a contract, and its events name theirs."""
+    records, updated = contract_address(AT_TWO), "0x" + topic("PoolRoot", "PoolRecordUpdated").hex()
+    assert about(log(updated, OTHER, at=records)) == NOTHING
+    assert about(log(updated, MINE, at=records)) == Touched(pool=True)
+    assert about(log(updated, OTHER)) == EVERYTHING
+    assert about(log(updated, at=records)) == EVERYTHING
+    assert about(log(named("ComputePoolStarted"), OTHER, at=records)) == EVERYTHING
 
 
 @pytest.mark.parametrize("event", EVENTS)

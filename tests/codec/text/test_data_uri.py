@@ -1,5 +1,6 @@
 """The pool's data URI keeps what others wrote in it, and the root record as it was."""
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,13 +9,19 @@ from p2pool.codec.cbor import canonical
 from p2pool.codec.digests import digest, log_id
 from p2pool.codec.text.data_uri import (
     format_root,
+    moved_record,
     parse_root,
     read_bootstrap,
     read_root,
     requirements,
+    stated_bootstrap,
+    stated_root,
     with_bootstrap,
+    with_requirements,
     with_root,
+    without_own,
 )
+from p2pool.model import limits
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Malformed
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StoreId
@@ -90,6 +97,64 @@ def test_what_others_wrote_is_kept_in_its_place() -> None:
     assert requirements(made) == "gpu:count=8;gpu:model=h100;x=y"
     assert read_root(made) == ROOT
     assert read_bootstrap(made) == ("/ip4/127.0.0.1/tcp/1/p2p/x",)
+
+
+@given(st.text("ab=;: ", max_size=30), roots)
+def test_a_rewrite_keeps_the_rest_to_the_byte(uri: str, root: RootRecord) -> None:
+    """Empty parts and spaces among it: whoever wrote them finds them again."""
+    made = with_root(uri, root)
+    assert (without_own(made), read_root(made)) == (uri, root)
+    assert without_own(with_root(made, ROOT)) == uri
+
+
+def test_a_text_that_is_too_long_is_unknown_and_is_never_cut() -> None:
+    """What the pool asks for is not nothing; no rewrite drops what it cannot read."""
+    long = "gpu:count=8;x=" + "y" * limits.DATA_URI_MAX_BYTES
+    with pytest.raises(Malformed, match="16398 bytes; at most 16384"):
+        requirements(long)
+    with pytest.raises(Malformed, match="at most"):
+        with_root(long, ROOT)
+    with pytest.raises(Malformed, match="at most"):
+        with_bootstrap(long, ("/ip4/1",))
+    assert read_root(f"{long};p2pool:root={format_root(ROOT)}") is None
+    assert with_requirements(f"{long};p2pool:root=x", "ram_mb=1") == "ram_mb=1;p2pool:root=x"
+
+
+def test_pairs_are_read_with_the_spaces_that_others_put_around_them() -> None:
+    """As the network's tools read them."""
+    text = f"gpu:count = 8 ; p2pool:root = {format_root(ROOT)} ; p2pool:bootstrap= /ip4/1 "
+    assert (read_root(text), read_bootstrap(text)) == (ROOT, ("/ip4/1",))
+    assert requirements(text) == "gpu:count = 8 "
+
+
+def test_a_data_uri_and_a_record_state_one_root() -> None:
+    """The higher epoch's, of one epoch the record's; what nobody can read states none."""
+    other = attrs.evolve(ROOT, founder=NodeId(b"o" * 20))
+    later = attrs.evolve(ROOT, epoch=2)
+    ours, theirs, next_one = (with_root("", one) for one in (ROOT, other, later))
+    for uri, record, found in (
+        (ours, None, ROOT),
+        (ours, "", ROOT),
+        (ours, "p2pool:root=1/nonsense", ROOT),
+        (ours, theirs, other),
+        (next_one, ours, later),
+        (ours, next_one, later),
+        ("p2pool:root=x", ours, ROOT),
+        ("", None, None),
+    ):
+        assert stated_root(uri, record) == found, (uri, record)
+    assert stated_bootstrap("p2pool:bootstrap=/a", "") == ("/a",)
+    assert stated_bootstrap("p2pool:bootstrap=/a", "p2pool:bootstrap=/b") == ("/b",)
+
+
+def test_a_record_takes_all_of_p2pools_pairs_and_no_others() -> None:
+    """Of a later version too; done again, it changes nothing."""
+    uri = f"ram_mb=1;p2pool:bootstrap=/a; p2pool:later=1;p2pool:root={format_root(ROOT)}"
+    record = moved_record(uri, None)
+    assert record == f"p2pool:later=1;p2pool:root={format_root(ROOT)};p2pool:bootstrap=/a"
+    assert moved_record(without_own(uri), record) == record
+    assert moved_record(uri, "") == record
+    assert moved_record("ram_mb=1;p2pool:root=x", None) == ""
 
 
 def test_two_root_records_found_nothing() -> None:

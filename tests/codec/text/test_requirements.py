@@ -61,11 +61,16 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("NVIDIA H100 80GB HBM3", "h100", True),
         ("NVIDIA H100 80GB HBM3", "h100_80gb", True),
         ("NVIDIA GeForce RTX 4090", "rtx_4090", True),
+        ("NVIDIA GeForce RTX 4090", "RTX4090", True),
+        ("rtx4090", "NVIDIA_GeForce_RTX_4090", True),
+        ("NVIDIA_A100_80GB_PCIE", "nvidia a100 80gb pcie", True),
+        ("", "h100", False),
+        ("Tesla T4", "", False),
         ("Tesla T4", "h100", False),
     ],
 )
 def test_models_are_named_by_a_part_of_their_name(model: str, wanted: str, names: bool) -> None:
-    """In any case of letters, with spaces as underscores."""
+    """Or by more than it, in any case of letters, whatever stands for a space."""
     assert names_model(model, wanted) is names
 
 

@@ -57,6 +57,7 @@ READS = (
     ("ComputeRegistry", "getWhitelistStatus", "whether the provider is whitelisted"),
     ("ComputePool", "isProviderBlacklistedFromPool", "whether the pool has banned the provider"),
     ("ComputePool", "isNodeBlacklistedFromPool", "whether the pool has banned the node"),
+    ("PoolRoot", "getRecord", "root record and bootstrap addresses; no code there: no record"),
 )
 """What a roster is made of. A test compares this with what the code reads."""
 
@@ -192,8 +193,8 @@ def chain_reads() -> str:
 def chain_events() -> str:
     """The pool contract's events; those that name a pool have it as their first topic."""
     rows = []
-    for item in artifact("ComputePool")["abi"]:
-        if item["type"] == "event" and item["name"].startswith("ComputePool"):
+    for item in (*artifact("ComputePool")["abi"], *artifact("PoolRoot")["abi"]):
+        if item["type"] == "event" and item["name"].startswith(("ComputePool", "PoolRecord")):
             fields = ", ".join(
                 f"{p['type']} {'indexed ' if p['indexed'] else ''}{p['name']}"
                 for p in item["inputs"]

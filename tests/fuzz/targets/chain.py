@@ -213,7 +213,9 @@ def _calls() -> Iterator[bytes]:
     inner = [_value(kind) for kind in node.outputs[0].strip("()").split(",")]
     one = _piece(encode(node.outputs, [tuple(inner)]))
     word = _piece((1).to_bytes(32, "big"))
-    yield packed + members + one + word * 4
+    record = _piece(encode(["string"], ["p2pool:root=x"]))
+    yield packed + record + members + one + word * 4
+    yield packed + _piece(b"") + members + one + word * 4
 
 
 def _value(kind: str) -> Any:

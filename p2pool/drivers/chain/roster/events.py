@@ -19,6 +19,8 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import events_first_of, topic
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import WORD, Log
+from p2pool.drivers.chain.root.contract import NAME as POOL_ROOT
+from p2pool.drivers.chain.root.contract import contract_address
 from p2pool.model import limits
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
@@ -82,6 +84,7 @@ def roster_touch(at: Addresses, pool_id: int) -> Callable[[Log], Touched]:
     """Tells of each event what of a pool's roster it may have changed."""
     pools = address_text(at.pool).lower()
     others = {address_text(at.registry).lower(), address_text(at.network).lower()} - {pools}
+    records = address_text(contract_address(at)).lower()
     mine = "0x" + pool_id.to_bytes(WORD, "big").hex()
 
     def touch(event: Log) -> Touched:
@@ -91,6 +94,8 @@ def roster_touch(at: Addresses, pool_id: int) -> Callable[[Log], Touched]:
             found = _of_pools(event, mine)
             # One deployment may be a single contract: then its other events are told there, too.
             return found if found is not None else EVERYTHING
+        if event.address == records:
+            return _of_records(event, mine)
         if event.address in others and event.topics[0] in _provider_events():
             return _of_provider(event)
         return EVERYTHING
@@ -127,6 +132,13 @@ def _of_pools(event: Log, mine: str) -> Touched | None:
         return EVERYTHING
     named = frozenset({provider}) if not nodes else frozenset[Address]()
     return Touched(members=True, nodes=nodes, providers=named)
+
+
+def _of_records(event: Log, mine: str) -> Touched:
+    """An event of the contract of records, which serves all pools of a contract of pools."""
+    if event.topics[0] not in events_first_of(POOL_ROOT, "poolId") or len(event.topics) < 2:
+        return EVERYTHING
+    return Touched(pool=True) if event.topics[1] == mine else NOTHING
 
 
 def _nodes(name: str, data: bytes | None) -> frozenset[NodeId] | None:

@@ -19,12 +19,13 @@ import trio
 
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.rows import encode_record
-from p2pool.codec.text.data_uri import read_bootstrap, read_root, requirements
+from p2pool.codec.text.data_uri import requirements
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.answers import Block, Log
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
 from p2pool.drivers.chain.endpoints.failures import EndpointRefused
+from p2pool.drivers.chain.root.contract import contract_address
 from p2pool.drivers.chain.roster.events import Touched
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model import limits
@@ -145,7 +146,8 @@ class RosterReader:
 
     def _addresses(self) -> list[str]:
         at = self.chain.at
-        return [address_text(at.pool), address_text(at.registry), address_text(at.network)]
+        told = (at.pool, at.registry, at.network, contract_address(at))
+        return [address_text(one) for one in told]
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:
         call = function("ComputePool", "getComputePoolNodes").call(self.pool_id)
@@ -233,12 +235,20 @@ def _roster(block: Block, pool: PoolInfo, members: tuple[ChainMember, ...]) -> C
         creator=pool.creator,
         manager=pool.manager,
         status=pool.status,
-        root=read_root(pool.data_uri),
+        root=pool.root,
         pool_name=answers.cut(pool.name),
         domain_id=pool.domain_id,
-        requirements=requirements(pool.data_uri),
-        bootstrap=read_bootstrap(pool.data_uri),
+        requirements=_requirements(pool.data_uri),
+        bootstrap=pool.bootstrap,
     )
+
+
+def _requirements(uri: str) -> str:
+    """What the pool asks of a machine; a sentence where nobody can tell."""
+    try:
+        return requirements(uri)
+    except Malformed as error:
+        return f"unknown: {error.message}"
 
 
 def _checked(made: ChainRoster) -> ChainRoster:

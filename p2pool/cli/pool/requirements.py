@@ -1,0 +1,115 @@
+"""`p2pool pool set-requirements`: changes what a pool asks of machines, and keeps all else.
+
+The requirements share the pool's data URI with whatever else stands there: p2pool's own pairs of a
+pool without `PoolRoot`, and keys of others. A tool that writes the whole text erases the root
+record; this command replaces the requirements alone. What other tools of the network would refuse
+is refused here, for they then check nothing by the whole text.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2pool.cli.shared.chain import Sender, pool_option, sender_options
+from p2pool.cli.shared.output import warn, write_dry, write_json
+from p2pool.cli.shared.tables import write_pairs
+from p2pool.codec.text.data_uri import with_requirements, without_own
+from p2pool.codec.text.requirements import (
+    KEYS,
+    parse_requirements,
+    refusals,
+    requirement_pairs,
+    unknown_pairs,
+)
+from p2pool.drivers.chain.founding import check_may_start
+from p2pool.model.errors import Malformed
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.writer import Writer
+
+
+def check_wanted(text: str, force: bool) -> tuple[str, ...]:
+    """The pairs to write, each as `key=value`. `Malformed`: no agent could read them, or other
+    tools of the network would refuse them and nothing says that this is meant (`force`)."""
+    if without_own(text) != text:
+        raise Malformed(
+            "p2pool's own pairs are no requirements.",
+            hint="Leave out whatever begins with p2pool: - it is kept as it stands.",
+        )
+    parse_requirements(text)
+    if (refused := refusals(text)) and not force:
+        raise Malformed(
+            f"Other tools of the network refuse these requirements: {'; '.join(refused)}.",
+            hint=f"They know {', '.join(sorted(KEYS))}. To write it all the same: --force.",
+        )
+    pairs = (pair.partition("=") for pair in text.split(";") if pair.strip())
+    return tuple(f"{key.strip()}={value.strip()}" for key, _, value in pairs)
+
+
+@click.command("set-requirements")
+@click.argument("wanted", metavar="REQUIREMENTS")
+@pool_option
+@click.option(
+    "--drop-unknown",
+    is_flag=True,
+    help="Take pairs of keys that are no requirements out of the data URI, too.",
+)
+@click.option(
+    "--force", is_flag=True, help="Write requirements that other tools of the network refuse."
+)
+@sender_options
+def set_requirements(
+    wanted: str, pool_id: int | None, drop_unknown: bool, force: bool, sender: Sender
+) -> None:
+    """Change what a pool requires of machines that join it, as its creator or manager.
+
+    REQUIREMENTS replaces all there are, as in 'gpu:count=8;gpu:model=h100;ram_mb=64000'; '' asks
+    for nothing. A second gpu:count begins an alternative. Root record, bootstrap addresses and
+    other keys stay as they are, and so do nodes that are in the pool. Safe to repeat.
+    """
+    pool, pairs = sender.pool(pool_id), check_wanted(wanted, force)
+
+    async def act(chain: "PoolContracts", writer: "Writer") -> dict[str, Any]:
+        info = await chain.pool(pool.pool_id)
+        check_may_start(info, writer.address)
+        before, others = requirement_pairs(info.data_uri), unknown_pairs(info.data_uri)
+        kept = () if drop_unknown else others
+        changes = (before, others) != (pairs, kept)
+        if changes:
+            uri = with_requirements(info.data_uri, ";".join((*pairs, *kept)))
+            await chain.update_uri(writer, pool.pool_id, uri)
+        return {
+            "pool_id": pool.pool_id,
+            "before": ";".join(before),
+            "requirements": ";".join(pairs),
+            "kept": list(kept),
+            "changed": changes,
+        }
+
+    told, said = sender.run(act)
+    if told["kept"]:
+        warn(
+            f"Kept {', '.join(told['kept'])}, which other tools of the network refuse together with"
+            " all requirements: --drop-unknown takes it out."
+        )
+    if sender.dry_run:
+        write_dry(said, sender.as_json)
+    elif sender.as_json:
+        write_json("transaction", {"dry_run": False, **told})
+    else:
+        _show(told)
+
+
+def _show(told: dict[str, Any]) -> None:
+    read = parse_requirements(told["requirements"])
+    gpus = " or ".join(f"({one})" for one in read.gpus)
+    write_pairs(
+        [
+            ("pool", str(told["pool_id"])),
+            ("before", told["before"] or "nothing"),
+            ("now", told["requirements"] or "nothing"),
+            ("gpus", gpus or "none are asked for"),
+            ("changed", "yes" if told["changed"] else "no: these stood there already"),
+        ]
+    )

@@ -1,0 +1,1 @@
+"""The contract that keeps the record of pools, and what is written where."""

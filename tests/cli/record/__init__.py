@@ -1,0 +1,1 @@
+"""Requirements and root records on the chain, as their commands change them."""
