@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.drivers.config.schema import AgentConfig, ChainConfig
 from p2pool.model.ids import Digest, NodeId, PoolRef
 
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class AgentOptions:
-    """An agent's start options. `provider` None: this machine joins nothing by itself. `trusted`:
-    hashes of committees that the operator vouches for."""
+    """An agent's start options. `provider` None: this machine joins nothing by itself. `stake`:
+    what the agent may stake for it. `trusted`: hashes of committees that the operator vouches
+    for."""
 
     directory: Path
     config: AgentConfig
     node: "LocalAccount" = attrs.field(repr=False)
     provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
+    stake: StakePolicy = StakePolicy()
     stop_tasks: bool = False
     skip_checks: bool = False
     trusted: tuple[Digest, ...] = ()

@@ -48,7 +48,7 @@ from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
 from p2pool.core.local.machine import Machine
-from p2pool.core.local.problems import accusations, problems
+from p2pool.core.local.problems import accusations, problems, provider_warnings
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus
 from p2pool.core.parts import Between, Part, Parts
@@ -544,6 +544,7 @@ class Node:
 
     def _on_joining_told(self, event: inputs.JoiningTold, now: Now) -> None:
         self.context.joining = event.text
+        self.context.stuck, self.context.stake = event.stuck, event.stake
 
     def view(self, now: Now) -> View:
         """Everything this node knows, frozen; its tables can be read until the next step."""
@@ -574,7 +575,8 @@ class Node:
     def _warnings(self) -> tuple[str, ...]:
         leading = self.parts.leading
         overfull = leading.orders.warnings() if leading is not None else ()
-        return (*accusations(self.context, self._evidence()), *overfull)
+        said = (*accusations(self.context, self._evidence()), *overfull)
+        return (*said, *provider_warnings(self.context))
 
 
 def _hands_on(effect: Effect) -> bool:

@@ -29,7 +29,7 @@ from p2pool.dev.state import AgentEntry, State
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.consent import KeyManager, ManagerSigner
 from p2pool.drivers.chain.founding import NewPool, create_pool, start_pool
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.config.schema import (
     AgentConfig,
     ApiConfig,

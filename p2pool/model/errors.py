@@ -26,6 +26,8 @@
     |-- Unavailable        a failure of the outside world, worth another try
     |   |-- NoLeader           no leader is known, or it did not answer in time
     |   |-- ChainUnavailable   no endpoint gives a usable answer
+    |   |   |-- TransactionStuck   it was sent, and is in no block yet
+    |   |   `-- FeesTooHigh        a block costs more than the configuration allows
     |   |-- RuntimeUnavailable the container engine does not answer
     |   |   `-- DirectoryUnseen    it does not see a directory that the agent sees
     |   |-- RegistryUnavailable  the image's registry does not answer
@@ -225,6 +227,18 @@ class ChainUnavailable(Unavailable):
     """No RPC endpoint gives a usable answer."""
 
     code = "chain-unavailable"
+
+
+class TransactionStuck(ChainUnavailable):
+    """It was sent and is in no block yet: the next try goes on with it, at the same nonce."""
+
+    code = "transaction-stuck"
+
+
+class FeesTooHigh(ChainUnavailable):
+    """A place in a block costs more than `[chain] fee_max_gwei` allows: nothing was sent."""
+
+    code = "fees-too-high"
 
 
 class RuntimeUnavailable(Unavailable):

@@ -574,6 +574,7 @@ CHAIN_REMOVALS_WINDOW_MS = 60_000
 JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
+STAKE_LOOK_MS = 600_000
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
 # What a contract account is asked: for how long, how often again where nobody knows, and how far
 # the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
@@ -584,6 +585,24 @@ CONTRACT_ASKED_MAX_MS = 15_000
 CONTRACT_BLOCK_KEPT_MS = 60_000
 CONTRACT_BLOCK_AGE_MAX_MS = 1_200_000
 TRANSACTION_DEADLINE_MS = 120_000
+# A transaction that is in no block is looked into so often. It is offered more once the base fee
+# has outgrown it, or once so many blocks and so much time went by without it.
+TRANSACTION_LOOK_MS = 5_000
+TRANSACTION_RAISE_BLOCKS = 3
+TRANSACTION_RAISE_MS = 30_000
+# From then on people are told of it.
+TRANSACTION_STUCK_MS = 30_000
+TRANSACTION_ATTEMPTS_MAX = 24
+TRANSACTION_FILE_MAX_BYTES = 1024 * 1024
+# A nonce that is used while no block shows a transaction of ours was another wallet's, once so many
+# looks in a row say so: endpoints behind one address differ in height.
+NONCE_GONE_LOOKS = 3
+NONCE_TRIES_MAX = 3
+# A transaction found in a block that is this young is the answer to the call that finds it.
+TRANSACTION_FRESH_MS = 60_000
+GAS_TIP_MAX_WEI = 30 * 10**9
+GAS_FEE_MAX_DEFAULT_GWEI = 200
+GAS_FEE_MAX_GWEI = 1_000_000
 DIAL_TIMEOUT_MS = 5_000
 DIAL_BACKS_PER_HOST_PER_S = 1
 DIAL_BACKS_PER_HOST_BURST = 5
@@ -615,6 +634,7 @@ HERE_KEPT_MS = 10_000
 STREAM_END_PATIENCE_MS = 1_000
 JOIN_STEP_POLL_MS = 1_000
 RECEIPT_POLL_MS = 100
+RECEIPT_POLL_MAX_MS = 2_000
 INVITE_LIFETIME_MAX_S = 24 * 3600
 # What commands sign; who wants a longer one forgets that it is there, and a shorter one no request
 # would reach the pool under.
@@ -1046,6 +1066,8 @@ assert CHAIN_FINAL_LOOK_MS <= CHAIN_CHANGE_WATCH_MS < CHAIN_HALTED_MS
 assert CHAIN_LAG_MS < CHAIN_STILL_LOOK_MS < CHAIN_HALTED_MS < CHAIN_BEHIND_MAX_MS
 assert CHAIN_OVERLAP_BLOCKS < CHAIN_SPAN_MAX_BLOCKS <= CHAIN_HEADERS_MAX
 assert JOIN_POLL_MIN_MS < JOIN_POLL_MAX_MS
+assert RECEIPT_POLL_MS < RECEIPT_POLL_MAX_MS < TRANSACTION_LOOK_MS < TRANSACTION_RAISE_MS
+assert NONCE_GONE_LOOKS * TRANSACTION_LOOK_MS < TRANSACTION_RAISE_MS < TRANSACTION_DEADLINE_MS
 assert CHAIN_COMPARE_TIMEOUT_MS < CHAIN_CALL_TIMEOUT_MS < CHAIN_COMPARE_PAUSE_MS
 assert 2 * CONTRACT_CALL_TIMEOUT_MS < FORWARD_DEADLINE_MS
 assert CONTRACT_CALL_TIMEOUT_MS < CONTRACT_ASK_AGAIN_MS < CONTRACT_ASKED_MAX_MS

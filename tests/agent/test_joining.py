@@ -9,11 +9,14 @@ import trio
 import trio.testing
 
 from p2pool.agent.effect_runner import EffectRunner
-from p2pool.agent.join.driver import JoiningReport, stay_in_pool
+from p2pool.agent.join.driver import JoiningReport, stay_in_pool, watch_stake
 from p2pool.agent.loop import Loop
 from p2pool.core.inputs import JoiningTold
+from p2pool.drivers.chain.contracts import NodeInfo
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
+from p2pool.model import limits
 from p2pool.model.errors import Conflict
+from p2pool.model.ids import Address
 
 WAITS = JoinStep("invited", Progress.WAITING, "no invite is known", "the manager 0x11")
 JOINED = JoinStep("joined", Progress.DONE)
@@ -24,6 +27,7 @@ class FakeLoop:
 
     def __init__(self) -> None:
         self.inside, self.told = False, list[str | None]()
+        self.known = True
         self.stepped = trio.Event()
         self.node = self.context = self.roster = self
         self.me = b"me"
@@ -110,3 +114,63 @@ async def test_the_end_of_the_pool_ends_the_way_into_it() -> None:
         await stay_in_pool(
             cast(Joining, ended), cast(Any, loop), cast(EffectRunner, Invited()), told
         )
+
+
+@attrs.define
+class FakeStake:
+    """A provider's stake as a chain has it, for a node that it registered."""
+
+    staked_wei: int
+    needed_wei: int = 2
+    allowed: bool = False
+    topped: int = 0
+    read: trio.Event = attrs.field(factory=trio.Event)
+    node_id: bytes = b"n"
+
+    @property
+    def chain(self) -> "FakeStake":
+        return self
+
+    async def node(self, _: bytes) -> NodeInfo:
+        return NodeInfo(Address(b"p" * 20), 1, True, True)
+
+    async def stake_needed(self, _: object, units: int) -> int:
+        return self.needed_wei
+
+    async def stake(self, _: object) -> int:
+        await trio.lowlevel.checkpoint()
+        self.read.set()
+        return self.staked_wei
+
+    async def top_up(self) -> JoinStep | None:
+        if not self.allowed or self.staked_wei >= self.needed_wei:
+            return None
+        self.topped += 1
+        if self.topped == 2:
+            self.staked_wei = self.needed_wei
+        return JoinStep("approved" if self.topped == 1 else "staked", Progress.DOING)
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_member_says_what_its_providers_stake_lacks(
+    autojump_clock: trio.testing.MockClock, allowed: bool
+) -> None:
+    """As long as it does; at the start it adds it, if that is allowed, later nothing."""
+    loop, stake = FakeLoop(), FakeStake(1, allowed=allowed)
+    loop.inside = True
+    told = JoiningReport(cast(Loop, loop))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_stake, cast(Joining, stake), cast(Loop, loop), told)
+        await stake.read.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (told.stake is None, stake.topped) == (allowed, 2 * allowed)
+        if not allowed:
+            assert "p2pool provider stake add 0.000000000000000001" in str(told.stake)
+        stake.staked_wei = 1
+        await trio.sleep(limits.STAKE_LOOK_MS / 1000 + 1)
+        assert "less than its nodes need" in str(told.stake)
+        assert stake.topped == 2 * allowed
+        stake.staked_wei = 2
+        await trio.sleep(limits.STAKE_LOOK_MS / 1000 + 1)
+        assert told.stake is None
+        nursery.cancel_scope.cancel()

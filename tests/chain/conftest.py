@@ -11,7 +11,7 @@ from p2pool.dev.chain.anvil import Anvil, start_anvil
 from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import Address, NodeId
 
 

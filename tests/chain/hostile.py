@@ -32,6 +32,7 @@ def block_of(number: int) -> dict[str, Any]:
         "hash": hash_of(number),
         "parentHash": parent,
         "timestamp": time_s,
+        "baseFeePerGas": "0x7",
     }
 
 
@@ -196,6 +197,8 @@ WRITES = (
     "eth_getCode",
     "eth_estimateGas",
     "eth_gasPrice",
+    "eth_getBlockByNumber",
+    "eth_maxPriorityFeePerGas",
     "eth_getTransactionCount",
     "eth_sendRawTransaction",
     "eth_getTransactionByHash",

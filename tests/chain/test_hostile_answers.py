@@ -27,7 +27,8 @@ from p2pool.drivers.chain.join_steps import Joining
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
-from p2pool.drivers.chain.writer import KeyWriter, refusal
+from p2pool.drivers.chain.transactions.refusals import refusal
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import ChainUnavailable, P2poolError

@@ -18,7 +18,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict

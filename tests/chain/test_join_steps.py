@@ -6,7 +6,7 @@ import trio
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import NodeId

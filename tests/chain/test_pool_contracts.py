@@ -7,7 +7,7 @@ import trio
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import KeyManager, invite_signer
-from p2pool.drivers.chain.writer import DryWriter
+from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.model.errors import BadSignature, NotFound, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus

@@ -8,7 +8,7 @@ import trio
 from p2pool.dev.admission import admit
 from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.consent import KeyManager
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.access.requests import Action
 from p2pool.model.ids import NodeId
 from tests.chaos.fixtures import Scene

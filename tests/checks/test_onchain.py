@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import new_account
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.checks.onchain import (
     REQUIREMENTS,
     chain_checks,

@@ -10,7 +10,7 @@ from p2pool.cli import errors
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import format_root, read_bootstrap, read_root, requirements
 from p2pool.dev.chain.contracts import fund
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import (

@@ -13,7 +13,7 @@ from eth_account import Account
 from p2pool.cli import errors, main
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import KeyManager
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.states import PoolStatus
 from tests.chain.conftest import World

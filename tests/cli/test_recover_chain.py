@@ -7,7 +7,7 @@ from p2pool.cli import errors
 from p2pool.codec.digests import log_id
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.data_uri import format_root, read_root, requirements, with_root
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.root_record import PreviousLog, RootRecord
 from p2pool.model.errors import Conflict, Misconfigured, NotAllowed
 from p2pool.model.ids import NodeId, PeerKey, PoolRef, StateDigest, StoreId

@@ -22,6 +22,7 @@ from p2pool.dev.chain.contracts import new_account
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import WANTED, choose, remove_image
 from p2pool.drivers.chain.join_driver import find_in_file
+from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.checks.webhooks import webhook_checks
 from p2pool.drivers.config.schema import NotifyConfig, RuntimeConfig
@@ -41,6 +42,7 @@ from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
+from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
 from tests.containers.harness.registry import PASSWORD, USER, running_registry
@@ -130,7 +132,8 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 
 async def test_files(tmp_path: Path) -> None:
-    """A store keeps a batch; tokens are read and written; an invite is looked for in its file."""
+    """A store keeps a batch; tokens are read and written; an invite is looked for in its file; a
+    transaction is kept."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
@@ -139,6 +142,11 @@ async def test_files(tmp_path: Path) -> None:
         await tokens.create("laptop", TokenScope.READ, None)
         (tmp_path / "invite").write_text("no invite")
         assert await find_in_file(tmp_path / "invite") is None
+        journal = FileJournal.of(tmp_path, 1, KEPT.account)
+        async with journal.held():
+            await journal.save(KEPT)
+            assert await journal.load() == KEPT
+            await journal.clear()
 
 
 async def test_checks(engine: Engine, tmp_path: Path) -> None:

@@ -16,15 +16,21 @@ from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
 from p2pool.agent.options import AgentOptions
+from p2pool.codec.text.amounts import GWEI
 from p2pool.core.inputs import JoiningTold
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
-from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.join_steps import STAKED, Joining, JoinStep, Progress
+from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.stakes import read_stake
+from p2pool.drivers.chain.transactions.journal import FileJournal
+from p2pool.drivers.chain.transactions.record import Delay
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import Conflict
+from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
+from p2pool.model.ids import Address
 from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
@@ -45,14 +51,18 @@ async def join_pool(
     A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
     told = JoiningReport(loop)
+    writer = _writer(options, chain, told)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(told.run)
+        if writer is not None:
+            nursery.start_soon(_settle, writer)
         node = loop.node
         while node.parts.machine.hardware is None:
             await loop.wait_stepped()
         if not options.skip_checks and not node.context.roster.belongs(node.context.me):
             await wait_qualified(options, runtime, told.say)
-        joining = _joining(options, loop, effects, chain)
+        joining = _joining(options, loop, effects, chain, writer)
+        nursery.start_soon(watch_stake, joining, loop, told)
         try:
             await stay_in_pool(joining, loop, effects, told)
         except Conflict as error:
@@ -85,8 +95,69 @@ async def stay_in_pool(
         log.warning("this node is out of the pool: it waits for a new invite")
 
 
+def _writer(options: AgentOptions, chain: PoolContracts, told: "JoiningReport") -> KeyWriter | None:
+    """Sends for the provider, if this agent has its key; what is on its way is kept on disk."""
+    account = options.provider
+    if account is None:
+        return None
+    config = options.config.chain
+    sender = Address(bytes.fromhex(account.address[2:]))
+    return KeyWriter(
+        chain.rpc,
+        account,
+        journal=FileJournal.of(options.directory, config.id, sender),
+        fee_max_wei=config.fee_max_gwei * GWEI,
+        tell=told.delay,
+    )
+
+
+async def _settle(writer: KeyWriter) -> None:
+    """Go on with what was on its way when the agent ended; `agent status` names it meanwhile."""
+    said = False
+    while True:
+        try:
+            return await writer.settle()
+        except (Unavailable, Misconfigured) as error:
+            if not said:
+                log.warning("a transaction from before is in no block yet", why=error.message)
+            said = True
+        await trio.sleep(limits.JOIN_POLL_MAX_MS / 1000)
+
+
+async def watch_stake(joining: Joining, loop: Loop, told: "JoiningReport") -> None:
+    """Say what the provider's stake lacks as long as it does; first add it, where that is allowed.
+
+    Every STAKE_LOOK_MS: a slash comes without notice, and no more than a validation waits for it. A
+    node that is out of the pool adds it on its way in.
+    """
+    roster = loop.node.context.roster
+    while not roster.known:
+        await loop.wait_stepped()
+    adds = roster.belongs(loop.node.context.me)
+    while True:
+        try:
+            step = await joining.top_up() if adds else None
+            adds = step is not None and step.name != STAKED
+            node = await joining.chain.node(joining.node_id)
+            stake = await read_stake(joining.chain, node.provider) if node is not None else None
+        except (P2poolError, Reverted) as error:
+            log.info("the provider's stake cannot be read", why=str(error))
+        else:
+            if step is not None:
+                told.step(step)
+                continue
+            shortage = stake.shortage() if stake is not None else None
+            said = f"{shortage[0].upper()}{shortage[1:]}. It waits for" if shortage else None
+            told.missing_stake(f"{said} {stake.adding()}." if stake and said else None)
+        await trio.sleep(limits.STAKE_LOOK_MS / 1000)
+
+
 def _joining(
-    options: AgentOptions, loop: Loop, effects: EffectRunner, chain: PoolContracts
+    options: AgentOptions,
+    loop: Loop,
+    effects: EffectRunner,
+    chain: PoolContracts,
+    writer: KeyWriter | None,
 ) -> Joining:
     async def find_invite() -> Invite | None:
         filed = await find_in_file(options.directory / INVITE_FILE_NAME)
@@ -102,7 +173,8 @@ def _joining(
         node=options.node,
         units=max(1, UNITS_PER_GPU * len(hardware.gpus)),
         find_invite=find_invite,
-        writer=KeyWriter(chain.rpc, options.provider) if options.provider is not None else None,
+        writer=writer,
+        stake=options.stake,
     )
     return joining
 
@@ -113,6 +185,8 @@ class JoiningReport:
 
     loop: Loop
     text: str | None = None
+    stuck: str | None = None
+    stake: str | None = None
     changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
@@ -120,12 +194,27 @@ class JoiningReport:
         while True:
             await self.changed.wait()
             self.changed = trio.Event()
-            await self.loop.put(JoiningTold(self.text))
+            await self.loop.put(JoiningTold(self.text, self.stuck, self.stake))
 
     def say(self, text: str | None) -> None:
         """What holds from now on."""
         self.text = text
         self.changed.set()
+
+    def delay(self, delay: Delay | None) -> None:
+        """A transaction is in no block for long; None: it is."""
+        if delay is not None and self.stuck is None:
+            log.warning("a transaction is stuck", what=delay.text())
+        self.stuck = delay.text() if delay is not None else None
+        self.changed.set()
+
+    def missing_stake(self, text: str | None) -> None:
+        """What the provider's stake lacks from now on; None: nothing."""
+        if text is not None and text != self.stake:
+            log.warning("the provider's stake is too small", what=text)
+        if text != self.stake:
+            self.stake = text
+            self.changed.set()
 
     def step(self, step: JoinStep) -> None:
         """A step that was taken, or a wait that began."""

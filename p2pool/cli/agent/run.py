@@ -18,7 +18,7 @@ from p2pool.cli.shared.process import (
     log_options,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash, FilePath
+from p2pool.cli.shared.types import CommitteeHash, FilePath, Tokens
 from p2pool.drivers.input_files import is_stdin
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
@@ -60,6 +60,19 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="File with the provider key's passphrase. Default: as for the node key.",
 )
+@click.option(
+    "--stake-max",
+    "stake_max_wei",
+    type=Tokens(),
+    metavar="TOKENS",
+    help="The most that the provider's stake may come to by this agent, in tokens. Default: it"
+    " stakes nothing by itself, and says what is needed; on a development chain, what is asked.",
+)
+@click.option(
+    "--stake-top-up",
+    is_flag=True,
+    help="Add to the provider's stake at the start what a slash took of it, up to --stake-max.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what joining the pool would send, and exit.")
 @click.option("--stop-tasks", is_flag=True, help="Stop this node's tasks when the agent ends.")
 @click.option(
@@ -87,6 +100,8 @@ def run(
     passphrase_file: Path | None,
     provider_key: Path | None,
     provider_passphrase_file: Path | None,
+    stake_max_wei: int | None,
+    stake_top_up: bool,
     dry_run: bool,
     stop_tasks: bool,
     skip_checks: bool,
@@ -107,27 +122,29 @@ def run(
 
     forbid_core_dumps()
     directory = data_directory(data_dir)
-    given = {"config": config, "node_key": node_key, "passphrase_file": passphrase_file}
-    provider_files = {
-        "provider_key": provider_key,
-        "provider_passphrase_file": provider_passphrase_file,
-    }
-    flags = {"stop_tasks": stop_tasks, "skip_checks": skip_checks}
-    files = start_files(context, directory, {**given, **provider_files, **flags})
+    given: dict[str, object] = {"config": config, "node_key": node_key}
+    given |= {"passphrase_file": passphrase_file, "provider_key": provider_key}
+    given |= {"provider_passphrase_file": provider_passphrase_file, "stop_tasks": stop_tasks}
+    given |= {"skip_checks": skip_checks, "stake_top_up": stake_top_up}
+    files = start_files(context, directory, {**given, "stake_max_wei": stake_max_wei})
     found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
     settings = begin_logs(found, log_level, log_format)
     node, provider = _accounts(files)
+    if provider is None and (stake_max_wei is not None or stake_top_up):
+        raise click.UsageError("--stake-max and --stake-top-up need --provider-key.")
     if dry_run:
         _say_what_joining_would_do(settings, node, provider, as_json)
         return
     from p2pool.agent.agent import run_agent
     from p2pool.agent.options import AgentOptions
+    from p2pool.drivers.chain.stakes import StakePolicy
 
     options = AgentOptions(
         directory=directory,
         config=settings,
         node=node,
         provider=provider,
+        stake=StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up),
         stop_tasks=files.stop_tasks,
         skip_checks=files.skip_checks,
         trusted=trusted,
@@ -158,7 +175,7 @@ def _say_what_joining_would_do(
 
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
-    from p2pool.drivers.chain.writer import DryWriter
+    from p2pool.drivers.chain.transactions.writer import DryWriter
     from p2pool.model.ids import Address
 
     async def look() -> tuple[JoinStep, list[str]]:

@@ -29,6 +29,7 @@ _NAMES = (
     *("provider_key", "provider_passphrase_file"),
 )
 """Options that describe a start."""
+_FLAGS = ("stop_tasks", "skip_checks", "stake_top_up")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +44,8 @@ class StartFiles:
     provider_passphrase_file: Path | None = None
     stop_tasks: bool = False
     skip_checks: bool = False
+    stake_top_up: bool = False
+    stake_max_wei: int | None = None
     overrides: Mapping[str, str] = {}
     last: StartRecord | None = None
 
@@ -65,6 +68,8 @@ class StartFiles:
             provider_passphrase_file=whole(self.provider_passphrase_file),
             stop_tasks=self.stop_tasks,
             skip_checks=self.skip_checks,
+            stake_top_up=self.stake_top_up,
+            stake_max_wei="" if self.stake_max_wei is None else str(self.stake_max_wei),
             overrides={
                 name: value
                 for name, value in self.environment.items()
@@ -120,7 +125,8 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in files
     )
     last = _last(directory, described)
-    flags: dict[str, Any] = {name: bool(given.get(name)) for name in ("stop_tasks", "skip_checks")}
+    flags: dict[str, Any] = {name: bool(given.get(name)) for name in _FLAGS}
+    most = given.get("stake_max_wei")
     overrides: Mapping[str, str] = {}
     if last is not None and not described:
         secret = PASSPHRASE_FILE_VARIABLE in os.environ or PASSPHRASE_VARIABLE in os.environ
@@ -131,10 +137,11 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
             del files["provider_key"]  # Once the node is in the pool it is taken away.
             files.pop("provider_passphrase_file", None)
         flags = {name: flags[name] or getattr(last, name) for name in flags}
+        most = most if most is not None or not last.stake_max_wei else int(last.stake_max_wei)
         overrides = last.overrides
     files.setdefault("config", directory / CONFIG_NAME)
     files.setdefault("node_key", directory / NODE_KEY_FILE)
-    found: dict[str, Any] = dict(files)
+    found: dict[str, Any] = {**files, "stake_max_wei": most}
     return StartFiles(directory=directory, overrides=overrides, last=last, **found, **flags)
 
 

@@ -23,7 +23,7 @@ from p2pool.model.ids import Address
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 def first_uri(data_uri: str, bootstrap: tuple[str, ...]) -> str:

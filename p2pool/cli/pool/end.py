@@ -18,7 +18,7 @@ from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Sent, Writer
+    from p2pool.drivers.chain.transactions.writer import Sent, Writer
 
 
 async def check_may_end(chain: "PoolContracts", pool_id: int, account: Address) -> None:

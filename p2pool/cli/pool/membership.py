@@ -18,7 +18,7 @@ from p2pool.model.ids import Address, NodeId
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Sent, Writer
+    from p2pool.drivers.chain.transactions.writer import Sent, Writer
 
 
 async def check_may_leave(

@@ -27,7 +27,7 @@ from p2pool.model.errors import Conflict, P2poolError, Unavailable
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 async def write_root(

@@ -26,7 +26,7 @@ from p2pool.model.errors import Malformed
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 def check_wanted(text: str, force: bool) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 def root_of_log(client: AgentClient, pool: PoolRef) -> RootRecord | None:

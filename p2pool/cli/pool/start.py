@@ -25,7 +25,7 @@ from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import Writer
+    from p2pool.drivers.chain.transactions.writer import Writer
 
 
 def check_founder(_: click.Context, __: click.Parameter, value: str | None) -> RootRecord | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
+from p2pool.cli.errors import say
 from p2pool.cli.shared.options import found_agent, json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
 from p2pool.cli.shared.signer import account_of
@@ -21,12 +22,14 @@ from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import GWEI
 from p2pool.model.errors import Misconfigured
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import Address, PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter, Sent, Writer
+    from p2pool.drivers.chain.transactions.record import Delay
+    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 
 T = TypeVar("T")
@@ -75,10 +78,12 @@ def config_file(given: Path | None, agent: str | None) -> ConfigFile:
 
 
 def writer_maker(
-    key: str | None, passphrase_file: str | None, dry_run: bool
-) -> "Callable[[PoolContracts], KeyWriter | DryWriter]":
-    """Open the key now, so that the passphrase prompt comes before any wait for the chain."""
-    from p2pool.drivers.chain.writer import DryWriter, KeyWriter
+    key: str | None, passphrase_file: str | None, dry_run: bool, config: "ChainConfig"
+) -> "Callable[[PoolContracts, Path], KeyWriter | DryWriter]":
+    """Open the key now, so that the passphrase prompt comes before any wait for the chain. What it
+    makes keeps what it sends in a directory, and tells on standard error what takes long."""
+    from p2pool.drivers.chain.transactions.journal import FileJournal
+    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter
 
     if dry_run:
         from p2pool.drivers.input_files import input_path
@@ -90,9 +95,36 @@ def writer_maker(
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
         address = key_file_address(input_path(key))
-        return lambda _: DryWriter(address)
+        return lambda chain, directory: DryWriter(address)
     account = account_of(key, passphrase_file)
-    return lambda chain: KeyWriter(chain.rpc, account)
+
+    def make(chain: "PoolContracts", directory: Path) -> KeyWriter:
+        sender = Address(bytes.fromhex(account.address[2:]))
+        return KeyWriter(
+            chain.rpc,
+            account,
+            journal=FileJournal.of(directory, config.id, sender),
+            fee_max_wei=config.fee_max_gwei * GWEI,
+            tell=DelayLines(),
+        )
+
+    return make
+
+
+@attrs.define
+class DelayLines:
+    """Whoever waits at a terminal sees why: a line for each reason and each new offer."""
+
+    last: object = None
+
+    def __call__(self, delay: "Delay | None") -> None:
+        """As a writer's `tell`."""
+        if delay is None:
+            return
+        reason = (delay.behind, delay.at_cap, delay.cannot_pay, len(delay.pending.attempts))
+        if reason != self.last:
+            self.last = reason
+            say(delay.text())
 
 
 pool_option = click.option(
@@ -116,6 +148,13 @@ class Sender:
     passphrase_file: str | None
     dry_run: bool
     as_json: bool
+    agent: str | None = None
+
+    @property
+    def directory(self) -> Path:
+        """Where what is sent is kept until a block has it: the data directory of the agent that is
+        meant, so that both know of each other's."""
+        return agent_directory(self.agent, os.environ)
 
     @functools.cached_property
     def chain_config(self) -> "ChainConfig":
@@ -138,14 +177,14 @@ class Sender:
         import trio
 
         from p2pool.drivers.chain.contracts import PoolContracts
-        from p2pool.drivers.chain.writer import DryWriter
+        from p2pool.drivers.chain.transactions.writer import DryWriter
 
         config = self.chain_config
-        make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run)
+        make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run, config)
 
         async def main() -> tuple[T, list[str]]:
             chain = PoolContracts.of(config)
-            writer = make_writer(chain)
+            writer = make_writer(chain, self.directory)
             done = await act(chain, writer)
             return done, writer.said if isinstance(writer, DryWriter) else []
 
@@ -188,6 +227,7 @@ def sender_options(command: Callable[..., None]) -> Callable[..., None]:
             passphrase_file=passphrase_file,
             dry_run=dry_run,
             as_json=as_json,
+            agent=given.get("agent"),
         )
         command(sender=sender, **given)
 

@@ -57,6 +57,7 @@ def problems(
     inside = roster.belongs(context.me)
     if not inside:
         out.append(f"This node is not in the pool. {context.joining or _LOOKING}")
+        out += [context.stuck] if context.stuck is not None else []
     if roster.root is None:
         out.append(_no_root(pool_log))
     elif inside and context.leader(now) is None:
@@ -87,6 +88,13 @@ def accusations(context: Context, proofs: Iterable[LieProof]) -> tuple[str, ...]
         "`p2pool pool evidence` has the proof."
         for node_id, one in last.items()
     )
+
+
+def provider_warnings(context: Context) -> tuple[str, ...]:
+    """What the provider has to see to, while this node takes part all the same: a transaction on
+    its way, unless it is what keeps the node out, and stake that is missing."""
+    stuck = context.stuck if context.roster.belongs(context.me) else None
+    return tuple(said for said in (stuck, context.stake) if said is not None)
 
 
 def _no_root(pool_log: PoolLog) -> str:

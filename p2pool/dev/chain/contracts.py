@@ -15,7 +15,7 @@ from p2pool.drivers.chain.abi import artifact, function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import TransactionFailed, WrongChain
 from p2pool.model.ids import Address
 

@@ -26,7 +26,7 @@ from p2pool.drivers.chain.consent import (
 from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
 from p2pool.drivers.chain.root import contract
 from p2pool.drivers.chain.rpc import Reverted, Rpc
-from p2pool.drivers.chain.writer import Sent, Writer
+from p2pool.drivers.chain.transactions.writer import Sent, Writer
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.chain.root_record import RootRecord
@@ -375,6 +375,7 @@ class PoolContracts:
                 return receipt
             await trio.sleep(limits.RECEIPT_POLL_MS / 1000)
         return None
+
     async def next_pool_id(self, domain_id: int, manager: Address) -> int:
         """The number that the next pool gets, if nobody creates one before."""
         create = function("ComputePool", "createComputePool")

@@ -35,7 +35,7 @@ from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
-    from p2pool.drivers.chain.writer import Sent, Writer
+    from p2pool.drivers.chain.transactions.writer import Sent, Writer
 
 
 EPOCH = 1

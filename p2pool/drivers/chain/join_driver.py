@@ -19,7 +19,7 @@ from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.requests import read_invite
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.writer import refusal
+from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongChain
@@ -27,6 +27,7 @@ from p2pool.model.errors import Malformed, NotFound, TransactionFailed, WrongCha
 OnStep = Callable[[JoinStep], None]
 Wake = Callable[[], Awaitable[object]]
 
+MANY_WORDS = ("chain", "transaction", "fees")
 INVITE_FILE_NAME = "invite.json"
 
 
@@ -72,8 +73,8 @@ async def _next(joining: Joining) -> JoinStep:
 
 
 def _key(step: JoinStep) -> JoinStep:
-    """Identifies a wait: endpoints fail in many words, but it is one outage."""
-    return attrs.evolve(step, detail="") if step.name == "chain" else step
+    """Identifies a wait: endpoints fail in many words, and prices change, but it is one wait."""
+    return attrs.evolve(step, detail="") if step.name in MANY_WORDS else step
 
 
 async def _pause(pause_ms: int, wake: Wake | None) -> None:

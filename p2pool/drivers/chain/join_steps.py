@@ -18,12 +18,20 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import is_well_formed
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.writer import Writer
+from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.transactions.refusals import cause_of
+from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import ChainUnavailable, Conflict, TransactionFailed
-from p2pool.model.ids import NodeId
+from p2pool.model.errors import (
+    ChainUnavailable,
+    Conflict,
+    FeesTooHigh,
+    TransactionFailed,
+    TransactionStuck,
+)
+from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
 if TYPE_CHECKING:
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
+
+STAKED = "staked"
 
 FindInvite = Callable[[], Awaitable[Invite | None]]
 """Finds an invite for this node: stored, given, or requested from peers."""
@@ -64,6 +74,7 @@ class Joining:
     units: int
     find_invite: FindInvite
     writer: Writer | None = None
+    stake: StakePolicy = StakePolicy()
     poll_s: float = limits.JOIN_STEP_POLL_MS / 1000
     refused: BoundedDict[Invite, None] = attrs.field(
         factory=lambda: BoundedDict(limits.JOIN_REFUSED_MAX)
@@ -100,6 +111,12 @@ class Joining:
         """
         try:
             return await self._walk()
+        except TransactionStuck as error:
+            return JoinStep(
+                "transaction", Progress.WAITING, error.message, "a block to take what it has sent"
+            )
+        except FeesTooHigh as error:
+            return JoinStep("fees", Progress.WAITING, error.message, "gas to cost less")
         except ChainUnavailable as error:
             return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
 
@@ -115,23 +132,41 @@ class Joining:
             raise Conflict("The pool has ended.", hint="Choose another pool.")
         node = await self.chain.node(self.node_id)
         if self.writer is None:
-            return self._for_provider(node)
+            return await self._for_provider(node)
         _check_provider(node, self.writer)
         if node is None:
             wait = await self._before_paying(self.writer, pool)
             return wait if wait is not None else await self._register(self.writer)
         if not node.validated:
-            return JoinStep(
-                "validated", Progress.WAITING, "the node is not validated", "the validator"
-            )
+            return await self._unvalidated(node.provider)
         return await self._enter(self.writer, pool)
 
-    def _for_provider(self, node: NodeInfo | None) -> JoinStep:
-        """What others have to do for a node whose agent has no provider key."""
-        if node is not None and not node.validated:
+    async def top_up(self) -> JoinStep | None:
+        """Add what a slash took of the provider's stake, where its owner allows that; None: there
+        is nothing to add, or nobody who may. Raises what `next_step` raises."""
+        if self.writer is None or not self.stake.top_up:
+            return None
+        stake = await read_stake(self.chain, self.writer.address)
+        registered = await self.chain.provider_exists(self.writer.address)
+        if not (registered and stake.missing_wei) or stake.over(self.stake) is not None:
+            return None
+        return await self._stake(self.writer, True, stake.missing_wei)
+
+    async def _unvalidated(self, provider: Address) -> JoinStep:
+        """A validator's turn, unless the stake keeps it from validating."""
+        stake = await read_stake(self.chain, provider)
+        if (shortage := stake.shortage()) is None:
             return JoinStep(
                 "validated", Progress.WAITING, "the node is not validated", "the validator"
             )
+        if (step := await self.top_up()) is not None:
+            return step
+        return JoinStep("stake", Progress.WAITING, shortage, stake.adding())
+
+    async def _for_provider(self, node: NodeInfo | None) -> JoinStep:
+        """What others have to do for a node whose agent has no provider key."""
+        if node is not None and not node.validated:
+            return await self._unvalidated(node.provider)
         if node is None:
             return JoinStep(
                 "registered",
@@ -151,9 +186,11 @@ class Joining:
         """Register provider and node; one transaction per call."""
         chain, provider = self.chain, writer.address
         registered = await chain.provider_exists(provider)
-        missing_wei = await chain.stake_needed(provider, self.units) - await chain.stake(provider)
-        if missing_wei > 0 or not registered:
-            return await self._stake(writer, registered, max(0, missing_wei))
+        stake = await read_stake(chain, provider, self.units)
+        if stake.missing_wei or not registered:
+            if (why := stake.over(self.stake)) is not None:
+                return JoinStep("stake", Progress.WAITING, why, stake.allowing())
+            return await self._stake(writer, registered, stake.missing_wei)
         if not await chain.whitelisted(provider):
             return JoinStep(
                 "whitelisted",
@@ -169,7 +206,7 @@ class Joining:
         if await chain.allowance(writer.address) < missing_wei:
             name, sent = "approved", await chain.approve(writer, missing_wei)
         elif registered:
-            name, sent = "staked", await chain.increase_stake(writer, missing_wei)
+            name, sent = STAKED, await chain.increase_stake(writer, missing_wei)
         else:
             name, sent = "registered", await chain.register_provider(writer, missing_wei)
         return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
@@ -206,7 +243,7 @@ class Joining:
             sent = await self.chain.join_pool(writer, self.pool_id, invite)
         except TransactionFailed as refused:
             cause = refused.__cause__
-            if isinstance(cause, Reverted) and cause.name in BAD_INVITES:
+            if isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES:
                 self.refused.renew(invite, None)
                 return self._uninvited(pool, refused.message)
             raise

@@ -89,6 +89,11 @@ class ChainConfig:
     websocket: str = attrs.field(default="", validator=websocket_url)
     """A URL, ws:// or wss://, at which an endpoint tells of new blocks by itself; empty: they are
     asked for."""
+    fee_max_gwei: int = attrs.field(
+        default=limits.GAS_FEE_MAX_DEFAULT_GWEI, validator=Between(1, limits.GAS_FEE_MAX_GWEI)
+    )
+    """The most that a transaction may offer for a unit of gas, base fee and tip together, in gwei;
+    where a block costs more, transactions wait."""
 
 
 @attrs.frozen(kw_only=True)

@@ -37,6 +37,9 @@ class StartRecord:
     provider_passphrase_file: str = ""
     stop_tasks: bool = False
     skip_checks: bool = False
+    stake_top_up: bool = False
+    stake_max_wei: str = ""
+    """A whole number; empty: nothing was said."""
     overrides: dict[str, str] = attrs.field(factory=dict)
     """The variables P2POOL_SECTION__KEY of that start."""
 
@@ -68,6 +71,9 @@ def read_start(directory: Path) -> StartRecord | None:
         for field in attrs.fields(StartRecord):
             if type(getattr(record, field.name)) is not (get_origin(field.type) or field.type):
                 raise ValueError(f"{field.name} has another type")
+        most = record.stake_max_wei
+        if most and not (most.isascii() and most.isdigit()):
+            raise ValueError("stake_max_wei is no number")
         if not all(isinstance(one, str) for one in record.overrides.values()):
             raise ValueError("overrides has another type")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -10,7 +10,7 @@ from eth_account.signers.local import LocalAccount
 from p2pool.dev.chain.contracts import fund, new_account
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import Address, Digest

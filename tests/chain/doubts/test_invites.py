@@ -11,7 +11,7 @@ from p2pool.drivers.chain.consent import KeyManager, invite_signer
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_steps import Joining, Progress
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
 from p2pool.model.ids import NodeId

@@ -24,7 +24,7 @@ from p2pool.drivers.chain.roster.events import (
 )
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.chain.hostile import AT, NODE, POOL, REGISTRY, Chain, hash_of, told

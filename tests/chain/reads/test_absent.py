@@ -12,7 +12,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_steps import Joining, Progress
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
-from p2pool.drivers.chain.writer import DryWriter
+from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.model.errors import NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.chain.hostile import AT, NODE, Answer, Chain, failed, told

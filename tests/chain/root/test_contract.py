@@ -8,7 +8,7 @@ from p2pool.drivers.chain.abi import artifact, function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.root import contract
-from p2pool.drivers.chain.writer import DryWriter
+from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, TransactionFailed, WrongChain
 from p2pool.model.ids import Address

@@ -7,7 +7,7 @@ from p2pool.codec.text.data_uri import format_root, requirements, with_root
 from p2pool.drivers.chain.founding import NewPool, create_pool, move_record, start_pool, write_root
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
-from p2pool.drivers.chain.writer import DryWriter
+from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import NodeId, PeerKey, StoreId

@@ -7,7 +7,7 @@ from p2pool.cli import errors
 from p2pool.codec.digests import log_id
 from p2pool.codec.text.data_uri import format_root, with_root
 from p2pool.codec.text.requirements import refusals
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import features
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, NotAllowed

@@ -6,7 +6,7 @@ from p2pool.cli import errors
 from p2pool.codec.text.data_uri import read_root, requirements, with_root
 from p2pool.codec.text.requirements import refusals
 from p2pool.drivers.chain.founding import founder_of
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import Conflict, Malformed, NotAllowed, NotFound
 from tests.cli.shell import FOUNDER, NEEDS, Shell, new_pool, write_key
 

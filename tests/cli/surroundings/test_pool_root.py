@@ -9,7 +9,7 @@ from p2pool.codec.digests import log_id
 from p2pool.codec.json.held_logs import held_log
 from p2pool.codec.text.data_uri import format_root, read_root, requirements, with_root
 from p2pool.dev.chain.contracts import fund
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.ids import PoolRef, StateDigest

@@ -9,6 +9,7 @@ import trio
 
 from p2pool.agent.options import AgentOptions
 from p2pool.cli import errors, main
+from p2pool.drivers.chain.stakes import StakePolicy
 from tests.cli.surroundings.files import write_key, write_settings
 
 START = "start.json"
@@ -88,6 +89,25 @@ def test_without_a_configuration_it_names_what_counts(
     said = capsys.readouterr().err
     assert "an agent that has one: --data-dir DIR." in said
     assert "P2POOL_AGENT" not in said
+
+
+def test_what_may_be_staked_is_remembered(
+    home: Path, starts: list[AgentOptions], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the flags are; without a provider's key there is nobody to stake for."""
+    assert run(*FULL, "--stake-max", "2.5", "--stake-top-up") == errors.OK
+    assert run() == errors.OK
+    assert run("--stake-max", "3") == errors.OK
+    assert run(*FULL) == errors.OK
+    assert [one.stake for one in starts] == [
+        StakePolicy(25 * 10**17, True),
+        StakePolicy(25 * 10**17, True),
+        StakePolicy(3 * 10**18, True),
+        StakePolicy.said(starts[3].config.chain.id, None, False),
+    ]
+    assert run(*FULL, "--stake-max", "2,5") == errors.USAGE
+    assert run(*FULL[:6], "--stake-max", "2") == errors.USAGE
+    assert "need --provider-key" in capsys.readouterr().err
 
 
 def test_a_provider_key_that_was_taken_away_is_not_missed(

@@ -17,7 +17,7 @@ from p2pool.dev.pool import DevAgent
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import load_account
 from tests.containers.harness.private_engine import make_hook, private_engine

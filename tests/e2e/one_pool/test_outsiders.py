@@ -15,7 +15,7 @@ from p2pool.dev.processes import spawn, wait_line
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.config.schema import ResourcesConfig, load_config, write_config
 from p2pool.drivers.keys.keystore import import_key_file, load_account
 from p2pool.model.ids import Address, NodeId

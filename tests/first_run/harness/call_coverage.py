@@ -31,6 +31,9 @@ TABLE: dict[str, tuple[str, ...]] = {
         "api/http/tokens.py TokenTable.load self._store.load",
         "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
+        "drivers/chain/transactions/journal.py FileJournal.load self._load",
+        "drivers/chain/transactions/journal.py FileJournal.save self._write",
+        "drivers/chain/transactions/journal.py FileJournal.clear self._remove",
         "drivers/store/store.py Store._commit self._applier.commit",
     ),
     "checks": (

@@ -1,0 +1,1 @@
+"""How transactions get into blocks: what they pay, what is kept of them, and how refusals read."""
