@@ -26,7 +26,8 @@ from p2pool.agent.containers.runtime_choice import open_runtime
 from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
-from p2pool.agent.join.driver import join_pool
+from p2pool.agent.join.driver import JoiningReport, join_pool
+from p2pool.agent.join.provider_watch import ProviderWatch
 from p2pool.agent.loop import Loop
 from p2pool.agent.notify.message import Origin
 from p2pool.agent.notify.notifier import Notifier
@@ -165,6 +166,10 @@ class Agent:
         random = Random(random_seed)
         self.notifier = Notifier(receivers, self.api.event_hub, self.store, origin, random)
         self.api.notified = lambda: self.notifier.statuses
+        self.joining = JoiningReport(self.loop)
+        self.provider_watch = ProviderWatch(self.options, self.loop)
+        self.api.joins = lambda: self.joining.status
+        self.api.provided = lambda: self.provider_watch.status
         self._add_counters()
         self.executor = self._executor()
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
@@ -281,8 +286,10 @@ class Agent:
             nursery.start_soon(self._watch_superseded)
             nursery.start_soon(self.notifier.run)
             nursery.start_soon(
-                join_pool, self.options, self.loop, self.effects, chain, self.runtime
+                partial(join_pool, self.options, self.loop, self.effects, chain, self.runtime),
+                self.joining,
             )
+            nursery.start_soon(self.provider_watch.run, chain)
             log.info(
                 "agent started",
                 node=address_text(self.node.context.me),

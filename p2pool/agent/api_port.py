@@ -25,8 +25,10 @@ from p2pool.model.ports.agent import (
     Ask,
     EventStream,
     InviteOffered,
+    JoinStatus,
     LogEnds,
     LogEndsCommand,
+    ProviderStatus,
     SubmitCommand,
     WebhookStatus,
 )
@@ -66,6 +68,8 @@ class AgentApi:
         self._signers = SignerCache(loop.node.context.config.pool)
         self._waiting: dict[int, _Waiting] = {}
         self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
+        self.joins: Callable[[], JoinStatus | None] = lambda: None
+        self.provided: Callable[[], ProviderStatus | None] = lambda: None
         self._last = 0
         self._view: View | None = None
 
@@ -158,6 +162,14 @@ class AgentApi:
     def webhooks(self) -> tuple[WebhookStatus, ...]:
         """How deliveries of events go."""
         return self.notified()
+
+    def joining(self) -> JoinStatus | None:
+        """Where this node is on its way into the pool."""
+        return self.joins()
+
+    def provider(self) -> ProviderStatus | None:
+        """What the chain last said of this node's provider."""
+        return self.provided()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

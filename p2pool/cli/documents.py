@@ -33,13 +33,14 @@ KINDS: Mapping[str, str] = {
     "event": "`pool events`: one event, an envelope a line",
     "evidence": "`pool evidence`: proofs against voters",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
-    "join-step": "`agent run --dry-run`: the next step into the pool, and what it would send",
+    "join-step": "`agent run --dry-run`: the next step into the pool, and the whole way",
     "key": "`wallet new`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, and its allocations",
     "nodes": "`node ls`",
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
+    "provider": "`provider status`: registration, stake, means and nodes on the chain",
     "recovery": "`pool recover`: the logs, the proposal, and who leads now",
     "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set,"
     " revoke",
@@ -50,7 +51,7 @@ KINDS: Mapping[str, str] = {
     "tasks": "`task ls`",
     "token": "`agent token create`: the token, or the file that it is in",
     "tokens": "`agent token ls`, `agent token revoke`",
-    "transaction": "whatever is sent to the chain: create, start, leave, eject, end, and its hash;"
+    "transaction": "whatever is sent to the chain: the steps of the way, and the last hash;"
     " with `--dry-run` what would be sent",
     "unsigned": "`--unsigned` of whatever is signed: the file, and the digest to sign",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",

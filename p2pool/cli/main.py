@@ -30,8 +30,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "agent": ("p2pool.cli.agent.group:agent", "Run and inspect the agent of this machine."),
     "bootstrap": ("p2pool.cli.bootstrap:bootstrap", "Introduce peers to each other."),
     "dev": ("p2pool.cli.dev:dev", "Run a whole pool on this machine."),
-    "node": ("p2pool.cli.node.group:node", "List, drain and ban the pool's nodes."),
+    "node": ("p2pool.cli.node.group:node", "List, register, drain and ban nodes."),
     "pool": ("p2pool.cli.pool.group:pool", "Found, manage and recover a pool."),
+    "provider": (
+        "p2pool.cli.provider.group:provider",
+        "Stake, register and leave the network, as a provider.",
+    ),
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
     "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),

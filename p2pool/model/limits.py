@@ -432,6 +432,13 @@ CHAIN_PRICE_MAX = 2**64 - 1
 CHAIN_WORD_MAX = 2**256 - 1
 # How many members one question to the voters about the chain names.
 CHAIN_FACTS_MAX = 64
+# So much of what is on its way back to a provider is listed; a contract keeps fewer.
+UNBONDS_SHOWN_MAX = 256
+# How many nodes one command takes into a pool, or out of it, in one transaction: each takes some
+# 200,000 gas, and a block has room for a hundred of them.
+BATCH_NODES_MAX = 64
+# The contract counts the units of a node in 32 bits.
+COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).
 CHAIN_REMOVALS_SHARE = 10
 
@@ -576,6 +583,7 @@ JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
 STAKE_LOOK_MS = 600_000
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
+PROVIDER_POLL_MS = 60_000
 # What a contract account is asked: for how long, how often again where nobody knows, and how far
 # the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
 # spans).

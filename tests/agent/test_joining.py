@@ -1,5 +1,6 @@
 """An agent stands by its node's way into the pool: it says where it is, and begins again."""
 
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,7 +19,9 @@ from p2pool.model import limits
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import Address
 
-WAITS = JoinStep("invited", Progress.WAITING, "no invite is known", "the manager 0x11")
+WAITS = JoinStep(
+    "invited", Progress.WAITING, "no invite is known", "the manager 0x11", "p2pool pool invite 0x22"
+)
 JOINED = JoinStep("joined", Progress.DONE)
 
 
@@ -89,7 +92,13 @@ async def test_a_node_that_was_put_out_and_is_invited_again_joins_again() -> Non
             told,
         )
         await until(lambda: bool(loop.told))
-        assert loop.told[-1] == "It waits for the manager 0x11: no invite is known."
+        said = str(loop.told[-1])
+        assert said.startswith(
+            "It waits for the manager 0x11: no invite is known. They run: p2pool"
+        )
+        assert re.search(r"waited since 2\d{3}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.$", said)
+        assert told.status is not None
+        assert (told.status.step, told.status.waiting_on) == ("invited", "the manager 0x11")
         for number in (1, 2):
             joining.steps[:] = [JOINED]
             invited.invite = number

@@ -31,8 +31,10 @@ from p2pool.model.ports.agent import (
     Accepted,
     Ask,
     EventStream,
+    JoinStatus,
     LogEnds,
     LogOptions,
+    ProviderStatus,
     ReadIndexCommand,
     WebhookStatus,
 )
@@ -234,6 +236,8 @@ class FakePort:
     unlistened: trio.Event = attrs.Factory(trio.Event)
     bug: bool = False
     receivers: tuple[WebhookStatus, ...] = ()
+    joins: JoinStatus | None = None
+    provided: ProviderStatus | None = None
 
     @property
     def pool(self) -> PoolRef:
@@ -297,6 +301,14 @@ class FakePort:
     def webhooks(self) -> tuple[WebhookStatus, ...]:
         """None, or those that a test put there."""
         return self.receivers
+
+    def joining(self) -> JoinStatus | None:
+        """Nowhere, or where a test put it."""
+        return self.joins
+
+    def provider(self) -> ProviderStatus | None:
+        """None, or what a test put there."""
+        return self.provided
 
     def metrics(self) -> bytes:
         """One metric."""

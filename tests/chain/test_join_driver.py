@@ -194,7 +194,7 @@ async def test_the_chain_away_is_one_wait_and_it_comes_back(world: World, anvil:
             while rpc.failures["http://127.0.0.1:9"] < 4:
                 await trio.testing.wait_all_tasks_blocked(0.01)
             rpc.endpoints = anvil.rpc().endpoints
-            assert "--provider-key" in (await told.wait("registered")).waiting_on
+            assert "--provider-key" in (await told.wait("registered")).command
             nursery.cancel_scope.cancel()
     assert told.waits() == ["chain", "registered"]
     assert node_id != joining.node_id

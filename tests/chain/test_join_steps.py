@@ -61,7 +61,10 @@ async def test_the_whole_way_from_nothing(world: World) -> None:
     ]
     waits = {s.name: s.waiting_on for s in walked if s.progress is Progress.WAITING}
     assert waits["whitelisted"] == "the validator"
-    assert "pool invite" in waits["invited"]
+    commands = {s.name: s.command for s in walked if s.progress is Progress.WAITING}
+    assert commands["invited"].startswith("p2pool pool invite 0x")
+    assert "whitelistProvider" in commands["whitelisted"]
+    assert "validateNode" in commands["validated"]
     assert await world.chain.in_pool(world.pool_id, joining.node_id)
 
 
@@ -97,7 +100,7 @@ async def test_without_the_providers_key_it_is_waited_for(world: World) -> None:
     with trio.fail_after(30):
         step = await anext(joining.steps())
     assert step.progress is Progress.WAITING
-    assert "--provider-key" in step.waiting_on
+    assert "--provider-key" in step.command
 
 
 @pytest.mark.parametrize("fault", ["expired", "another manager", "another node"])

@@ -226,6 +226,7 @@ async def test_a_dry_run_says_what_it_would_send_and_needs_no_passphrase(shell: 
     assert "startComputePool" in first
     assert "updateComputePoolURI" in second
     assert "p2pool:root=1/" in second
+    assert all("; calldata 0x" in one and "; value 0; gas " in one for one in (first, second))
     plain = await shell(*words)
     assert plain.stdout.splitlines() == [first, second]
     assert await shell.nonce() == sent

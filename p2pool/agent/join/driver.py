@@ -12,6 +12,7 @@ Source: docs/design/chain.md, "Joining".
 import attrs
 import trio
 
+from p2pool.agent.clock import read_clock
 from p2pool.agent.effect_runner import EffectRunner
 from p2pool.agent.join.qualification import wait_qualified
 from p2pool.agent.loop import Loop
@@ -22,6 +23,8 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import STAKED, Joining, JoinStep, Progress
+from p2pool.drivers.chain.provider.texts import utc
+from p2pool.drivers.chain.provider.ways import compute_units
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.stakes import read_stake
 from p2pool.drivers.chain.transactions.journal import FileJournal
@@ -31,11 +34,10 @@ from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
 from p2pool.model.ids import Address
+from p2pool.model.ports.agent import JoinStatus
 from p2pool.model.ports.runtime import ContainerRuntime
 
 log = get_logger(__name__)
-
-UNITS_PER_GPU = 1000
 
 
 async def join_pool(
@@ -44,13 +46,13 @@ async def join_pool(
     effects: EffectRunner,
     chain: PoolContracts,
     runtime: ContainerRuntime,
+    told: "JoiningReport",
 ) -> None:
     """Walk into the pool, and again whenever the node is out of it, until cancelled. Once the pool
     has ended it says so, and takes no more steps.
 
     A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
-    told = JoiningReport(loop)
     writer = _writer(options, chain, told)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(told.run)
@@ -147,8 +149,11 @@ async def watch_stake(joining: Joining, loop: Loop, told: "JoiningReport") -> No
                 told.step(step)
                 continue
             shortage = stake.shortage() if stake is not None else None
-            said = f"{shortage[0].upper()}{shortage[1:]}. It waits for" if shortage else None
-            told.missing_stake(f"{said} {stake.adding()}." if stake and said else None)
+            if stake is None or shortage is None:
+                told.missing_stake(None)
+            else:
+                said = f"{shortage[0].upper()}{shortage[1:]}."
+                told.missing_stake(f"{said} It waits for {stake.whom()}: {stake.adding()}.")
         await trio.sleep(limits.STAKE_LOOK_MS / 1000)
 
 
@@ -171,7 +176,7 @@ def _joining(
         chain=chain,
         pool_id=loop.node.context.config.pool.pool_id,
         node=options.node,
-        units=max(1, UNITS_PER_GPU * len(hardware.gpus)),
+        units=compute_units(len(hardware.gpus)),
         find_invite=find_invite,
         writer=writer,
         stake=options.stake,
@@ -185,6 +190,8 @@ class JoiningReport:
 
     loop: Loop
     text: str | None = None
+    status: JoinStatus | None = None
+    """The step that the way is at, for the API; None once the node is in the pool."""
     stuck: str | None = None
     stake: str | None = None
     changed: trio.Event = attrs.field(factory=trio.Event)
@@ -196,9 +203,9 @@ class JoiningReport:
             self.changed = trio.Event()
             await self.loop.put(JoiningTold(self.text, self.stuck, self.stake))
 
-    def say(self, text: str | None) -> None:
+    def say(self, text: str | None, status: JoinStatus | None = None) -> None:
         """What holds from now on."""
-        self.text = text
+        self.text, self.status = text, status
         self.changed.set()
 
     def delay(self, delay: Delay | None) -> None:
@@ -225,9 +232,25 @@ class JoiningReport:
             progress=step.progress.value,
             detail=step.detail,
             waiting_on=step.waiting_on,
+            command=step.command,
         )
-        detail = f": {step.detail}" if step.detail else ""
-        if step.progress is Progress.WAITING:
-            self.say(f"It waits for {step.waiting_on}{detail}.")
-        else:
-            self.say(f"It takes the step {step.name!r}{detail}.")
+        status = JoinStatus(
+            step=step.name,
+            progress=step.progress.value,
+            finding=step.detail,
+            waiting_on=step.waiting_on,
+            command=step.command,
+            since_ms=read_clock().wall_ms,
+        )
+        self.say(joining_text(status), status)
+
+
+def joining_text(status: JoinStatus) -> str:
+    """The step as a sentence: what is waited for, on whom, since when, and what that person
+    runs."""
+    detail = f": {status.finding}" if status.finding else ""
+    if status.progress != Progress.WAITING:
+        return f"It takes the step {status.step!r}{detail}."
+    run = f" They run: {status.command}." if status.command else ""
+    since = utc(status.since_ms // 1000)
+    return f"It waits for {status.waiting_on}{detail}.{run} It has waited since {since}."

@@ -7,7 +7,7 @@ from litestar.datastructures import State
 from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotFound
-from p2pool.model.ports.agent import WebhookStatus
+from p2pool.model.ports.agent import JoinStatus, ProviderStatus, WebhookStatus
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
@@ -30,6 +30,36 @@ class Webhook:
 
 
 @attrs.frozen
+class Joining:
+    """Where a node is on its way into the pool."""
+
+    step: str
+    progress: str
+    finding: str
+    waiting_on: str
+    command: str
+    since_ms: int
+
+
+@attrs.frozen
+class Provider:
+    """What the chain last said of a node's provider; amounts in wei, as text; null: unknown."""
+
+    account: str
+    registered: bool | None
+    whitelisted: bool | None
+    coin_wei: str | None
+    tokens_wei: str | None
+    stake_wei: str | None
+    stake_needed_wei: str | None
+    unbonding_wei: str | None
+    withdrawable_wei: str | None
+    next_due_s: int
+    read_at_ms: int
+    problem: str
+
+
+@attrs.frozen
 class Agent:
     """This agent itself."""
 
@@ -42,6 +72,8 @@ class Agent:
     warnings: tuple[str, ...]
     peers_connected: int
     webhooks: tuple[Webhook, ...] = ()
+    joining: Joining | None = None
+    provider: Provider | None = None
 
 
 @attrs.frozen
@@ -121,6 +153,37 @@ def _webhook(one: WebhookStatus) -> Webhook:
     return Webhook(**attrs.asdict(one))
 
 
+def _joining(one: JoinStatus) -> Joining:
+    return Joining(**attrs.asdict(one))
+
+
+def _provider(one: ProviderStatus) -> Provider:
+    told = attrs.asdict(one)
+    for name, value in told.items():
+        # Beyond what a reader of JSON takes for a number.
+        if name.endswith("_wei") and value is not None:
+            told[name] = str(value)
+    return Provider(**{**told, "account": address_text(one.account)})
+
+
+def provider_warnings(one: ProviderStatus | None) -> tuple[str, ...]:
+    """What a provider has to see to."""
+    if one is None:
+        return ()
+    account, said = address_text(one.account), []
+    staked_wei, needed_wei = one.stake_wei or 0, one.stake_needed_wei or 0
+    if one.registered and one.stake_wei is not None and staked_wei < needed_wei:
+        said.append(
+            f"The stake of the provider {account} is below what its nodes need, so no node of its"
+            " is validated any more: p2pool provider stake add."
+        )
+    if one.registered and one.whitelisted is False:
+        said.append(f"The provider {account} is not whitelisted: ask the network's validator.")
+    if one.coin_wei == 0:
+        said.append(f"The provider {account} has no coin, so it can send no transaction.")
+    return tuple(said)
+
+
 def _warning(one: WebhookStatus) -> str | None:
     """What people have to see to, of one receiver of events."""
     if not one.problem and not one.given_up:
@@ -138,8 +201,15 @@ async def agent(state: State) -> AgentAnswer:
     """This agent."""
     port = port_of(state)
     view, webhooks = port.view(), port.webhooks()
-    told = attrs.evolve(agent_of(view), webhooks=tuple(map(_webhook, webhooks)))
-    warned = told.warnings + state.places.warnings() + tuple(filter(None, map(_warning, webhooks)))
+    joining, provider = port.joining(), port.provider()
+    told = attrs.evolve(
+        agent_of(view),
+        webhooks=tuple(map(_webhook, webhooks)),
+        joining=None if joining is None else _joining(joining),
+        provider=None if provider is None else _provider(provider),
+    )
+    warned = provider_warnings(provider)
+    warned += told.warnings + state.places.warnings() + tuple(filter(None, map(_warning, webhooks)))
     if state.certificate is not None:
         warned += state.certificate.warnings()
     return AgentAnswer(meta_of(view), attrs.evolve(told, warnings=warned))

@@ -63,6 +63,8 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("peers", f"{one['peers_connected']} connected"),
                 ("as of", f"{age(meta['as_of_ms'])} ago"),
                 ("ready", "yes" if one["ready"] else "no"),
+                *_joining(one.get("joining")),
+                *_provider(one.get("provider")),
                 *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
                 *(("warning", text) for text in one.get("warnings", ())),
@@ -70,6 +72,49 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
         )
     if not one["ready"]:
         context.exit(1)
+
+
+def _joining(told: Answer | None) -> list[tuple[str, str]]:
+    """The step on the way into the pool: since when, on whom it waits, and what they run."""
+    if told is None:
+        return []
+    what = f"{told['step']} ({told['progress']} for {age(told['since_ms'])})"
+    pairs = [("joining", what)]
+    if told["finding"]:
+        pairs.append(("", told["finding"]))
+    if told["waiting_on"]:
+        pairs.append(("waits for", told["waiting_on"]))
+    if told["command"]:
+        pairs.append(("they run", told["command"]))
+    return pairs
+
+
+def _provider(told: Answer | None) -> list[tuple[str, str]]:
+    """The provider's coin and stake, as the chain said a moment ago."""
+    if told is None:
+        return []
+    from p2pool.drivers.chain.provider.texts import amount_or_unknown
+
+    needed = amount_or_unknown(told["stake_needed_wei"])
+    pairs = [
+        ("provider", told["account"]),
+        ("coin", amount_or_unknown(told["coin_wei"], "coin")),
+        ("stake", f"{amount_or_unknown(told['stake_wei'])}, its nodes need {needed}"),
+    ]
+    if told["unbonding_wei"] not in ("0", None):
+        pairs.append(("unbonding", _unbonding(told)))
+    if told["problem"]:
+        pairs.append(("", f"not all is known: {told['problem']}"))
+    return pairs
+
+
+def _unbonding(told: Answer) -> str:
+    from p2pool.drivers.chain.provider.texts import amount_or_unknown, utc
+
+    text = amount_or_unknown(told["unbonding_wei"])
+    if told["withdrawable_wei"] not in ("0", None):
+        text += f", {amount_or_unknown(told['withdrawable_wei'])} can be withdrawn now"
+    return text + (f", more on {utc(told['next_due_s'])}" if told["next_due_s"] else "")
 
 
 def _webhook(told: Answer) -> str:

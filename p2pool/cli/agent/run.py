@@ -1,16 +1,16 @@
 """`p2pool agent run`: makes this machine a node of a pool until somebody stops it."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from p2pool.cli.errors import say
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
-from p2pool.cli.shared.output import write_json, write_json_line
+from p2pool.cli.shared.output import write_json_line
 from p2pool.cli.shared.process import (
     begin_logs,
     data_directory,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
     from p2pool.cli.agent.start_files import StartFiles
+    from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
 
@@ -73,7 +74,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Add to the provider's stake at the start what a slash took of it, up to --stake-max.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what joining the pool would send, and exit.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the whole way into the pool: each transaction, its cost, each wait; and exit.",
+)
 @click.option("--stop-tasks", is_flag=True, help="Stop this node's tasks when the agent ends.")
 @click.option(
     "--skip-checks",
@@ -132,31 +137,27 @@ def run(
     node, provider = _accounts(files)
     if provider is None and (stake_max_wei is not None or stake_top_up):
         raise click.UsageError("--stake-max and --stake-top-up need --provider-key.")
+    policy = _policy(settings, files)
     if dry_run:
-        _say_what_joining_would_do(settings, node, provider, as_json)
+        from p2pool.cli.agent.way_in import write_way_in
+
+        write_way_in(settings, directory, node, provider, policy, as_json)
         return
     from p2pool.agent.agent import run_agent
     from p2pool.agent.options import AgentOptions
-    from p2pool.drivers.chain.stakes import StakePolicy
 
     options = AgentOptions(
         directory=directory,
         config=settings,
         node=node,
         provider=provider,
-        stake=StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up),
+        stake=policy,
         stop_tasks=files.stop_tasks,
         skip_checks=files.skip_checks,
         trusted=trusted,
     )
 
-    def started(url: str) -> None:
-        _remember(directory, files.record(node.address.lower()))
-        if as_json:
-            told = {"api": url, "node_id": node.address.lower()}
-            write_json_line("agent-started", told)
-        else:
-            print(f"The agent runs; its API listens at {url}", file=sys.stderr)
+    started = partial(_on_started, directory, files, node.address.lower(), as_json)
 
     async def main(stop: object) -> None:
         await run_agent(options, stop, started)  # type: ignore[arg-type]
@@ -164,49 +165,22 @@ def run(
     run_until_signal(main)
 
 
-def _say_what_joining_would_do(
-    settings: "AgentConfig",
-    node: "LocalAccount",
-    provider: "LocalAccount | None",
-    as_json: bool,
+def _on_started(
+    directory: Path, files: "StartFiles", node_id: str, as_json: bool, url: str
 ) -> None:
-    """The next step into the pool, and the transactions that it would send; none is sent."""
-    import trio
-
-    from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.join_steps import Joining, JoinStep
-    from p2pool.drivers.chain.transactions.writer import DryWriter
-    from p2pool.model.ids import Address
-
-    async def look() -> tuple[JoinStep, list[str]]:
-        writer = None
-        if provider is not None:
-            writer = DryWriter(Address(bytes.fromhex(provider.address[2:])))
-        joining = Joining(
-            chain=PoolContracts.of(settings.chain),
-            pool_id=settings.pool.id,
-            node=node,
-            units=1,
-            find_invite=_no_invite,
-            writer=writer,
-        )
-        step = await joining.next_step()
-        return step, writer.said if writer is not None else []
-
-    step, said = trio.run(look)
-    told = {**attrs.asdict(step), "would_send": said}
+    """Remember how it was started, and tell where the API listens."""
+    _remember(directory, files.record(node_id))
     if as_json:
-        write_json("join-step", told)
-        return
-    print(f"next step: {told['name']} ({told['progress']}) {told['detail']}".rstrip())
-    if told["waiting_on"]:
-        print(f"waits for: {told['waiting_on']}")
-    for line in said or ["nothing would be sent"]:
-        print(line)
+        write_json_line("agent-started", {"api": url, "node_id": node_id})
+    else:
+        print(f"The agent runs; its API listens at {url}", file=sys.stderr)
 
 
-async def _no_invite() -> None:
-    """A dry run asks nobody for an invite."""
+def _policy(settings: "AgentConfig", files: "StartFiles") -> "StakePolicy":
+    """What the agent may stake."""
+    from p2pool.drivers.chain.stakes import StakePolicy
+
+    return StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up)
 
 
 def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":

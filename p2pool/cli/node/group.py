@@ -19,18 +19,24 @@ SIGNING = {
         "p2pool.cli.node.intent:ban",
         "Ban a node from all work until the manager lifts the ban: no task, no vote.",
     ),
+    "deregister": (
+        "p2pool.cli.node.registration:deregister",
+        "Take nodes out of their pool and the registry, as their provider.",
+    ),
     "drain": (
         "p2pool.cli.node.intent:drain",
         "Take a node out of work, as its provider or the pool's manager.",
+    ),
+    "register": (
+        "p2pool.cli.node.registration:register",
+        "Register a node on the chain, as its provider.",
     ),
     "resume": ("p2pool.cli.node.intent:resume", "Put a drained node back to work."),
     "unban": ("p2pool.cli.node.intent:unban", "Lift a ban, as the pool's creator or manager."),
 }
 
 
-@click.group(
-    name="node", cls=LazyGroup, table=SIGNING, help="List, drain and ban the pool's nodes."
-)
+@click.group(name="node", cls=LazyGroup, table=SIGNING, help="List, register, drain and ban nodes.")
 def node() -> None:
     """The group."""
 

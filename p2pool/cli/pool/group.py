@@ -26,10 +26,14 @@ _OLD_S = 60
 
 # What signs, sends transactions or reads proofs costs more to import than `show` takes.
 HEAVY = {
+    "blacklist": (
+        "p2pool.cli.pool.exclusion:blacklist",
+        "Bar nodes or a provider from a pool for good, as its creator or manager.",
+    ),
     "create": ("p2pool.cli.pool.create:create", "Create a pool on the chain and print its number."),
     "eject": (
-        "p2pool.cli.pool.membership:eject",
-        "Put a node out of the pool on the chain, as its creator or manager.",
+        "p2pool.cli.pool.exclusion:eject",
+        "Put nodes out of the pool on the chain, as its creator or manager.",
     ),
     "end": (
         "p2pool.cli.pool.end:end",
@@ -39,7 +43,23 @@ HEAVY = {
     "evidence": ("p2pool.cli.pool.evidence:evidence", "Show voters that provably lied."),
     "leave": (
         "p2pool.cli.pool.membership:leave",
-        "Take a node out of the pool on the chain, as its provider.",
+        "Take nodes out of the pool on the chain, as their provider.",
+    ),
+    "join": (
+        "p2pool.cli.pool.membership:join",
+        "Take nodes into the pool on the chain, as their provider.",
+    ),
+    "move": (
+        "p2pool.cli.pool.membership:move",
+        "Move nodes to another pool, as their provider.",
+    ),
+    "purge": (
+        "p2pool.cli.pool.exclusion:purge",
+        "Put all nodes of a provider out of the pool, as its creator or manager.",
+    ),
+    "rejoin": (
+        "p2pool.cli.pool.membership:rejoin",
+        "Take nodes back into the pool that left it, as their provider.",
     ),
     "recover": (
         "p2pool.cli.pool.recover:recover",

@@ -1,85 +1,219 @@
-"""`p2pool pool leave` and `p2pool pool eject`: take a node out of the pool.
+"""`p2pool pool join`, `rejoin`, `leave` and `move`: nodes in and out of a pool, by their provider.
 
-Its provider makes it leave; creator and manager eject it. Both are transactions, because only the
-chain says who belongs. The commands read first, so that an account without the right, or a node
-that is out already, costs a sentence and no coin. A node comes back by a new invite.
+All are transactions, because only the chain says who belongs. The commands read first, so that an
+account without the right, or a node that is there already, costs a sentence and no coin; so each
+may be run again at any time. Several nodes go in one transaction.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
-from p2pool.cli.shared.types import AddressType
-from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.founding import check_keeper
-from p2pool.model.errors import NotAllowed, NotFound
-from p2pool.model.ids import Address, NodeId
+from p2pool.cli.shared.plans.errand import run_errand
+from p2pool.cli.shared.plans.options import (
+    check_invites_used,
+    invite_option,
+    nodes_argument,
+    read_invites,
+    stake_max_option,
+)
+from p2pool.cli.shared.types import UINT256, FilePath, Number
+from p2pool.model import limits
+from p2pool.model.errors import NotFound
+from p2pool.model.ids import NodeId
 
 if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.transactions.writer import Sent, Writer
+    from p2pool.drivers.chain.provider.plan import Plan
+    from p2pool.drivers.chain.provider.ways import Consent, FindInvite
+    from p2pool.model.ids import Address
 
 
-async def check_may_leave(
-    chain: "PoolContracts", pool_id: int, node_id: NodeId, provider: Address
+def named(nodes: Sequence[NodeId], number: int) -> dict[str, Any]:
+    """What a document says of the nodes and the pool. `node_id`: of one node alone."""
+    ids = ["0x" + one.hex() for one in nodes]
+    return {"pool_id": number, "node_id": ids[0] if len(ids) == 1 else None, "node_ids": ids}
+
+
+def _finder(paths: Sequence[Path], nodes: Sequence[NodeId]) -> "FindInvite":
+    """Finds the invites that were given."""
+    invites = read_invites(paths)
+    check_invites_used(invites, nodes)
+
+    async def find(node_id: NodeId) -> Any:
+        return invites.get(node_id)
+
+    return find
+
+
+@click.command("join")
+@nodes_argument
+@invite_option
+@click.option(
+    "--node-key",
+    "node_keys",
+    type=FilePath(),
+    multiple=True,
+    metavar="FILE",
+    help="Key file of a node that is not registered yet: it signs its consent. Repeatable.",
+)
+@click.option(
+    "--gpus",
+    type=Number(0, limits.GPUS_PER_NODE_MAX),
+    default=0,
+    help="How many GPUs each node offers that is not registered yet.",
+)
+@stake_max_option
+@pool_option
+@sender_options
+def join(
+    nodes: list[NodeId],
+    invites: tuple[Path, ...],
+    node_keys: tuple[Path, ...],
+    gpus: int,
+    stake_max_wei: int | None,
+    pool_id: int | None,
+    sender: Sender,
 ) -> None:
-    """`NotFound` if the node is not in the pool, `NotAllowed` if it has another provider."""
-    await chain.pool(pool_id)
-    await check_in_pool(chain, pool_id, node_id)
-    info = await chain.node(node_id)
-    if info is not None and info.provider != provider:
-        raise NotAllowed(
-            f"The node {address_text(node_id)} belongs to the provider"
-            f" {address_text(info.provider)}, and the"
-            f" key to {address_text(provider)}.",
-            hint="Use its provider's key; creator and manager use: p2pool pool eject.",
-        )
+    """Take nodes into the pool, with their provider's account (--key).
+
+    It goes the whole way as far as it can: stake, registration, and once the validator and the
+    manager have done their part, the pool. Run it again after each. NODE is a node's address.
+    """
+    from p2pool.drivers.chain.provider.ways import Candidate, Ways, compute_units
+
+    number, find = sender.pool(pool_id).pool_id, _finder(invites, nodes)
+    keys = _node_keys(sender, node_keys, nodes)
+
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        ways = await Ways.at_head(chain, account)
+        units = compute_units(gpus)
+        candidates = [Candidate(one, units, _consent(keys.get(one), account)) for one in nodes]
+        return await ways.into_pool(number, candidates, find, stake_max_wei=stake_max_wei)
+
+    run_errand(sender, make, named(nodes, number))
 
 
-async def check_in_pool(chain: "PoolContracts", pool_id: int, node_id: NodeId) -> None:
-    """`NotFound` if the node is not in the pool."""
-    if not await chain.in_pool(pool_id, node_id):
-        raise NotFound(
-            f"The node {address_text(node_id)} is not in pool {pool_id}: nothing to send.",
-            hint="List the nodes: p2pool node ls.",
-        )
+def _node_keys(
+    sender: Sender, paths: Sequence[Path], nodes: Sequence[NodeId]
+) -> "dict[NodeId, LocalAccount]":
+    """The keys of nodes, by node; a dry run opens them too, because their consent is shown."""
+    if not paths:
+        return {}
+    from p2pool.drivers.input_files import input_path
+    from p2pool.drivers.keys.keystore import load_account, read_passphrase
+
+    secret = None if sender.passphrase_file is None else input_path(sender.passphrase_file)
+    found: dict[NodeId, LocalAccount] = {}
+    for path in paths:
+        account = load_account(path, read_passphrase("the node key", file=secret))
+        node_id = NodeId(bytes.fromhex(account.address[2:]))
+        if node_id not in nodes:
+            raise NotFound(
+                f"{path} is the key of the node {account.address.lower()}, which you did not name.",
+                hint="Name it as a NODE, or leave its key out.",
+            )
+        found[node_id] = account
+    return found
+
+
+def _consent(key: "LocalAccount | None", provider: "Address") -> "Consent | None":
+    if key is None:
+        return None
+
+    async def consent() -> bytes:
+        from p2pool.drivers.chain.consent import sign_consent
+
+        return sign_consent(key, provider)
+
+    return consent
+
+
+@click.command("rejoin")
+@nodes_argument
+@invite_option
+@pool_option
+@sender_options
+def rejoin(
+    nodes: list[NodeId], invites: tuple[Path, ...], pool_id: int | None, sender: Sender
+) -> None:
+    """Take nodes back into the pool that left it or were put out, with their provider's account.
+
+    It registers nothing and stakes nothing. Each node needs a new invite, because each invite is
+    good for one join. NODE is a node's address; one that was drained stays drained (p2pool node
+    resume).
+    """
+    from p2pool.drivers.chain.provider.ways import Candidate, Ways
+
+    number, find = sender.pool(pool_id).pool_id, _finder(invites, nodes)
+
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        ways = await Ways.at_head(chain, account)
+        candidates = [Candidate(one, 0) for one in nodes]
+        return await ways.into_pool(number, candidates, find, known_only=True)
+
+    run_errand(sender, make, named(nodes, number))
 
 
 @click.command("leave")
-@click.argument("node", metavar="NODE", type=AddressType())
+@nodes_argument
 @pool_option
 @sender_options
-def leave(node: Address, pool_id: int | None, sender: Sender) -> None:
-    """Take a node out of the pool on the chain, as its provider. NODE is its address.
+def leave(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
+    """Take nodes out of the pool on the chain, as their provider. NODE is an address.
 
-    Once the block is final its tasks stop and start anew elsewhere; run `p2pool node drain --wait`
-    before to let them go first. Then stop the agent, or it waits for a new invite.
+    Once the block is final their tasks stop and start anew elsewhere; run `p2pool node drain
+    --wait` before to let them go first. Then stop their agents, or they wait for new invites.
     """
-    number, node_id, text = sender.pool(pool_id).pool_id, NodeId(node), "0x" + node.hex()
+    number = sender.pool(pool_id).pool_id
 
-    async def act(chain: "PoolContracts", writer: "Writer") -> "Sent":
-        await check_may_leave(chain, number, node_id, writer.address)
-        return await chain.leave_pool(writer, number, node_id)
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        from p2pool.drivers.chain.provider.exit_plans import leave_plan
+        from p2pool.drivers.chain.provider.reads import Reader
 
-    sender.send(act, {"node_id": text, "pool_id": number}, f"The node {text} left pool {number}")
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number)
+        return leave_plan(chain.at, pool, account, await reader.nodes(number, nodes))
+
+    run_errand(sender, make, named(nodes, number))
 
 
-@click.command("eject")
-@click.argument("node", metavar="NODE", type=AddressType())
+@click.command("move")
+@nodes_argument
+@click.option(
+    "--to",
+    "to_id",
+    type=Number(0, UINT256),
+    required=True,
+    help="The pool to move to.",
+)
+@invite_option
 @pool_option
 @sender_options
-def eject(node: Address, pool_id: int | None, sender: Sender) -> None:
-    """Put a node out of the pool on the chain, as its creator or manager. NODE is its address.
+def move(
+    nodes: list[NodeId],
+    to_id: int,
+    invites: tuple[Path, ...],
+    pool_id: int | None,
+    sender: Sender,
+) -> None:
+    """Move nodes to another pool in one transaction, as their provider. NODE is an address.
 
-    Once the block is final it stops the pool's tasks and gives up its seat on the committee. A new
-    invite lets it back in.
+    Each needs an invite into the other pool. Its agent has to be started anew with [pool] id of
+    that pool, and a data directory of its own.
     """
-    number, node_id, text = sender.pool(pool_id).pool_id, NodeId(node), "0x" + node.hex()
+    number, find = sender.pool(pool_id).pool_id, _finder(invites, nodes)
+    if number == to_id:
+        raise click.UsageError("--to names the pool that the nodes are in.")
 
-    async def act(chain: "PoolContracts", writer: "Writer") -> "Sent":
-        check_keeper(await chain.pool(number), writer.address)
-        await check_in_pool(chain, number, node_id)
-        return await chain.eject(writer, number, node_id)
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        from p2pool.drivers.chain.provider.ways import Ways
 
-    sender.send(act, {"node_id": text, "pool_id": number}, f"Ejected {text}")
+        return await (await Ways.at_head(chain, account)).between(number, to_id, nodes, find)
+
+    run_errand(sender, make, {**named(nodes, number), "to_pool_id": to_id})

@@ -28,8 +28,9 @@ from p2pool.model.ids import Address, PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.plan_writer import PlanWriter
     from p2pool.drivers.chain.transactions.record import Delay
-    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter, Sent, Writer
+    from p2pool.drivers.chain.transactions.writer import KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
 
 T = TypeVar("T")
@@ -79,11 +80,12 @@ def config_file(given: Path | None, agent: str | None) -> ConfigFile:
 
 def writer_maker(
     key: str | None, passphrase_file: str | None, dry_run: bool, config: "ChainConfig"
-) -> "Callable[[PoolContracts, Path], KeyWriter | DryWriter]":
+) -> "Callable[[PoolContracts, Path], KeyWriter | PlanWriter]":
     """Open the key now, so that the passphrase prompt comes before any wait for the chain. What it
     makes keeps what it sends in a directory, and tells on standard error what takes long."""
+    from p2pool.drivers.chain.provider.plan_writer import PlanWriter
     from p2pool.drivers.chain.transactions.journal import FileJournal
-    from p2pool.drivers.chain.transactions.writer import DryWriter, KeyWriter
+    from p2pool.drivers.chain.transactions.writer import KeyWriter
 
     if dry_run:
         from p2pool.drivers.input_files import input_path
@@ -95,7 +97,7 @@ def writer_maker(
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
         address = key_file_address(input_path(key))
-        return lambda chain, directory: DryWriter(address)
+        return lambda chain, directory: PlanWriter(address)
     account = account_of(key, passphrase_file)
 
     def make(chain: "PoolContracts", directory: Path) -> KeyWriter:
@@ -177,7 +179,7 @@ class Sender:
         import trio
 
         from p2pool.drivers.chain.contracts import PoolContracts
-        from p2pool.drivers.chain.transactions.writer import DryWriter
+        from p2pool.drivers.chain.provider.plan_writer import PlanWriter, whole_sentences
 
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run, config)
@@ -186,7 +188,9 @@ class Sender:
             chain = PoolContracts.of(config)
             writer = make_writer(chain, self.directory)
             done = await act(chain, writer)
-            return done, writer.said if isinstance(writer, DryWriter) else []
+            if not isinstance(writer, PlanWriter):
+                return done, []
+            return done, await whole_sentences(chain, writer)
 
         return trio.run(main)
 

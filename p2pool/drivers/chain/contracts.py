@@ -64,7 +64,6 @@ class PoolInfo:
     data_uri: str
     compute_limit: int
     status: PoolStatus
-    total_compute: int = 0
     record: str | None = None
     """What `PoolRoot` has of the pool; None where the chain has no such contract."""
 
@@ -160,7 +159,6 @@ class PoolContracts:
             data_uri=v[8],
             compute_limit=v[11],
             status=PoolStatus(v[12]),
-            total_compute=v[10],
             record=await contract.read_record(self.rpc, self.at, pool_id, block),
         )
 
@@ -212,22 +210,6 @@ class PoolContracts:
         """Whether a node is in the pool: the one test of admission."""
         check = function("ComputePool", "isNodeInPool")
         return bool(await self.rpc.call(self.at.pool, check, pool_id, node_id))
-
-    async def barred(
-        self, pool: PoolInfo, provider: Address, node_id: NodeId, units: int
-    ) -> str | None:
-        """Why a node could not join this pool now though it is active, in words; None: it could.
-        For who is about to pay on the way into it."""
-        banned = function("ComputePool", "isProviderBlacklistedFromPool")
-        if await self.rpc.call(self.at.pool, banned, pool.pool_id, provider):
-            return f"the provider {address_text(provider)} is blacklisted in the pool for good"
-        banned = function("ComputePool", "isNodeBlacklistedFromPool")
-        if await self.rpc.call(self.at.pool, banned, pool.pool_id, node_id):
-            return f"the node {address_text(node_id)} is blacklisted in the pool for good"
-        total = pool.total_compute + units
-        if pool.compute_limit and total > pool.compute_limit:
-            return f"the pool is full: {total} of {pool.compute_limit} units with this node"
-        return None
 
     async def invited_by(self, manager: Address, invite: Invite) -> bool:
         """Whether the manager made this invite: by its key's signature, or by its contract's word.

@@ -1,8 +1,10 @@
 """A node's way into a pool, step by step: what it does, what it waits for, and on whom.
 
 Every step is idempotent: it reads first and does only what is missing, so the way can be repeated
-at any time, after a crash or from another machine with the same keys. Without the provider's
-account the node sends nothing: the steps that need the account wait for the provider.
+at any time, after a crash or from another machine with the same keys. Each look makes the whole
+rest of the way as a plan, and takes its first step: `p2pool agent run --dry-run` shows that plan.
+Without the provider's account the node sends nothing: the steps that need the account wait for the
+provider.
 
 stake -> registered -> whitelisted -> node registered -> node validated -> invited -> joined
 """
@@ -15,8 +17,12 @@ import attrs
 import trio
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.consent import is_well_formed
-from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, PoolInfo
+from p2pool.drivers.chain.consent import sign_consent
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
+from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
+from p2pool.drivers.chain.provider.provider_plans import stake_plan
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.provider.ways import Candidate, Ways
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.stakes import StakePolicy, read_stake
 from p2pool.drivers.chain.transactions.refusals import cause_of
@@ -28,6 +34,7 @@ from p2pool.model.errors import (
     ChainUnavailable,
     Conflict,
     FeesTooHigh,
+    NotAllowed,
     TransactionFailed,
     TransactionStuck,
 )
@@ -40,7 +47,8 @@ if TYPE_CHECKING:
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
 
-STAKED = "staked"
+STAKE, STAKED = "stake", "staked"
+"""The wait for stake that nobody allowed or a slash took, and the step that adds it."""
 
 FindInvite = Callable[[], Awaitable[Invite | None]]
 """Finds an invite for this node: stored, given, or requested from peers."""
@@ -56,17 +64,20 @@ class Progress(StrEnum):
 
 @attrs.frozen
 class JoinStep:
-    """One step: its name, its progress, the finding, and who has to act if it waits."""
+    """One step: its name, its progress, the finding, and who has to act if it waits, by which
+    command."""
 
     name: str
     progress: Progress
     detail: str = ""
     waiting_on: str = ""
+    command: str = ""
 
 
 @attrs.define
 class Joining:
-    """One node's way into one pool. `writer` None: this machine has no provider key."""
+    """One node's way into one pool. `writer` None: this machine has no provider key.
+    `stake`: what its owner allows to be staked."""
 
     chain: PoolContracts
     pool_id: int
@@ -80,6 +91,10 @@ class Joining:
         factory=lambda: BoundedDict(limits.JOIN_REFUSED_MAX)
     )
     """Invites that the chain took once or will not take: another one is looked for."""
+    consents: dict[Address, bytes] = attrs.field(factory=dict)
+    """By provider: this process has one, and its node's key is asked once."""
+    offered: Invite | None = None
+    """The invite that the last plan was made with."""
 
     @property
     def node_id(self) -> NodeId:
@@ -112,177 +127,172 @@ class Joining:
         try:
             return await self._walk()
         except TransactionStuck as error:
-            return JoinStep(
-                "transaction", Progress.WAITING, error.message, "a block to take what it has sent"
-            )
+            whom = "a block to take what it has sent"
+            return JoinStep("transaction", Progress.WAITING, error.message, whom)
         except FeesTooHigh as error:
             return JoinStep("fees", Progress.WAITING, error.message, "gas to cost less")
         except ChainUnavailable as error:
             return JoinStep("chain", Progress.WAITING, error.message, "an RPC endpoint")
 
+    async def plan(self, provider: Address) -> Plan:
+        """The whole rest of the way, with this provider's account."""
+        ways = await Ways.at_head(self.chain, provider)
+
+        async def consent() -> bytes:
+            if provider not in self.consents:
+                self.consents[provider] = sign_consent(self.node, provider)
+            return self.consents[provider]
+
+        async def find_invite(_: NodeId) -> Invite | None:
+            self.offered = await self.find_invite()
+            return self.offered
+
+        return await ways.into_pool(
+            self.pool_id,
+            [Candidate(self.node_id, self.units, consent)],
+            find_invite,
+            stake_max_wei=self.stake.most_wei,
+            refused=lambda invite: self.refused.renew(invite, None),
+        )
+
     async def _walk(self) -> JoinStep:
         """Take the first missing step, or report a wait."""
-        if await self.chain.in_pool(self.pool_id, self.node_id):
-            if self.writer is not None:
-                _check_provider(await self.chain.node(self.node_id), self.writer)
-            return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
-        # Before any stake: nobody pays for a pool that does not exist, or no longer does.
-        pool = await self.chain.pool(self.pool_id)
-        if pool.status is PoolStatus.COMPLETED:
-            raise Conflict("The pool has ended.", hint="Choose another pool.")
-        node = await self.chain.node(self.node_id)
         if self.writer is None:
-            return await self._for_provider(node)
-        _check_provider(node, self.writer)
-        if node is None:
-            wait = await self._before_paying(self.writer, pool)
-            return wait if wait is not None else await self._register(self.writer)
-        if not node.validated:
-            return await self._unvalidated(node.provider)
-        return await self._enter(self.writer, pool)
+            return await self._for_provider()
+        try:
+            plan = await self.plan(self.writer.address)
+        except NotAllowed as beyond:
+            stake = await read_stake(self.chain, self.writer.address, self.units)
+            return JoinStep(
+                name=STAKE,
+                progress=Progress.WAITING,
+                detail=stake.over(self.stake) or beyond.message,
+                waiting_on=stake.whom(),
+                command=stake.allowing(),
+            )
+        if not plan.steps:
+            return self._joined()
+        return await self._take(self.writer, plan.steps[0])
+
+    async def _take(self, writer: Writer, step: Step) -> JoinStep:
+        """Send a call, or report a wait."""
+        if isinstance(step, Wait):
+            if step.name == STAKE:
+                return await self._short(writer.address) or waiting_step(step)
+            return waiting_step(step)
+        assert isinstance(step, Call), "what lacks something stands behind a wait"
+        try:
+            sent = await writer.send(step.to, step.function, *step.arguments)
+        except TransactionFailed as refused:
+            cause = refused.__cause__
+            bad = isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES
+            if step.name != "joined" or not bad:
+                raise
+            self._refuse_offered()
+            return await self._uninvited(refused.message)
+        if step.name == "joined":
+            self._refuse_offered()  # It is good for one join.
+        return JoinStep(
+            step.name, Progress.DOING, f"{step.purpose} Transaction {sent.transaction_hash}"
+        )
 
     async def top_up(self) -> JoinStep | None:
         """Add what a slash took of the provider's stake, where its owner allows that; None: there
         is nothing to add, or nobody who may. Raises what `next_step` raises."""
         if self.writer is None or not self.stake.top_up:
             return None
-        stake = await read_stake(self.chain, self.writer.address)
-        registered = await self.chain.provider_exists(self.writer.address)
-        if not (registered and stake.missing_wei) or stake.over(self.stake) is not None:
+        account = self.writer.address
+        if (await read_stake(self.chain, account)).over(self.stake) is not None:
             return None
-        return await self._stake(self.writer, True, stake.missing_wei)
+        facts = await (await Reader.at_head(self.chain)).provider(account)
+        if not facts.is_registered:
+            return None
+        steps = stake_plan(self.chain.at, facts).steps
+        return await self._take(self.writer, steps[0]) if steps else None
 
-    async def _unvalidated(self, provider: Address) -> JoinStep:
-        """A validator's turn, unless the stake keeps it from validating."""
+    async def _short(self, provider: Address) -> JoinStep | None:
+        """The wait for stake that is missing for nodes that are registered, or the step that adds
+        it; None: nothing is missing."""
         stake = await read_stake(self.chain, provider)
         if (shortage := stake.shortage()) is None:
-            return JoinStep(
-                "validated", Progress.WAITING, "the node is not validated", "the validator"
-            )
+            return None
         if (step := await self.top_up()) is not None:
             return step
-        return JoinStep("stake", Progress.WAITING, shortage, stake.adding())
+        return JoinStep(
+            name=STAKE,
+            progress=Progress.WAITING,
+            detail=shortage,
+            waiting_on=stake.whom(),
+            command=stake.adding(),
+        )
 
-    async def _for_provider(self, node: NodeInfo | None) -> JoinStep:
+    def _refuse_offered(self) -> None:
+        """The invite was used, or is not taken: look for another one."""
+        if self.offered is not None:
+            self.refused.renew(self.offered, None)
+
+    async def _uninvited(self, why: str) -> JoinStep:
+        """Another invite is needed."""
+        pool = await self.chain.pool(self.pool_id)
+        return JoinStep(
+            name="invited",
+            progress=Progress.WAITING,
+            detail=why,
+            waiting_on=f"the manager {address_text(pool.manager)}",
+            command=f"p2pool pool invite {address_text(self.node_id)}",
+        )
+
+    async def _for_provider(self) -> JoinStep:
         """What others have to do for a node whose agent has no provider key."""
-        if node is not None and not node.validated:
-            return await self._unvalidated(node.provider)
+        if await self.chain.in_pool(self.pool_id, self.node_id):
+            return self._joined()
+        # Before any stake: nobody pays for a pool that does not exist, or no longer does.
+        pool = await self.chain.pool(self.pool_id)
+        if pool.status is PoolStatus.COMPLETED:
+            raise Conflict("The pool has ended.", hint="Choose another pool.")
+        node = await self.chain.node(self.node_id)
+        if node is None or node.validated:
+            return self._told_provider(node)
+        return await self._short(node.provider) or self._told_provider(node)
+
+    def _told_provider(self, node: NodeInfo | None) -> JoinStep:
+        me = address_text(self.node_id)
         if node is None:
             return JoinStep(
-                "registered",
-                Progress.WAITING,
-                "the node is not registered",
-                "its provider: run `p2pool agent run --provider-key FILE` once",
+                name="registered",
+                progress=Progress.WAITING,
+                detail="the node is not registered",
+                waiting_on="its provider, whose key this agent does not have",
+                command="p2pool agent run --provider-key FILE",
             )
-        return JoinStep(
-            "joined",
-            Progress.WAITING,
-            "the node is in no pool",
-            f"its provider {address_text(node.provider)}, whose key joins it once the manager has"
-            " invited it (`p2pool agent run --provider-key FILE`)",
-        )
-
-    async def _register(self, writer: Writer) -> JoinStep:
-        """Register provider and node; one transaction per call."""
-        chain, provider = self.chain, writer.address
-        registered = await chain.provider_exists(provider)
-        stake = await read_stake(chain, provider, self.units)
-        if stake.missing_wei or not registered:
-            if (why := stake.over(self.stake)) is not None:
-                return JoinStep("stake", Progress.WAITING, why, stake.allowing())
-            return await self._stake(writer, registered, stake.missing_wei)
-        if not await chain.whitelisted(provider):
+        if not node.validated:
+            at, provider = address_text(self.chain.at.network), address_text(node.provider)
             return JoinStep(
-                "whitelisted",
-                Progress.WAITING,
-                f"the provider {address_text(provider)} is not whitelisted",
-                "the validator",
+                name="validated",
+                progress=Progress.WAITING,
+                detail="the node is not validated",
+                waiting_on="the validator",
+                command=f"cast send {at} 'validateNode(address,address)' {provider} {me}",
             )
-        sent = await chain.add_compute_node(writer, self.node, self.units)
-        return JoinStep("node registered", Progress.DOING, sent.transaction_hash)
-
-    async def _stake(self, writer: Writer, registered: bool, missing_wei: int) -> JoinStep:
-        chain = self.chain
-        if await chain.allowance(writer.address) < missing_wei:
-            name, sent = "approved", await chain.approve(writer, missing_wei)
-        elif registered:
-            name, sent = STAKED, await chain.increase_stake(writer, missing_wei)
-        else:
-            name, sent = "registered", await chain.register_provider(writer, missing_wei)
-        return JoinStep(name, Progress.DOING, f"{missing_wei} wei: {sent.transaction_hash}")
-
-    async def _before_paying(self, writer: Writer, pool: PoolInfo) -> JoinStep | None:
-        """What to wait for before any stake: a pool that does not run yet may never do, and one
-        that takes no node of ours is no reason to pay."""
-        if pool.status is PoolStatus.PENDING:
-            return _not_started(pool)
-        why = await self.chain.barred(pool, writer.address, self.node_id, self.units)
-        if why is None:
-            return None
         return JoinStep(
-            "admitted", Progress.WAITING, why, f"the pool's manager {address_text(pool.manager)}"
+            name="joined",
+            progress=Progress.WAITING,
+            detail="the node is in no pool",
+            waiting_on=f"its provider {address_text(node.provider)}, who joins it once the"
+            " manager has invited it",
+            command=f"p2pool pool join {me}",
         )
 
-    async def _enter(self, writer: Writer, pool: PoolInfo) -> JoinStep:
-        if pool.status is PoolStatus.PENDING:
-            return _not_started(pool)
-        if not await self.chain.whitelisted(writer.address):
-            return JoinStep(
-                "whitelisted",
-                Progress.WAITING,
-                "the provider was taken off the whitelist",
-                "the validator",
-            )
-        invite = await self.find_invite()
-        if invite is None:
-            return self._uninvited(pool, f"no invite for {address_text(self.node_id)} is known")
-        if not await self._good(invite, pool):
-            self.refused.renew(invite, None)
-            return self._uninvited(pool, "the known invite is not valid")
-        try:
-            sent = await self.chain.join_pool(writer, self.pool_id, invite)
-        except TransactionFailed as refused:
-            cause = refused.__cause__
-            if isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES:
-                self.refused.renew(invite, None)
-                return self._uninvited(pool, refused.message)
-            raise
-        self.refused.renew(invite, None)  # It is good for one join.
-        return JoinStep("joined", Progress.DOING, sent.transaction_hash)
-
-    def _uninvited(self, pool: PoolInfo, why: str) -> JoinStep:
-        return JoinStep(
-            "invited",
-            Progress.WAITING,
-            why,
-            f"the manager {address_text(pool.manager)}: `p2pool pool invite"
-            f" {address_text(self.node_id)}`",
-        )
-
-    async def _good(self, invite: Invite, pool: PoolInfo) -> bool:
-        """Whether an invite is worth a transaction: for us, not expired, and from the manager."""
-        wanted = (pool.domain_id, self.pool_id, self.node_id)
-        named = (invite.domain_id, invite.pool_id, invite.node_id)
-        if named != wanted or not is_well_formed(invite):
-            return False
-        if invite.expiration_s <= await self.chain.time_s():
-            return False
-        return await self.chain.invited_by(pool.manager, invite)
+    def _joined(self) -> JoinStep:
+        return JoinStep("joined", Progress.DONE, f"{address_text(self.node_id)} is in the pool")
 
 
-def _not_started(pool: PoolInfo) -> JoinStep:
+def waiting_step(wait: Wait) -> JoinStep:
+    """A plan's wait, as a step."""
     return JoinStep(
-        "pool started",
-        Progress.WAITING,
-        "the pool is not active",
-        f"its creator {address_text(pool.creator)}",
+        name=wait.name,
+        progress=Progress.WAITING,
+        detail=wait.finding,
+        waiting_on=wait.whom,
+        command=wait.command,
     )
-
-
-def _check_provider(node: NodeInfo | None, writer: Writer) -> None:
-    """`TransactionFailed` for a node of another provider than the one whose key we were given."""
-    if node is not None and node.provider != writer.address:
-        raise TransactionFailed(
-            f"The node is registered by the provider {address_text(node.provider)}.",
-            hint="Use that provider's key, or another node key.",
-        )

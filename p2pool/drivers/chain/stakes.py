@@ -61,12 +61,13 @@ class Stake:
             f" this agent may stake {tokens_text(policy.most_wei)} at most"
         )
 
+    def whom(self) -> str:
+        """Who can allow and add it."""
+        return f"its provider {address_text(self.provider)}"
+
     def allowing(self) -> str:
-        """How its owner allows it."""
-        return (
-            "its provider: to let the agent stake that much, `p2pool agent run --stake-max"
-            f" {tokens_number(self.needed_wei)}`"
-        )
+        """The command by which its owner allows it."""
+        return f"p2pool agent run --stake-max {tokens_number(self.needed_wei)}"
 
     def shortage(self) -> str | None:
         """What is missing for the nodes that it has, in a sentence; None: nothing."""
@@ -79,12 +80,9 @@ class Stake:
         )
 
     def adding(self) -> str:
-        """How its owner adds what is missing."""
-        return (
-            f"its provider: `p2pool provider stake add {tokens_number(self.missing_wei)}`, or, to"
-            " have the agent add it when it starts, `p2pool agent run --stake-top-up --stake-max"
-            f" {tokens_number(self.needed_wei)}`"
-        )
+        """The command by which its owner adds what is missing; an agent does, where it is allowed
+        to: `p2pool agent run --stake-top-up --stake-max`."""
+        return "p2pool provider stake add"
 
 
 async def read_stake(chain: "PoolContracts", provider: Address, new_units: int = 0) -> Stake:

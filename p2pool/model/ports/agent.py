@@ -115,6 +115,40 @@ class WebhookStatus:
     problem: str
 
 
+@attrs.frozen
+class JoinStatus:
+    """Where a node is on its way into the pool. `progress`: waiting or doing. `waiting_on`: who has
+    to act, by which `command`; empty where nobody has to, or no command does it. `since_ms`: since
+    when the agent has been at this step."""
+
+    step: str
+    progress: str
+    finding: str
+    waiting_on: str
+    command: str
+    since_ms: int
+
+
+@attrs.frozen
+class ProviderStatus:
+    """What the chain said of a node's provider at `read_at_ms`. Amounts in wei; None: unknown.
+    `stake_needed_wei`: what its nodes need. `unbonding_wei`: on its way back, of which
+    `withdrawable_wei` has arrived; `next_due_s`: when more does, 0: nothing more comes."""
+
+    account: Address
+    registered: bool | None
+    whitelisted: bool | None
+    coin_wei: int | None
+    tokens_wei: int | None
+    stake_wei: int | None
+    stake_needed_wei: int | None
+    unbonding_wei: int | None
+    withdrawable_wei: int | None
+    next_due_s: int
+    read_at_ms: int
+    problem: str = ""
+
+
 class Logs(Protocol):
     """Log lines of any allocation, wherever it runs."""
 
@@ -174,6 +208,14 @@ class AgentPort(Protocol):
 
     def webhooks(self) -> tuple[WebhookStatus, ...]:
         """How deliveries of events go, to each receiver that the configuration names."""
+        ...
+
+    def joining(self) -> JoinStatus | None:
+        """Where this node is on its way into the pool; None: it is in."""
+        ...
+
+    def provider(self) -> ProviderStatus | None:
+        """What the chain last said of this node's provider; None: none is known yet."""
         ...
 
     def metrics(self) -> bytes:

@@ -9,12 +9,12 @@ from p2pool.codec.cbor.structs import decode_struct, encode_struct
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.consent import KeyManager, invite_signer
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.join_steps import Joining, Progress
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.provider.ways import Ways, invite_problem
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Address, NodeId
 from tests.chain.hostile import AT, Chain, told
 
 GOOD = KeyManager(new_account()).sign_invite(0, 7, NodeId(b"n" * 20), 2**40)
@@ -65,11 +65,13 @@ async def test_a_joining_agent_waits_for_another_one(
     code = told("0x60" if contract else "0x")
     rpc.endpoints[0].provider = Chain({"eth_getCode": code})  # type: ignore[assignment]
 
-    async def found() -> Invite:
+    async def found(_: NodeId) -> Invite:
         return came
 
-    joining = Joining(PoolContracts(rpc, AT), 7, node, 1, found, KeyWriter(rpc, new_account()))
-    pool = await joining.chain.pool(7)
-    assert not await joining._good(came, pool)
-    step = await joining._enter(KeyWriter(rpc, new_account()), pool)
-    assert (step.name, step.progress) == ("invited", Progress.WAITING)
+    chain, refused = PoolContracts(rpc, AT), list[Invite]()
+    pool = await chain.pool(7)
+    node_id = NodeId(bytes.fromhex(node.address[2:]))
+    assert await invite_problem(chain, pool, node_id, came, 0)
+    ways = Ways(Reader(chain, 1, 0), Address(b"p" * 20))
+    invite, why = await ways._invite(pool, node_id, found, refused.append)
+    assert (invite, refused, "not valid" in why) == (None, [came], True)

@@ -1,0 +1,113 @@
+"""`p2pool agent run --dry-run`: the whole rest of this node's way into the pool; nothing is sent.
+
+It is the plan that the agent would take the first step of, with the units of this machine and the
+invite that lies in the data directory.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from p2pool.cli.shared.output import write_json
+
+if TYPE_CHECKING:
+    from eth_account.signers.local import LocalAccount
+
+    from p2pool.drivers.chain.join_steps import Joining, JoinStep
+    from p2pool.drivers.chain.provider.costs import Costs
+    from p2pool.drivers.chain.stakes import StakePolicy
+    from p2pool.drivers.config.schema import AgentConfig
+
+
+def write_way_in(
+    settings: "AgentConfig",
+    directory: Path,
+    node: "LocalAccount",
+    provider: "LocalAccount | None",
+    policy: "StakePolicy",
+    as_json: bool,
+) -> None:
+    """Write the next step, and with the provider's key the whole way with its costs; where the
+    stake is more than `policy` allows, the next step is the wait for that."""
+    import trio
+
+    from p2pool.cli.shared.plans import pages
+
+    step, costs = trio.run(_look, settings, directory, node, provider, policy)
+    said = [] if costs is None else pages.would_send(costs.plan)
+    if as_json:
+        told: dict[str, Any] = {**attrs.asdict(step), "would_send": said, "plan": None}
+        if costs is not None:
+            told["plan"] = pages.plan_document(costs, (), costs.plan, True, {})
+        write_json("join-step", told)
+        return
+    print(f"next step: {step.name} ({step.progress}) {step.detail}".rstrip())
+    if step.waiting_on:
+        print(f"waits for: {step.waiting_on}")
+    if step.command:
+        print(f"they run: {step.command}")
+    if costs is not None:
+        pages.write_plan(costs)
+    elif not said:
+        print("nothing would be sent")
+
+
+async def _look(
+    settings: "AgentConfig",
+    directory: Path,
+    node: "LocalAccount",
+    provider: "LocalAccount | None",
+    policy: "StakePolicy",
+) -> "tuple[JoinStep, Costs | None]":
+    from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
+    from p2pool.drivers.chain.provider.costs import costs_of
+    from p2pool.drivers.chain.provider.plan import Call, Wait
+    from p2pool.drivers.chain.stakes import read_stake
+    from p2pool.model.ids import Address
+
+    joining = await _joining(settings, directory, node)
+    if provider is None:
+        return await joining.next_step(), None
+    plan = await joining.plan(Address(bytes.fromhex(provider.address[2:])))
+    costs = await costs_of(joining.chain, plan)
+    if not plan.steps:
+        return JoinStep("joined", Progress.DONE, f"{node.address.lower()} is in the pool"), costs
+    first = plan.steps[0]
+    if any(isinstance(one, Call) and one.tokens_wei for one in plan.steps):
+        stake = await read_stake(joining.chain, plan.account, joining.units)
+        if (over := stake.over(policy)) is not None:
+            waits = JoinStep(
+                name=STAKE,
+                progress=Progress.WAITING,
+                detail=over,
+                waiting_on=stake.whom(),
+                command=stake.allowing(),
+            )
+            return waits, costs
+    if isinstance(first, Wait):
+        return waiting_step(first), costs
+    return JoinStep(first.name, Progress.DOING, first.purpose), costs
+
+
+async def _joining(settings: "AgentConfig", directory: Path, node: "LocalAccount") -> "Joining":
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, find_in_file
+    from p2pool.drivers.chain.join_steps import Joining
+    from p2pool.drivers.chain.provider.ways import compute_units
+    from p2pool.drivers.hardware.probe import probe_hardware
+
+    # A directory that is not there yet lies where its nearest parent does.
+    place = next(one for one in (directory, *directory.parents) if one.is_dir())
+    hardware, _, _ = await probe_hardware(settings.resources, place, settings.runtime.kind)
+
+    async def find_invite() -> Any:
+        return await find_in_file(directory / INVITE_FILE_NAME)
+
+    return Joining(
+        chain=PoolContracts.of(settings.chain),
+        pool_id=settings.pool.id,
+        node=node,
+        units=compute_units(len(hardware.gpus)),
+        find_invite=find_invite,
+    )

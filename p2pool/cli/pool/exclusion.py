@@ -1,0 +1,149 @@
+"""`p2pool pool eject`, `blacklist` and `purge`: nodes put out of a pool by its creator or manager.
+
+Ejected nodes may come back by a new invite; blacklisted ones never do, so that one asks first. Each
+reads first, and sends what is missing.
+"""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from p2pool.cli.pool.membership import named
+from p2pool.cli.shared.chain import Sender, pool_option, sender_options
+from p2pool.cli.shared.plans.errand import MakePlan, run_errand
+from p2pool.cli.shared.plans.options import nodes_argument, yes_option
+from p2pool.cli.shared.types import AccountType
+from p2pool.model.errors import TransactionFailed
+from p2pool.model.ids import Address, NodeId
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.plan import Plan
+    from p2pool.drivers.chain.provider.reads import Reader
+
+
+@click.command("eject")
+@nodes_argument
+@pool_option
+@sender_options
+def eject(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
+    """Put nodes out of the pool on the chain, as its creator or manager. NODE is an address.
+
+    Once the block is final a node stops the pool's tasks and gives up its seat on the committee. A
+    new invite lets it back in. Each node takes a transaction.
+    """
+    number = sender.pool(pool_id).pool_id
+
+    async def make(chain: "PoolContracts", account: Address) -> "Plan":
+        from p2pool.drivers.chain.provider.exit_plans import eject_plan
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number)
+        return eject_plan(chain.at, pool, account, await reader.nodes(number, nodes))
+
+    run_errand(sender, make, named(nodes, number))
+
+
+@click.group(name="blacklist", help="Bar nodes or a provider from a pool for good.")
+def blacklist() -> None:
+    """The group."""
+
+
+@blacklist.command("node")
+@nodes_argument
+@yes_option
+@pool_option
+@sender_options
+def blacklist_node(nodes: list[NodeId], yes: bool, pool_id: int | None, sender: Sender) -> None:
+    """Bar nodes from the pool for good, and put them out, as its creator or manager.
+
+    NODE is an address. No contract takes a bar back; p2pool pool eject puts a node out for now, and
+    p2pool node ban keeps it from work.
+    """
+    number = sender.pool(pool_id).pool_id
+
+    async def make(chain: "PoolContracts", account: Address) -> "Plan":
+        from p2pool.drivers.chain.provider.exit_plans import blacklist_node_plan
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number)
+        return blacklist_node_plan(chain.at, pool, account, await reader.nodes(number, nodes))
+
+    run_errand(sender, make, named(nodes, number), yes=yes)
+
+
+@blacklist.command("provider")
+@click.argument("provider", metavar="PROVIDER", type=AccountType())
+@yes_option
+@pool_option
+@sender_options
+def blacklist_provider(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> None:
+    """Bar a provider from the pool for good, and put its nodes out, as its creator or manager.
+
+    PROVIDER is an address. No contract takes a bar back.
+    """
+    number = sender.pool(pool_id).pool_id
+
+    async def make(chain: "PoolContracts", account: Address) -> "Plan":
+        from p2pool.drivers.chain.provider.exit_plans import blacklist_provider_plan
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number, provider)
+        members = await members_of(reader, number, provider)
+        return blacklist_provider_plan(chain.at, pool, account, provider, members)
+
+    _purging(sender, make, provider, number, yes)
+
+
+@click.command("purge")
+@click.argument("provider", metavar="PROVIDER", type=AccountType())
+@yes_option
+@pool_option
+@sender_options
+def purge(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> None:
+    """Put all nodes of a provider out of the pool in one transaction, as its creator or manager.
+
+    PROVIDER is an address. New invites let its nodes back in.
+    """
+    number = sender.pool(pool_id).pool_id
+
+    async def make(chain: "PoolContracts", account: Address) -> "Plan":
+        from p2pool.drivers.chain.provider.exit_plans import purge_plan
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number, provider)
+        members = await members_of(reader, number, provider)
+        return purge_plan(chain.at, pool, account, provider, members)
+
+    _purging(sender, make, provider, number, yes)
+
+
+def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes: bool) -> None:
+    """Run the errand; where the registry has forgotten a node, say what helps."""
+    from p2pool.drivers.chain.provider.reads import says_none
+    from p2pool.drivers.chain.rpc import Reverted
+
+    told = {"pool_id": number, "provider": "0x" + provider.hex()}
+    try:
+        run_errand(sender, make, told, yes=yes)
+    except TransactionFailed as refused:
+        cause = refused.__cause__
+        if isinstance(cause, Reverted) and says_none(cause):
+            raise TransactionFailed(
+                "The contract cannot purge this provider: one of its nodes is in the pool and no"
+                " longer in the registry.",
+                hint="Eject that node first: p2pool pool eject NODE.",
+            ) from refused
+        raise
+
+
+async def members_of(reader: "Reader", pool_id: int, provider: Address) -> list[NodeId]:
+    """The nodes of a provider that are in a pool, as far as the registry has them."""
+    listed = await reader.own_nodes(provider)
+    nodes = () if listed.is_absent else listed.need("list of nodes")
+    found = await reader.nodes(pool_id, [one.node_id for one in nodes])
+    return [one.node_id for one in found if one.is_member]

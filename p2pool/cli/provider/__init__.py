@@ -1,0 +1,1 @@
+"""The commands below `p2pool provider`."""

@@ -1,0 +1,103 @@
+"""An errand: a command makes a plan, shows it or sends it, and says what is left of the way.
+
+Invariants: one plan is made, priced and sent; the dry run shows the same one. What is missing for
+it, of coin or tokens, is told before the first transaction, and so is what would be refused.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from p2pool.cli.documents import note_warning
+from p2pool.cli.shared.chain import Sender
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.conduct import Done
+    from p2pool.drivers.chain.provider.costs import Costs
+    from p2pool.drivers.chain.provider.plan import Plan
+    from p2pool.drivers.chain.transactions.writer import Writer
+    from p2pool.model.ids import Address
+
+MakePlan = Callable[["PoolContracts", "Address"], Awaitable["Plan"]]
+
+
+@attrs.frozen
+class Outcome:
+    """What an errand found and did."""
+
+    costs: "Costs"
+    done: "Sequence[Done]"
+    rest: "Plan"
+
+
+def run_errand(
+    sender: Sender, make: MakePlan, told: dict[str, Any], *, yes: bool | None = None
+) -> Outcome:
+    """Carry an errand out and write what became of it. `told`: what the document says besides.
+    `yes`: None where nothing needs a person's yes."""
+    from p2pool.cli.shared.plans import pages
+
+    asks = yes is False and not sender.dry_run
+    if sender.as_json and asks:
+        raise click.UsageError("--json cannot ask: add --yes.")
+
+    async def act(chain: "PoolContracts", writer: "Writer") -> Outcome:
+        return await _act(sender, make, asks, chain, writer)
+
+    outcome, _ = sender.run(act)
+    if sender.as_json:
+        pages.write_document(
+            pages.plan_document(outcome.costs, outcome.done, outcome.rest, sender.dry_run, told)
+        )
+    elif sender.dry_run:
+        pages.write_plan(outcome.costs)
+    else:
+        pages.write_rest(outcome.done, outcome.rest)
+    return outcome
+
+
+async def _act(
+    sender: Sender, make: MakePlan, asks: bool, chain: "PoolContracts", writer: "Writer"
+) -> Outcome:
+    from p2pool.cli.shared.plans import pages
+    from p2pool.drivers.chain.provider.conduct import Done, send_ready
+    from p2pool.drivers.chain.provider.costs import costs_of
+
+    plan = await make(chain, writer.address)
+    costs = await costs_of(chain, plan)
+    if sender.dry_run or not plan.ready:
+        return Outcome(costs, (), plan)
+    costs.check()
+    if asks and any(call.asks for call in plan.ready):
+        for call in plan.ready:
+            click.echo(f"{call.name}: {call.purpose}")
+        click.confirm("Send this?", abort=True)
+
+    def told(one: Done) -> None:
+        if sender.as_json:
+            # The error of a later one carries it.
+            note_sent.append(f"{one.call.name} was sent: {one.sent.transaction_hash}")
+        else:
+            pages.write_done(one)
+
+    note_sent: list[str] = []
+    try:
+        done = await send_ready(plan, writer, told)
+    except BaseException:
+        for text in note_sent:
+            note_warning(text)
+        raise
+    return Outcome(costs, done, await _rest(plan, make, chain))
+
+
+async def _rest(plan: "Plan", make: MakePlan, chain: "PoolContracts") -> "Plan":
+    """What is left of the way. A date is read anew, because it counts from the block that has
+    it."""
+    from p2pool.drivers.chain.provider.plan import Wait
+
+    rest = attrs.evolve(plan, steps=plan.steps[len(plan.ready) :])
+    dated = any(isinstance(step, Wait) and step.until_s for step in rest.steps)
+    return await make(chain, plan.account) if dated else rest

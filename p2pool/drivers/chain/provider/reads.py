@@ -1,0 +1,213 @@
+"""Reads facts from the contracts, all of one block, each by itself.
+
+Intuition: endpoints fail one call at a time, and contracts say "there is none" in several ways: a
+custom error, a panic for an empty array, a struct of zeros. Each becomes absent or unknown here, so
+that no plan has to know how.
+
+Invariants: all reads of one set of facts are at one block's number; a reading never raises what an
+endpoint or a contract says. `WrongChain` passes: it is the configuration that is wrong, and no
+retry helps.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from p2pool.drivers.chain import answers
+from p2pool.drivers.chain.abi import Function, function
+from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.provider.facts import (
+    NodeFacts,
+    OwnNode,
+    PoolFacts,
+    ProviderFacts,
+    Reading,
+    StakeFacts,
+    Unbond,
+)
+from p2pool.drivers.chain.rpc import Reverted
+from p2pool.model import limits
+from p2pool.model.errors import ChainUnavailable, NotFound, P2poolError
+from p2pool.model.ids import Address, NodeId
+
+T = TypeVar("T")
+
+NONE_SUCH = ("EnumerableMapNonexistentKey", "NoSuchProvider", "NoSuchPool", "NotTheProvidersNode")
+PANIC = bytes.fromhex("4e487b71")
+OUT_OF_BOUNDS = 0x32
+
+
+def says_none(reverted: Reverted) -> bool:
+    """Whether a revert means that there is none: an error that says so, or the panic of a look-up
+    in an empty array."""
+    if reverted.name in NONE_SUCH:
+        return True
+    return reverted.data[:4] == PANIC and int.from_bytes(reverted.data[4:], "big") == OUT_OF_BOUNDS
+
+
+async def reading(ask: Callable[[], Awaitable[T | None]]) -> Reading[T]:
+    """What an answer says; None and False are absent."""
+    try:
+        found = await ask()
+    except Reverted as reverted:
+        if says_none(reverted):
+            return Reading.absent()
+        return Reading.unknown(f"A contract refuses to be read: {reverted.name or reverted}.")
+    except NotFound:
+        return Reading.absent()
+    except ChainUnavailable as error:
+        return Reading.unknown(error.message)
+    return Reading.absent() if found is None or found is False else Reading.of(found)
+
+
+async def gather(*asks: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """The results of all, asked at once, in order; of several errors, the first one's is raised."""
+    found: list[Any] = [None] * len(asks)
+    failed: dict[int, P2poolError] = {}
+
+    async def one(at: int) -> None:
+        try:
+            found[at] = await asks[at]()
+        except P2poolError as error:
+            failed[at] = error
+
+    async with trio.open_nursery() as nursery:
+        for at in range(len(asks)):
+            nursery.start_soon(one, at)
+    if failed:
+        raise failed[min(failed)]
+    return found
+
+
+@attrs.frozen
+class Reader:
+    """Reads at one block; make it with `at_head`."""
+
+    chain: PoolContracts
+    block: int
+    time_s: int
+
+    @classmethod
+    async def at_head(cls, chain: PoolContracts) -> "Reader":
+        """A reader of the newest block; `ChainUnavailable` if nobody has one."""
+        head = await chain.rpc.request("eth_getBlockByNumber", "latest", False, read=answers.block)
+        if head is None:
+            raise ChainUnavailable("An endpoint has no latest block.")
+        return cls(chain, head.number, head.time_ms // 1000)
+
+    def _read(
+        self, to: Address, asked: Function, *arguments: object, take: Callable[[Any], Any] | None
+    ) -> Callable[[], Awaitable[Reading[Any]]]:
+        async def ask() -> Any:
+            found = await self.chain.rpc.call(to, asked, *arguments, block=self.block)
+            return found if take is None else take(found)
+
+        return lambda: reading(ask)
+
+    async def provider(self, address: Address, units: int = 0) -> ProviderFacts:
+        """A provider's standing, stake and means. `units`: those that it wants to add."""
+        at = self.chain.at
+        token, stakes = "AIToken", "StakeManager"
+        exists = function("ComputeRegistry", "checkProviderExists")
+        whitelist = function("ComputeRegistry", "getWhitelistStatus")
+        minimum = function("PrimeNetwork", "calculateMinimumStake")
+
+        async def coin() -> Reading[int]:
+            return await reading(lambda: self.chain.balance_wei(address))
+
+        found = await gather(
+            self._read(at.registry, exists, address, take=None),
+            self._read(at.registry, whitelist, address, take=None),
+            self._read(at.stakes, function(stakes, "getStake"), address, take=int),
+            self._read(at.network, minimum, address, 0, take=int),
+            self._read(at.network, minimum, address, units, take=int),
+            self._read(at.stakes, function(stakes, "getStakeMinimum"), take=int),
+            self._read(at.token, function(token, "balanceOf"), address, take=int),
+            coin,
+            self._read(at.token, function(token, "allowance"), address, at.network, take=int),
+        )
+        names: tuple[str, ...]
+        names = ("registered", "whitelisted", "stake_wei", "minimum_wei", "needed_wei", "unit_wei")
+        names += ("tokens_wei", "coin_wei", "allowance_wei")
+        told = dict(zip(names, found, strict=True))
+        return ProviderFacts(address=address, time_s=self.time_s, units=units, **told)
+
+    async def stake(self, address: Address) -> StakeFacts:
+        """What a provider has in unbonding."""
+        at, stakes = self.chain.at.stakes, "StakeManager"
+        pending, period = await gather(
+            self._read(at, function(stakes, "getPendingUnbonds"), address, take=_unbonds),
+            self._read(at, function(stakes, "getUnbondingPeriod"), take=int),
+        )
+        return StakeFacts(pending, period)
+
+    async def own_nodes(self, address: Address) -> Reading[tuple[OwnNode, ...]]:
+        """The nodes that a provider has in the registry."""
+        get = function("ComputeRegistry", "getProvider")
+        take = _own_nodes
+        found: Reading[tuple[OwnNode, ...]] = await self._read(
+            self.chain.at.registry, get, address, take=take
+        )()
+        return found
+
+    async def node(self, pool_id: int, node_id: NodeId) -> NodeFacts:
+        """A node in the registry and in a pool."""
+        at, pool = self.chain.at, "ComputePool"
+
+        async def registry() -> Reading[Any]:
+            async def ask() -> Any:
+                found = await self.chain.node(node_id, self.block)
+                return None if found is None or not any(found.provider) else found
+
+            return await reading(ask)
+
+        barred = function(pool, "isNodeBlacklistedFromPool")
+        found = await gather(
+            registry,
+            self._read(at.pool, function(pool, "isNodeInPool"), pool_id, node_id, take=None),
+            self._read(at.pool, barred, pool_id, node_id, take=None),
+        )
+        return NodeFacts(node_id, *found)
+
+    async def nodes(self, pool_id: int, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
+        """Several nodes, in order."""
+        asks = [lambda one=one: self.node(pool_id, one) for one in node_ids]
+        return tuple(await gather(*asks))
+
+    async def pool(self, pool_id: int, provider: Address | None = None) -> PoolFacts:
+        """A pool, and whether it bars a provider, and has it."""
+        at, name = self.chain.at, "ComputePool"
+
+        async def info() -> Reading[Any]:
+            async def ask() -> Any:
+                found = await self.chain.pool(pool_id, self.block)
+                return found if any(found.creator) else None
+
+            return await reading(ask)
+
+        async def nobody() -> Reading[bool]:
+            return Reading.absent()
+
+        total = function(name, "getComputePoolTotalCompute")
+        asks = [info, self._read(at.pool, total, pool_id, take=int)]
+        for asked in ("isProviderBlacklistedFromPool", "isProviderInPool"):
+            one = function(name, asked)
+            known = provider is not None
+            asks.append(self._read(at.pool, one, pool_id, provider, take=None) if known else nobody)
+        found = await gather(*asks)
+        return PoolFacts(pool_id, *found)
+
+
+def _unbonds(found: Sequence[Sequence[int]]) -> tuple[Unbond, ...]:
+    listed = [Unbond(amount, due_s) for amount, due_s in found[: limits.UNBONDS_SHOWN_MAX]]
+    return tuple(sorted(listed, key=lambda one: one.due_s))
+
+
+def _own_nodes(found: Sequence[Any]) -> tuple[OwnNode, ...]:
+    listed = found[3][: limits.MEMBERS_MAX]
+    return tuple(
+        OwnNode(NodeId(bytes.fromhex(one[1][2:])), one[3], bool(one[5]), bool(one[6]))
+        for one in listed
+    )

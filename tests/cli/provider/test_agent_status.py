@@ -1,0 +1,95 @@
+"""`agent status` says where a node is on its way, on whom it waits, and what its provider has."""
+
+import attrs
+import pytest
+import trio
+from click.testing import CliRunner, Result
+
+from p2pool.api.resources.agent import provider_warnings
+from p2pool.cli import main
+from p2pool.model.ids import Address
+from p2pool.model.ports.agent import JoinStatus, ProviderStatus
+from tests.api.conftest import Served, served
+from tests.cli.output.held import held
+
+__all__ = ["served"]
+
+WAITS = JoinStatus(
+    step="invited",
+    progress="waiting",
+    finding="no invite for 0x22 is known",
+    waiting_on="the manager 0x11",
+    command="p2pool pool invite 0x22",
+    since_ms=1,
+)
+TOKEN = 10**18
+PROVIDER = ProviderStatus(
+    account=Address(b"p" * 20),
+    registered=True,
+    whitelisted=True,
+    coin_wei=TOKEN // 4,
+    tokens_wei=0,
+    stake_wei=2**80,
+    stake_needed_wei=TOKEN,
+    unbonding_wei=3 * TOKEN,
+    withdrawable_wei=TOKEN,
+    next_due_s=1_800_000_000,
+    read_at_ms=1,
+)
+
+
+async def status(served: Served, *words: str) -> Result:
+    """What the command says of the agent."""
+    command = ["agent", "status", "--agent", str(served.directory), *words]
+    return await trio.to_thread.run_sync(lambda: CliRunner().invoke(main.cli, command))
+
+
+async def test_the_step_the_wait_and_the_command_are_shown(served: Served) -> None:
+    """In words for people, and by name for programs; nothing of it once the node is in."""
+    assert "waits for" not in (await status(served)).stdout
+    served.port.joins, served.port.provided = WAITS, PROVIDER
+    said = (await status(served)).stdout
+    for text in ("invited (waiting for ", "the manager 0x11", "p2pool pool invite 0x22"):
+        assert text in said
+    for text in ("0.25 coin", "its nodes need 1 tokens", "1 tokens can be withdrawn now"):
+        assert text in said
+    assert "more on 2027-01-15 08:00:00 UTC" in said
+    told = held((await status(served, "--json")).stdout)["agent"]
+    assert told["joining"] == attrs.asdict(WAITS)
+    assert told["provider"]["stake_wei"] == str(2**80)
+
+
+async def test_what_is_unknown_is_shown_as_unknown(served: Served) -> None:
+    """Never as zero, and no warning comes of it."""
+    served.port.provided = attrs.evolve(
+        PROVIDER,
+        coin_wei=None,
+        stake_wei=None,
+        stake_needed_wei=None,
+        unbonding_wei=None,
+        problem="nobody answers",
+    )
+    said = (await status(served)).stdout
+    assert "unknown, its nodes need unknown" in said
+    assert "not all is known: nobody answers" in said
+    assert provider_warnings(served.port.provided) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"stake_wei": 1}, "p2pool provider stake add"),
+        ({"whitelisted": False}, "not whitelisted"),
+        ({"coin_wei": 0}, "has no coin"),
+        ({}, None),
+        ({"registered": False, "stake_wei": 0}, None),
+        ({"whitelisted": None}, None),
+    ],
+)
+def test_what_a_provider_has_to_see_to_is_a_warning(
+    changes: dict[str, object], said: str | None
+) -> None:
+    """A stake below what its nodes need, a lost whitelisting, no coin; and nothing else."""
+    warned = provider_warnings(attrs.evolve(PROVIDER, **changes))  # type: ignore[arg-type]
+    assert [said in one for one in warned if said] == ([True] if said else [])
+    assert bool(warned) is (said is not None)
