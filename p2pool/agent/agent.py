@@ -64,7 +64,7 @@ from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
-from p2pool.model.errors import Superseded
+from p2pool.model.errors import P2poolError, Superseded
 from p2pool.model.ids import PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Hello, PeerBinding
@@ -92,9 +92,11 @@ class Agent:
         seed: bytes,
         store: Store,
         runtime: ContainerRuntime,
+        binding: PeerBinding,
         receivers: tuple[Receiver, ...] = (),
     ) -> None:
-        """Build all parts; nothing runs yet. `receivers`: who is sent the pool's events."""
+        """Build all parts; nothing runs yet. `binding`: of the node's two keys, just signed.
+        `receivers`: who is sent the pool's events."""
         config, restored = options.config, store.restored
         self.options, self.pool = options, config.pool_ref
         now = read_clock()
@@ -129,7 +131,8 @@ class Agent:
             incarnation=restored.incarnation,
             signing_key=self.key,
         )
-        self.binding = self._bind()
+        self.binding = binding
+        self.node.introduce(binding)
         self.loop, self.store = Loop(self.node, store), store
         self.superseded = trio.Event()
         self.network = Network(
@@ -200,13 +203,6 @@ class Agent:
 
     # --- identity ---------------------------------------------------------------------------------
 
-    def _bind(self) -> PeerBinding:
-        """A fresh binding of this node's two keys."""
-        now_s = read_clock().wall_ms // 1000
-        binding = make_binding(self.pool, self.options.node, self.key, now_s)
-        self.node.introduce(binding)
-        return binding
-
     def _hello(self) -> bytes:
         me = self.node.context.config.me
         addresses = self.node.parts.machine.addresses or self.network.addresses()
@@ -219,7 +215,12 @@ class Agent:
             await trio.sleep(limits.BINDING_CHECK_S)
             if not renewal_due(self.binding, read_clock().wall_ms // 1000):
                 continue
-            self.binding = self._bind()
+            try:
+                self.binding = await fresh_binding(self.options, self.key)
+            except P2poolError as error:
+                log.warning("the node's signer does not renew the peer binding", why=str(error))
+                continue
+            self.node.introduce(self.binding)
             for peer_key in self.network.connected():
                 self.network.greet(peer_key)
 
@@ -318,6 +319,13 @@ class Agent:
             await self.executor.stop_all()
 
 
+async def fresh_binding(options: AgentOptions, key: SigningKey) -> PeerBinding:
+    """A binding of a node's two keys from now on. Its signer may wait for a person."""
+    pool, now_s = options.config.pool_ref, read_clock().wall_ms // 1000
+    sign = partial(make_binding, pool, options.node, key, now_s)
+    return await trio.to_thread.run_sync(sign, abandon_on_cancel=True)
+
+
 async def _serve_api(
     port: AgentApi,
     settings: ApiSettings,
@@ -358,7 +366,8 @@ async def run_agent(
     async def live(store: Store) -> bool:
         await check_first_block(options, store)
         runtime = await open_runtime(options)
-        agent = Agent(options, seed, store, runtime, receivers=receivers)
+        binding = await fresh_binding(options, SigningKey(seed))
+        agent = Agent(options, seed, store, runtime, binding, receivers)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tokens, tell_once)
             await first_of(

@@ -1,16 +1,13 @@
 """The start options of an agent and of a bootstrap node."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 
 from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.drivers.config.schema import AgentConfig, ChainConfig
 from p2pool.model.ids import Digest, NodeId, PoolRef
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.evm.key_signer import AnySigner
 
 
 @attrs.frozen
@@ -21,8 +18,8 @@ class AgentOptions:
 
     directory: Path
     config: AgentConfig
-    node: "LocalAccount" = attrs.field(repr=False)
-    provider: "LocalAccount | None" = attrs.field(default=None, repr=False)
+    node: AnySigner = attrs.field(repr=False)
+    provider: AnySigner | None = attrs.field(default=None, repr=False)
     stake: StakePolicy = StakePolicy()
     stop_tasks: bool = False
     skip_checks: bool = False

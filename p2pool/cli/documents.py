@@ -22,6 +22,7 @@ from p2pool.codec.json.envelope import enveloped
 
 KINDS: Mapping[str, str] = {
     "agent": "`agent status`: the agent, and how old what it knows is",
+    "agent-init": "`agent init`: the configuration, the keys, the checks, and the next commands",
     "agent-started": "`agent run`: where its API listens, once it does",
     "bootstrap-started": "`bootstrap run`: the addresses to give to others",
     "checks": "`agent check`: the verdict, and each check",
@@ -34,10 +35,12 @@ KINDS: Mapping[str, str] = {
     "evidence": "`pool evidence`: proofs against voters",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
     "join-step": "`agent run --dry-run`: the next step into the pool, and the whole way",
-    "key": "`wallet new`, `wallet show`: address and file",
+    "key": "`wallet new`, `wallet import`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, and its allocations",
+    "node-rekey": "`node rekey`: the former node and the new one, and what was set aside",
     "nodes": "`node ls`",
+    "peer-key": "`node rotate-peer-key`: the old and the new peer, and what moved",
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
     "provider": "`provider status`: registration, stake, means and nodes on the chain",

@@ -8,7 +8,7 @@ import click
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json, write_line
 from p2pool.cli.shared.tables import write_pairs
-from p2pool.cli.shared.types import FilePath, Span
+from p2pool.cli.shared.types import AddressType, FilePath, Span
 from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.input_files import is_stdin, read_input
@@ -67,6 +67,51 @@ def new(
         f"the new key {file.name}", file=passphrase_file, confirm=True
     )
     address = keystore.import_key_file(file, private_key, passphrase, light=light)
+    _write(file, address, as_json)
+
+
+@wallet.command("import")
+@click.argument("source", type=FilePath(dir_okay=False))
+@file_argument
+@click.option(
+    "--account", type=AddressType(), metavar="ADDRESS", help="Which of several accounts in SOURCE."
+)
+@click.option(
+    "--import-passphrase-file",
+    type=FilePath(dir_okay=False),
+    metavar="FILE",
+    help="File with the passphrase of SOURCE. Default: as for --passphrase-file.",
+)
+@click.option("--light", is_flag=True, help="Encrypt fast and weakly, for development chains only.")
+@passphrase_option
+@json_option
+def import_key(
+    source: Path,
+    file: Path,
+    account: Address | None,
+    import_passphrase_file: Path | None,
+    light: bool,
+    passphrase_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the key in SOURCE, which another wallet wrote, to FILE. Never overwrites a file.
+
+    SOURCE is a keystore of geth or foundry (scrypt or PBKDF2), a private key in hex as MetaMask
+    shows it, or MetaMask's vault.
+    """
+    from p2pool.drivers.keys import keystore
+    from p2pool.drivers.keys.key_import import imported_account
+    from p2pool.model.errors import Conflict
+
+    if is_stdin(file):
+        raise click.UsageError("A key is kept in a file: name it.")
+    if file.exists():
+        raise Conflict(f"The file {file} already exists.", hint="Name another file.")
+    found = imported_account(source, import_passphrase_file, account)
+    passphrase = keystore.read_passphrase(
+        f"the new key {file.name}", file=passphrase_file, confirm=True
+    )
+    address = keystore.import_key_file(file, found.key, passphrase, light=light)
     _write(file, address, as_json)
 
 

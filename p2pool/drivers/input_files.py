@@ -4,6 +4,7 @@ Invariants: of one command line standard input is one file: whoever names it twi
 of getting nothing the second time.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ STDIN = Path("-")
 
 _read: dict[str, bytes] = {}
 """What standard input held, by what it was read as."""
+_descriptors: dict[int, bytes] = {}
+"""What each file descriptor held: a pipe gives it once."""
 
 
 def is_stdin(path: Path) -> bool:
@@ -42,6 +45,16 @@ def read_input(path: Path, most: int, what: str) -> bytes:
     return _read[what]
 
 
+def read_descriptor(number: int, most: int) -> bytes:
+    """At most `most` + 1 bytes of a file descriptor that the process was given, read once and then
+    closed: no child has it. Raises OSError."""
+    if number not in _descriptors:
+        with os.fdopen(number, "rb") as file:
+            _descriptors[number] = file.read(most + 1)
+    return _descriptors[number]
+
+
 def forget_input() -> None:
     """Another command line begins."""
     _read.clear()
+    _descriptors.clear()

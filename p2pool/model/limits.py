@@ -694,6 +694,14 @@ UNLOCK_MAX_S = 24 * 3600
 UNLOCKED_QUESTION_MAX_BYTES = 512 * 1024
 UNLOCKED_ANSWER_MS = 5_000
 UNLOCKED_CHECK_MS = 5_000
+# A signer that is another program: how long a person there may take to approve.
+SIGNER_PATIENCE_MS = 300_000
+SIGNER_CONNECT_MS = 5_000
+SIGNER_ANSWER_MAX_BYTES = 1024 * 1024
+SIGNER_ACCOUNTS_MAX = 256
+# What another wallet wrote: a vault holds all of its accounts.
+KEY_EXPORT_MAX_BYTES = 1024 * 1024
+POOL_DOCUMENT_TIMEOUT_MS = 20_000
 
 # --- Raft --------------------------------------------------------------------------------------
 COMMITTEE_DEFAULT = 5

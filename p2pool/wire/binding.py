@@ -26,7 +26,7 @@ from p2pool.model.ids import (
 )
 from p2pool.model.messages.gossip import PeerBinding
 from p2pool.wire import eip712
-from p2pool.wire.account import HasKey
+from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
 _BINDING: eip712.Fields = (
     ("uint256", "poolId"),
@@ -39,7 +39,7 @@ _BINDING: eip712.Fields = (
 
 def make_binding(
     pool: PoolRef,
-    node_account: HasKey,
+    node_account: AnySigner,
     signing_key: SigningKey,
     not_before_s: int,
     lifetime_s: int = limits.BINDING_LIFETIME_MAX_S,
@@ -57,10 +57,11 @@ def make_binding(
         node_signature=bytes(ETH_SIGNATURE_BYTES),
         peer_signature=bytes(SIGNATURE_BYTES),
     )
-    digest = eip712.typed_digest(binding_typed_data(pool, blank))
+    message = binding_typed_data(pool, blank)
+    digest = eip712.typed_digest(message)
     return attrs.evolve(
         blank,
-        node_signature=eip712.sign_digest(node_account, digest),
+        node_signature=signer_of(node_account).sign_typed(message),
         peer_signature=bytes(signing_key.sign(digest).signature),
     )
 

@@ -114,6 +114,19 @@ def open_key(sealed: SealedKey, blob: SecretBlob, owner: SecretOwner, key: Signi
     return statement.data_key
 
 
+def seal_again(sealed: SealedKey, key: SigningKey, to: tuple[NodeId, PeerKey]) -> SealedKey | None:
+    """What was sealed to one peer key, sealed to another of the same node, unread; None if `key` is
+    not the one that it was sealed to."""
+    try:
+        plain = SealedBox(key.to_curve25519_private_key()).decrypt(sealed.sealed)
+    except (CryptoError, ValueError, TypeError):
+        return None
+    node_id, peer_key = to
+    return SealedKey(
+        node_id, peer_key, _sealed(VerifyKey(peer_key).to_curve25519_public_key(), plain)
+    )
+
+
 def ciphertext_digest(blob: SecretBlob) -> Digest:
     """The digest of what is encrypted, with its nonce."""
     return digest(blob.nonce + blob.ciphertext)

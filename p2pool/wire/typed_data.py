@@ -32,7 +32,7 @@ from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, S
 from p2pool.model.ids import DIGEST_BYTES, Address, PoolRef, TaskId
 from p2pool.model.messages.task_streams import LogsOpened
 from p2pool.wire import eip712
-from p2pool.wire.account import HasKey
+from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
 _REQUEST: eip712.Fields = (
     ("string", "action"),
@@ -149,7 +149,7 @@ def grant_typed_data(pool: PoolRef, grant: LogGrant) -> dict[str, Any]:
 
 def sign_request(
     pool: PoolRef,
-    account: HasKey,
+    account: AnySigner,
     request: TaskRequest,
     delegation: SignedDelegation | None = None,
 ) -> SignedRequest:
@@ -157,14 +157,14 @@ def sign_request(
     return SignedRequest(request, _sign(account, request_typed_data(pool, request)), delegation)
 
 
-def sign_delegation(pool: PoolRef, account: HasKey, delegation: Delegation) -> SignedDelegation:
+def sign_delegation(pool: PoolRef, account: AnySigner, delegation: Delegation) -> SignedDelegation:
     """The delegation, signed by the account that gives it."""
     return SignedDelegation(delegation, _sign(account, delegation_typed_data(pool, delegation)))
 
 
 def sign_grant(
     pool: PoolRef,
-    account: HasKey,
+    account: AnySigner,
     grant: LogGrant,
     delegation: SignedDelegation | None = None,
 ) -> SignedGrant:
@@ -293,8 +293,8 @@ def _signer(message: dict[str, Any], signature: bytes, contract: Address | None)
     return contract
 
 
-def _sign(account: HasKey, message: dict[str, Any]) -> bytes:
-    return eip712.sign_digest(account, eip712.typed_digest(message))
+def _sign(account: AnySigner, message: dict[str, Any]) -> bytes:
+    return signer_of(account).sign_typed(message)
 
 
 def _check_pool(pool: PoolRef, pool_id: int) -> None:

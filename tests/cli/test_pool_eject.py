@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from eth_account import Account
 from p2pool.cli import main
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotAllowed
+from p2pool.wire.account import HasKey
 from tests.chain.conftest import World
 from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config, write_key
@@ -26,7 +28,7 @@ async def test_a_manager_ejects_a_node_and_nobody_else_does(world: World, tmp_pa
     secret.write_text(PASSPHRASE)
     stranger, _ = write_key(tmp_path, "stranger.json")
     manager = tmp_path / "manager.json"
-    stored = Account.encrypt(world.manager._account.key, PASSPHRASE, "pbkdf2", 1)
+    stored = Account.encrypt(cast(HasKey, world.manager._account).key, PASSPHRASE, "pbkdf2", 1)
     manager.write_text(json.dumps(stored))
 
     async def eject(key: Path, *words: str) -> Result:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -16,6 +16,7 @@ from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.states import PoolStatus
+from p2pool.wire.account import HasKey
 from tests.chain.conftest import World
 from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config, write_key
@@ -44,7 +45,7 @@ class Desk:
     def key_of(self, writer: KeyWriter | KeyManager, name: str) -> Path:
         """A key file of an account of the test's chain."""
         path = self.directory / name
-        stored: Any = Account.encrypt(writer._account.key, PASSPHRASE, "pbkdf2", 1)
+        stored: Any = Account.encrypt(cast(HasKey, writer._account).key, PASSPHRASE, "pbkdf2", 1)
         path.write_text(json.dumps(stored))
         return path
 

@@ -21,8 +21,10 @@ from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.chain.contracts import new_account
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import WANTED, choose, remove_image
+from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import find_in_file
 from p2pool.drivers.chain.transactions.journal import FileJournal
+from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.checks.webhooks import webhook_checks
 from p2pool.drivers.config.schema import NotifyConfig, RuntimeConfig
@@ -35,7 +37,7 @@ from p2pool.drivers.webhooks.delivery import send_test
 from p2pool.drivers.webhooks.receiver import Receiver
 from p2pool.model.access.tokens import TokenScope
 from p2pool.model.errors import CannotStart, P2poolError
-from p2pool.model.ids import TaskId
+from p2pool.model.ids import Address, TaskId
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProgress, RunningCopy
 from p2pool.model.ports.store import Put
@@ -147,6 +149,15 @@ async def test_files(tmp_path: Path) -> None:
             await journal.save(KEPT)
             assert await journal.load() == KEPT
             await journal.clear()
+
+
+async def test_consent() -> None:
+    """A node's key consents to its provider; nothing is sent."""
+    writer = DryWriter(Address(b"\x01" * 20))
+    with exercised("consent"):
+        chain = PoolContracts.of(config_of().chain)
+        await chain.add_compute_node(writer, new_account(), 1)
+    assert len(writer.said) == 1
 
 
 async def test_checks(engine: Engine, tmp_path: Path) -> None:

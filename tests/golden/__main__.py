@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from p2pool import __version__
-from p2pool.cli.shared.signer import account_of
+from p2pool.cli.shared.signer import opened_account
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import find_agent
 from p2pool.client.requests import request_for
@@ -78,7 +78,7 @@ async def live(acting: Acting) -> dict[str, Any]:
 def revoke(acting: Acting, at: DevAgent) -> None:
     """Void the delegations of an account, which has no command: sign it as a platform would."""
     keys = acting.pool.directory / "keys"
-    manager = account_of(str(keys / "manager.json"), str(keys / "passphrase"))
+    manager = opened_account(str(keys / "manager.json"), str(keys / "passphrase"))
     found = find_agent(str(at.directory), {})
     client = AgentClient(found.url, found.token)
     pool = client.pool_ref()

@@ -51,7 +51,7 @@ from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import ADDRESS_BYTES, Address, PoolRef
 
 if TYPE_CHECKING:
-    from p2pool.wire.account import Account
+    from p2pool.model.ports.signer import Signer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -326,7 +326,7 @@ def _signed(
 
 
 def _for_contract(
-    pool: PoolRef, delegation: Delegation, contract: Address, owner: "Account"
+    pool: PoolRef, delegation: Delegation, contract: Address, owner: "Signer"
 ) -> DelegationFile:
     """The delegation of a contract account, by the key that owns it."""
     from p2pool.wire.typed_data import sign_delegation

@@ -11,12 +11,13 @@ from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.process import begin_logs, data_directory, directory_option
 from p2pool.cli.shared.tables import Column, wide_option, write_table
-from p2pool.cli.shared.types import AddressType, FilePath
+from p2pool.cli.shared.types import AddressType, KeyPlaceType
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict, worst
 
 if TYPE_CHECKING:
     from p2pool.drivers.config.schema import AgentConfig
+    from p2pool.drivers.keys.signers.place import KeyPlace
 
 MARKS = {
     Verdict.PASS: ("ok", "green"),
@@ -30,10 +31,10 @@ MARKS = {
 @config_option
 @click.option(
     "--node-key",
-    type=FilePath(),
-    metavar="FILE",
-    help="Key file of the node, read for its address only. Default: node.json in the data"
-    " directory, if there is one.",
+    type=KeyPlaceType(),
+    metavar="KEY",
+    help="The node's key, asked for its address only: a key file, fd:N or clef:PATH. Default:"
+    " node.json in the data directory, if there is one.",
 )
 @click.option("--node", type=AddressType(), help="The node's address, instead of its key file.")
 @click.option("--provider", type=AddressType(), help="The address of the provider who stakes.")
@@ -51,7 +52,7 @@ def check(
     context: click.Context,
     data_dir: Path | None,
     config: Path | None,
-    node_key: Path | None,
+    node_key: "KeyPlace | None",
     node: Address | None,
     provider: Address | None,
     only: tuple[str, ...],
@@ -72,10 +73,12 @@ def check(
     # Without it lines of the log would stand between those of the answer, and with their secrets.
     found = load_config(files.config, files.environment, elsewhere="--data-dir DIR")
     settings = begin_logs(found, "warning", None)
-    if node is None and (node_key is not None or files.node_key.exists()):
-        from p2pool.drivers.keys.keystore import key_file_address
+    if node is None:
+        from p2pool.drivers.keys.signers.opener import key_address
+        from p2pool.drivers.keys.signers.place import is_there
 
-        node = key_file_address(files.node_key)
+        if node_key is not None or is_there(files.node_key):
+            node = key_address(files.node_key)
     groups = tuple(Group(name) for name in only) or tuple(Group)
     checks = _look(settings, directory, node, provider, groups)
     if as_json:

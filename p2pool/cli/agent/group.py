@@ -13,6 +13,10 @@ HEAVY = {
         "p2pool.cli.agent.check:check",
         "Check whether this machine can join the pool, and say what to do if it cannot.",
     ),
+    "init": (
+        "p2pool.cli.agent.init:init",
+        "Write this machine's configuration and keys, step by step, and check them.",
+    ),
     "notify": (
         "p2pool.cli.agent.notify:notify",
         "Try the receivers of events that the configuration names.",

@@ -18,19 +18,18 @@ from p2pool.cli.shared.process import (
     log_options,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash, FilePath, Tokens
-from p2pool.drivers.input_files import is_stdin
+from p2pool.cli.shared.types import CommitteeHash, FilePath, KeyPlaceType, Tokens
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 from p2pool.model.ids import Digest
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from p2pool.cli.agent.start_files import StartFiles
     from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
+    from p2pool.drivers.keys.signers.place import KeyPlace
+    from p2pool.model.ports.signer import Signer
 
 
 @click.command("run")
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
 @config_option
 @click.option(
     "--node-key",
-    type=FilePath(),
-    metavar="FILE",
-    help=f"Key file of the node. Default: {NODE_KEY_FILE} in the data directory.",
+    type=KeyPlaceType(),
+    metavar="KEY",
+    help="The node's key: a key file, fd:N, or clef:PATH for a signer that is another program."
+    f" Default: {NODE_KEY_FILE} in the data directory.",
 )
 @click.option(
     "--passphrase-file",
@@ -51,9 +51,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--provider-key",
-    type=FilePath(),
-    metavar="FILE",
-    help="Key file of the provider. With it the agent stakes, registers and joins by itself.",
+    type=KeyPlaceType(),
+    metavar="KEY",
+    help="The provider's key, as --node-key. With it the agent stakes, registers and joins by"
+    " itself.",
 )
 @click.option(
     "--provider-passphrase-file",
@@ -101,9 +102,9 @@ def run(
     context: click.Context,
     data_dir: Path | None,
     config: Path | None,
-    node_key: Path | None,
+    node_key: "KeyPlace | None",
     passphrase_file: Path | None,
-    provider_key: Path | None,
+    provider_key: "KeyPlace | None",
     provider_passphrase_file: Path | None,
     stake_max_wei: int | None,
     stake_top_up: bool,
@@ -183,9 +184,11 @@ def _policy(settings: "AgentConfig", files: "StartFiles") -> "StakePolicy":
     return StakePolicy.said(settings.chain.id, files.stake_max_wei, files.stake_top_up)
 
 
-def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]":
-    """The node's account, and its provider's if the start has one."""
-    if not (is_stdin(files.node_key) or files.node_key.exists()):
+def _accounts(files: "StartFiles") -> "tuple[Signer, Signer | None]":
+    """Who signs for the node, and for its provider if the start has one."""
+    from p2pool.drivers.keys.signers.place import KeyFile, is_there
+
+    if not is_there(files.node_key):
         raise files.no_node_key()
     node = _account(files.node_key, files.passphrase_file, "the node key")
     files.check_node(node.address.lower())
@@ -193,7 +196,9 @@ def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]"
         if files.provider_passphrase_file is not None:
             raise click.UsageError("--provider-passphrase-file needs --provider-key.")
         return node, None
-    secret = files.provider_passphrase_file or files.passphrase_file
+    secret = files.provider_passphrase_file
+    if secret is None and isinstance(files.provider_key, KeyFile):
+        secret = files.passphrase_file
     provider = _account(files.provider_key, secret, "the provider key")
     if provider.address == node.address:
         raise Misconfigured(
@@ -203,12 +208,13 @@ def _accounts(files: "StartFiles") -> "tuple[LocalAccount, LocalAccount | None]"
     return node, provider
 
 
-def _account(path: Path, passphrase_file: Path | None, what: str) -> "LocalAccount":
-    from p2pool.drivers.keys.keystore import load_account, read_passphrase
+def _account(place: "KeyPlace", passphrase_file: Path | None, what: str) -> "Signer":
+    from p2pool.drivers.keys.signers.opener import open_signer
+    from p2pool.drivers.keys.signers.place import is_there
 
-    if not (is_stdin(path) or path.exists()):
-        raise BadKey(f"There is no key file {path}.", hint=f"Name the file of {what}.")
-    return load_account(path, read_passphrase(what, file=passphrase_file))
+    if not is_there(place):
+        raise BadKey(f"There is no key file {place}.", hint=f"Name the file of {what}.")
+    return open_signer(place, what, passphrase_file=passphrase_file)
 
 
 def _remember(directory: Path, record: "StartRecord") -> None:
@@ -216,7 +222,9 @@ def _remember(directory: Path, record: "StartRecord") -> None:
     from p2pool.drivers.config.start_record import write_start
 
     if not (record.config and record.node_key):
-        return say("The next start needs its options again: standard input is read once.")
+        return say(
+            "The next start needs its options again: standard input and descriptors are read once."
+        )
     try:
         write_start(directory, record)
     except OSError as error:

@@ -21,6 +21,14 @@ from p2pool.drivers.keys.keystore import (
     PASSPHRASE_VARIABLE,
     PEER_SEED_NAME,
 )
+from p2pool.drivers.keys.signers.place import (
+    ExternalSigner,
+    KeyFile,
+    KeyPlace,
+    is_there,
+    key_place,
+    remembered,
+)
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 
@@ -30,6 +38,7 @@ _NAMES = (
 )
 """Options that describe a start."""
 _FLAGS = ("stop_tasks", "skip_checks", "stake_top_up")
+_KEYS = ("node_key", "provider_key")
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +47,9 @@ class StartFiles:
 
     directory: Path
     config: Path
-    node_key: Path
+    node_key: KeyPlace
     passphrase_file: Path | None = None
-    provider_key: Path | None = None
+    provider_key: KeyPlace | None = None
     provider_passphrase_file: Path | None = None
     stop_tasks: bool = False
     skip_checks: bool = False
@@ -57,14 +66,15 @@ class StartFiles:
     def record(self, node_id: str) -> StartRecord:
         """This start, for the next one."""
         passphrase = self.passphrase_file
-        if passphrase is None and (named := os.environ.get(PASSPHRASE_FILE_VARIABLE)):
+        named = os.environ.get(PASSPHRASE_FILE_VARIABLE)
+        if passphrase is None and named and not isinstance(self.node_key, ExternalSigner):
             passphrase = Path(named)
         return StartRecord(
             node_id=node_id,
             config=whole(self.config),
-            node_key=whole(self.node_key),
+            node_key=remembered(self.node_key),
             passphrase_file=whole(passphrase),
-            provider_key=whole(self.provider_key),
+            provider_key=remembered(self.provider_key),
             provider_passphrase_file=whole(self.provider_passphrase_file),
             stop_tasks=self.stop_tasks,
             skip_checks=self.skip_checks,
@@ -89,9 +99,11 @@ class StartFiles:
     def no_node_key(self) -> BadKey:
         """The error for a node key that is not there: never to make another, where the directory
         has had one."""
-        message = f"There is no key file {self.node_key}."
+        message = f"There is no key {self.node_key}."
+        if isinstance(self.node_key, KeyFile):
+            message = f"There is no key file {self.node_key}."
         if self.last is not None:
-            if self.last.node_key == whole(self.node_key):
+            if self.last.node_key == remembered(self.node_key):
                 hint = "Put it back from a backup: another key would be another node."
             else:
                 hint = f"Name the one it ran with: --node-key {self.last.node_key}"
@@ -120,7 +132,7 @@ def has_identity(directory: Path) -> bool:
 def start_files(context: click.Context, directory: Path, given: Mapping[str, object]) -> StartFiles:
     """The files of a start from a command's options (`given`, with the names of `_NAMES` and the
     flags), or of the last start where the command line names none."""
-    files = {name: path for name in _NAMES if isinstance(path := given.get(name), Path)}
+    files: dict[str, Any] = {name: given[name] for name in _NAMES if given.get(name) is not None}
     described = any(
         context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in files
     )
@@ -132,17 +144,17 @@ def start_files(context: click.Context, directory: Path, given: Mapping[str, obj
         secret = PASSPHRASE_FILE_VARIABLE in os.environ or PASSPHRASE_VARIABLE in os.environ
         for name in _NAMES:
             if (text := getattr(last, name)) and not ("passphrase" in name and secret):
-                files.setdefault(name, Path(text))
-        if (provider := files.get("provider_key")) is not None and not provider.exists():
+                files.setdefault(name, key_place(text) if name in _KEYS else Path(text))
+        if (provider := files.get("provider_key")) is not None and not is_there(provider):
             del files["provider_key"]  # Once the node is in the pool it is taken away.
             files.pop("provider_passphrase_file", None)
         flags = {name: flags[name] or getattr(last, name) for name in flags}
         most = most if most is not None or not last.stake_max_wei else int(last.stake_max_wei)
         overrides = last.overrides
     files.setdefault("config", directory / CONFIG_NAME)
-    files.setdefault("node_key", directory / NODE_KEY_FILE)
-    found: dict[str, Any] = {**files, "stake_max_wei": most}
-    return StartFiles(directory=directory, overrides=overrides, last=last, **found, **flags)
+    files.setdefault("node_key", KeyFile(directory / NODE_KEY_FILE))
+    files["stake_max_wei"] = most
+    return StartFiles(directory=directory, overrides=overrides, last=last, **files, **flags)
 
 
 def _last(directory: Path, described: bool) -> StartRecord | None:

@@ -12,19 +12,18 @@ import attrs
 from p2pool.cli.shared.output import write_json
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.provider.costs import Costs
     from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.config.schema import AgentConfig
+    from p2pool.model.ports.signer import Signer
 
 
 def write_way_in(
     settings: "AgentConfig",
     directory: Path,
-    node: "LocalAccount",
-    provider: "LocalAccount | None",
+    node: "Signer",
+    provider: "Signer | None",
     policy: "StakePolicy",
     as_json: bool,
 ) -> None:
@@ -56,8 +55,8 @@ def write_way_in(
 async def _look(
     settings: "AgentConfig",
     directory: Path,
-    node: "LocalAccount",
-    provider: "LocalAccount | None",
+    node: "Signer",
+    provider: "Signer | None",
     policy: "StakePolicy",
 ) -> "tuple[JoinStep, Costs | None]":
     from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
@@ -90,7 +89,7 @@ async def _look(
     return JoinStep(first.name, Progress.DOING, first.purpose), costs
 
 
-async def _joining(settings: "AgentConfig", directory: Path, node: "LocalAccount") -> "Joining":
+async def _joining(settings: "AgentConfig", directory: Path, node: "Signer") -> "Joining":
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, find_in_file
     from p2pool.drivers.chain.join_steps import Joining

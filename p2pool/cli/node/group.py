@@ -31,7 +31,15 @@ SIGNING = {
         "p2pool.cli.node.registration:register",
         "Register a node on the chain, as its provider.",
     ),
+    "rekey": (
+        "p2pool.cli.node.rekey:rekey",
+        "Make this machine another node, with its volumes, as its provider.",
+    ),
     "resume": ("p2pool.cli.node.intent:resume", "Put a drained node back to work."),
+    "rotate-peer-key": (
+        "p2pool.cli.node.peer_key:rotate",
+        "Give the node of a data directory another peer key; its name and tasks stay.",
+    ),
     "unban": ("p2pool.cli.node.intent:unban", "Lift a ban, as the pool's creator or manager."),
 }
 

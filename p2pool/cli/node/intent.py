@@ -81,12 +81,12 @@ def _command(wish: Wish) -> click.Command:
     @signer_options
     def change(node_id: str, signer: Signer, wait: bool = False, timeout: int = 0) -> None:
         one = find_node(signer.client, node_id)["node"]
-        said = _ask(signer, wish, one)
+        said = ask(signer, wish, one)
         if said is None:
             return
         try:
             if wait:
-                said["node"] = _wait_reached(signer.client, wish, one["node_id"], timeout)
+                said["node"] = wait_reached(signer.client, wish, one["node_id"], timeout)
         finally:  # Whoever interrupts the wait is told what was signed.
             if signer.as_json:
                 write_json("request", said)
@@ -107,7 +107,7 @@ def _no_options(command: Callable[..., Any]) -> Callable[..., Any]:
 drain, resume, ban, unban = (_command(wish) for wish in (DRAIN, RESUME, BAN, UNBAN))
 
 
-def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
+def ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
     """Sign the wish, unless it is needless; what became of it. None: a dry run."""
     node_id = one["node_id"]
     if one["intent"] in wish.already:
@@ -122,7 +122,7 @@ def _ask(signer: Signer, wish: Wish, one: Answer) -> Answer | None:
     return {**answer, "node_id": node_id, "node": None}
 
 
-def _wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int) -> Answer:
+def wait_reached(client: AgentClient, wish: Wish, node_id: str, timeout_s: int) -> Answer:
     """The node once it is as wished. Raises `Unavailable` after `timeout_s`; the drain goes on."""
     end, said = time.monotonic() + timeout_s, -1
     while True:

@@ -11,24 +11,26 @@ import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
 from p2pool.cli.shared.plans.errand import run_errand
+from p2pool.cli.shared.plans.node_keys import consent_by, open_node_key
 from p2pool.cli.shared.plans.options import nodes_argument, stake_max_option
-from p2pool.cli.shared.types import FilePath, Number
+from p2pool.cli.shared.types import FilePath, KeyPlaceType, Number
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.provider.plan import Plan
+    from p2pool.drivers.keys.signers.place import KeyPlace
     from p2pool.model.ids import Address
 
 
 @click.command("register")
 @click.option(
     "--node-key",
-    type=FilePath(),
+    type=KeyPlaceType(),
     required=True,
-    metavar="FILE",
-    help="Key file of the node, which signs its consent; a dry run opens it too.",
+    metavar="KEY",
+    help="The node's key, as --key: it signs its consent; a dry run opens it too.",
 )
 @click.option(
     "--node-passphrase-file",
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 @pool_option
 @sender_options
 def register(
-    node_key: Path,
+    node_key: "KeyPlace",
     node_passphrase_file: Path | None,
     gpus: int,
     stake_max_wei: int | None,
@@ -58,30 +60,18 @@ def register(
     Stake that it needs is added first. The network's validator then validates the node, and the
     manager of a pool may invite it (p2pool pool join).
     """
-    from p2pool.drivers.chain.consent import sign_consent
     from p2pool.drivers.chain.provider.ways import Candidate, Ways, compute_units
-    from p2pool.drivers.keys.keystore import load_account, read_passphrase
 
-    secret = node_passphrase_file or _path(sender.passphrase_file)
-    node = load_account(node_key, read_passphrase("the node key", file=secret))
+    node = open_node_key(node_key, sender, node_passphrase_file)
     node_id = NodeId(bytes.fromhex(node.address[2:]))
     number = sender.pool(pool_id).pool_id
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
-        async def consent() -> bytes:
-            return sign_consent(node, account)
-
         ways = await Ways.at_head(chain, account)
-        candidate = Candidate(node_id, compute_units(gpus), consent)
+        candidate = Candidate(node_id, compute_units(gpus), consent_by(node, account))
         return await ways.into_registry(number, candidate, stake_max_wei)
 
     run_errand(sender, make, {"node_id": node.address.lower()})
-
-
-def _path(text: str | None) -> Path | None:
-    from p2pool.drivers.input_files import input_path
-
-    return None if text is None else input_path(text)
 
 
 @click.command("deregister")

@@ -13,6 +13,7 @@ import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
 from p2pool.cli.shared.plans.errand import run_errand
+from p2pool.cli.shared.plans.node_keys import consent_by, open_node_key
 from p2pool.cli.shared.plans.options import (
     check_invites_used,
     invite_option,
@@ -20,18 +21,18 @@ from p2pool.cli.shared.plans.options import (
     read_invites,
     stake_max_option,
 )
-from p2pool.cli.shared.types import UINT256, FilePath, Number
+from p2pool.cli.shared.types import UINT256, KeyPlaceType, Number
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
 from p2pool.model.ids import NodeId
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.provider.plan import Plan
-    from p2pool.drivers.chain.provider.ways import Consent, FindInvite
+    from p2pool.drivers.chain.provider.ways import FindInvite
+    from p2pool.drivers.keys.signers.place import KeyPlace
     from p2pool.model.ids import Address
+    from p2pool.model.ports.signer import Signer
 
 
 def named(nodes: Sequence[NodeId], number: int) -> dict[str, Any]:
@@ -57,10 +58,11 @@ def _finder(paths: Sequence[Path], nodes: Sequence[NodeId]) -> "FindInvite":
 @click.option(
     "--node-key",
     "node_keys",
-    type=FilePath(),
+    type=KeyPlaceType(),
     multiple=True,
-    metavar="FILE",
-    help="Key file of a node that is not registered yet: it signs its consent. Repeatable.",
+    metavar="KEY",
+    help="The key of a node that is not registered yet, as --key: it signs its consent."
+    " Repeatable.",
 )
 @click.option(
     "--gpus",
@@ -74,7 +76,7 @@ def _finder(paths: Sequence[Path], nodes: Sequence[NodeId]) -> "FindInvite":
 def join(
     nodes: list[NodeId],
     invites: tuple[Path, ...],
-    node_keys: tuple[Path, ...],
+    node_keys: "tuple[KeyPlace, ...]",
     gpus: int,
     stake_max_wei: int | None,
     pool_id: int | None,
@@ -93,45 +95,30 @@ def join(
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         ways = await Ways.at_head(chain, account)
         units = compute_units(gpus)
-        candidates = [Candidate(one, units, _consent(keys.get(one), account)) for one in nodes]
+        candidates = [
+            Candidate(one, units, consent_by(keys[one], account) if one in keys else None)
+            for one in nodes
+        ]
         return await ways.into_pool(number, candidates, find, stake_max_wei=stake_max_wei)
 
     run_errand(sender, make, named(nodes, number))
 
 
 def _node_keys(
-    sender: Sender, paths: Sequence[Path], nodes: Sequence[NodeId]
-) -> "dict[NodeId, LocalAccount]":
-    """The keys of nodes, by node; a dry run opens them too, because their consent is shown."""
-    if not paths:
-        return {}
-    from p2pool.drivers.input_files import input_path
-    from p2pool.drivers.keys.keystore import load_account, read_passphrase
-
-    secret = None if sender.passphrase_file is None else input_path(sender.passphrase_file)
-    found: dict[NodeId, LocalAccount] = {}
-    for path in paths:
-        account = load_account(path, read_passphrase("the node key", file=secret))
-        node_id = NodeId(bytes.fromhex(account.address[2:]))
+    sender: Sender, places: "Sequence[KeyPlace]", nodes: Sequence[NodeId]
+) -> "dict[NodeId, Signer]":
+    """Who signs for nodes, by node."""
+    found: dict[NodeId, Signer] = {}
+    for place in places:
+        node = open_node_key(place, sender)
+        node_id = NodeId(bytes.fromhex(node.address[2:]))
         if node_id not in nodes:
             raise NotFound(
-                f"{path} is the key of the node {account.address.lower()}, which you did not name.",
+                f"{place} is the key of the node {node.address.lower()}, which you did not name.",
                 hint="Name it as a NODE, or leave its key out.",
             )
-        found[node_id] = account
+        found[node_id] = node
     return found
-
-
-def _consent(key: "LocalAccount | None", provider: "Address") -> "Consent | None":
-    if key is None:
-        return None
-
-    async def consent() -> bytes:
-        from p2pool.drivers.chain.consent import sign_consent
-
-        return sign_consent(key, provider)
-
-    return consent
 
 
 @click.command("rejoin")

@@ -17,7 +17,7 @@ import click
 from p2pool.cli.errors import say
 from p2pool.cli.shared.options import found_agent, json_option, key_options
 from p2pool.cli.shared.output import write_dry, write_json
-from p2pool.cli.shared.signer import account_of
+from p2pool.cli.shared.signer import opened_account, place_of
 from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory
@@ -88,17 +88,16 @@ def writer_maker(
     from p2pool.drivers.chain.transactions.writer import KeyWriter
 
     if dry_run:
-        from p2pool.drivers.input_files import input_path
-        from p2pool.drivers.keys.keystore import key_file_address
+        from p2pool.drivers.keys.signers.opener import key_address
 
         if not key:
             raise Misconfigured(
                 "No key is given, so the sender is unknown.",
                 hint="Name the key file of the account that sends: --key FILE or P2POOL_KEY.",
             )
-        address = key_file_address(input_path(key))
+        address = key_address(place_of(key))
         return lambda chain, directory: PlanWriter(address)
-    account = account_of(key, passphrase_file)
+    account = opened_account(key, passphrase_file)
 
     def make(chain: "PoolContracts", directory: Path) -> KeyWriter:
         sender = Address(bytes.fromhex(account.address[2:]))

@@ -153,5 +153,6 @@ def key_options(command: F) -> F:
         "--key",
         metavar="FILE",
         envvar="P2POOL_KEY",
-        help="The key file of the account that signs. Default: P2POOL_KEY.",
+        help="The key file of the account that signs, or fd:N, or clef:PATH (an external signer)."
+        " Default: P2POOL_KEY.",
     )(command)

@@ -19,13 +19,12 @@ from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.errors import Misconfigured, P2poolError
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from p2pool.drivers.keys.key_client import UnlockedKey
+    from p2pool.drivers.keys.signers.place import KeyPlace
     from p2pool.model.access.delegations import DelegationFile, SignedDelegation
     from p2pool.model.access.grants import LogGrant, SignedGrant
     from p2pool.model.ids import Address, PoolRef
-    from p2pool.wire.account import Account
+    from p2pool.model.ports.signer import Signer as AccountSigner
 
 
 S = TypeVar("S", SignedRequest, "SignedGrant")
@@ -55,8 +54,8 @@ class Signer:
     unsigned: Path | None = None
 
     @property
-    def account(self) -> "Account":
-        """The account that signs; reads its passphrase or prompts for it."""
+    def account(self) -> "AccountSigner":
+        """Who signs for the account; reads its passphrase or prompts for it."""
         return opened_account(self.key, self.passphrase_file)
 
     @functools.cached_property
@@ -83,7 +82,7 @@ class Signer:
             delegation_file.check_delegate(file, address)
         return file.signed
 
-    def _signing(self, under: "SignedDelegation | None") -> "Account":
+    def _signing(self, under: "SignedDelegation | None") -> "AccountSigner":
         """The account that signs under a delegation: of a key that does not say its address only
         its passphrase shows whose it is."""
         account = self.account
@@ -100,7 +99,10 @@ class Signer:
         if not self.key or self.passphrase_file:
             return None
         from p2pool.drivers.keys import key_client
+        from p2pool.drivers.keys.signers.place import KeyFile
 
+        if not isinstance(place_of(self.key), KeyFile):
+            return None
         address = key_address(self.key)
         if address is None:  # Only its passphrase shows whose key it is.
             return None
@@ -152,10 +154,9 @@ class Signer:
     def address(self) -> "Address":
         """In whose name it signs: the contract account, or the key's; a key file that says whose
         it is is not opened."""
-        from p2pool.drivers.keys.keystore import address_said
         from p2pool.model.ids import Address
 
-        said = self.contract or (address_said(_absolute(self.key)) if self.key else None)
+        said = self.contract or (key_address(self.key) if self.key else None)
         return said or Address(bytes.fromhex(self.account.address[2:]))
 
     def send(
@@ -230,40 +231,32 @@ def _said(action: Action, target: str, answer: Answer) -> Answer:
     }
 
 
-def opened_account(key: str | None, passphrase_file: str | None) -> "Account":
-    """The account in a key file; reads its passphrase or prompts for it."""
-    from p2pool.drivers.keys.keystore import open_key_file
+def opened_account(key: str | None, passphrase_file: str | None) -> "AccountSigner":
+    """Who signs with the key that `--key` names; reads its passphrase or prompts for it."""
+    from p2pool.drivers.keys.signers.opener import open_signer
 
-    return open_key_file(*_opened(key, passphrase_file))
+    file = _absolute(passphrase_file) if passphrase_file else None
+    return open_signer(place_of(key), passphrase_file=file)
 
 
 def key_address(key: str) -> "Address | None":
-    """The account that a key file says it holds the key of, without its passphrase; None if it
-    does not say."""
-    from p2pool.drivers.keys import keystore
+    """The account whose key `--key` names, without its passphrase; None if nothing there says
+    it."""
+    from p2pool.drivers.keys.signers.opener import address_said
 
-    return keystore.address_said(_absolute(key))
-
-
-def account_of(key: str | None, passphrase_file: str | None) -> "LocalAccount":
-    """The account in a key file, for transactions; reads its passphrase or prompts for it."""
-    from p2pool.drivers.keys.keystore import load_account
-
-    return load_account(*_opened(key, passphrase_file))
+    return address_said(place_of(key))
 
 
-def _opened(key: str | None, passphrase_file: str | None) -> tuple[Path, str]:
-    """A key file and its passphrase."""
+def place_of(key: str | None) -> "KeyPlace":
+    """Where the key is that `--key` names."""
     if not key:
         raise Misconfigured(
             "This needs a signature, and no key is given.",
             hint="Name a key file: --key FILE or P2POOL_KEY. Make one: p2pool wallet new.",
         )
-    from p2pool.drivers.keys.keystore import read_passphrase
+    from p2pool.drivers.keys.signers.place import key_place
 
-    path = _absolute(key)
-    file = _absolute(passphrase_file) if passphrase_file else None
-    return path, read_passphrase(f"the key {path.name}", file=file)
+    return key_place(key)
 
 
 def _absolute(path: str) -> Path:

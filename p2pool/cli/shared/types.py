@@ -15,6 +15,7 @@ from p2pool.codec.text.ranges import outside, short_number
 from p2pool.model import limits
 
 if TYPE_CHECKING:
+    from p2pool.drivers.keys.signers.place import KeyPlace
     from p2pool.model.ids import Address, Digest
 
 
@@ -95,6 +96,20 @@ class FilePath(click.Path):
 
         path = input_path(value) if self.file_okay else absolute_path(value)
         return super().convert(path, param, ctx)
+
+
+class KeyPlaceType(click.ParamType["KeyPlace"]):
+    """Where a key is: a file, `fd:N` or `clef:PATH`."""
+
+    name = "key"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> "KeyPlace":
+        """The place; whether a key is there shows when it is opened."""
+        from p2pool.drivers.keys.signers.place import key_place
+
+        return key_place(value)
 
 
 class CommitteeHash(click.ParamType["Digest"]):

@@ -106,6 +106,18 @@ def function(contract: str, signature: str) -> Function:
     return _functions(contract)[signature]
 
 
+@cache
+def _selectors() -> Mapping[bytes, str]:
+    """Every function of ours by the first four bytes of a call."""
+    found = (one.signature for contract in CONTRACTS for one in _functions(contract).values())
+    return {keccak(text=signature)[:4]: signature for signature in found}
+
+
+def signature_of(call: bytes) -> str | None:
+    """The full signature of the function that a call is to, None if none of ours."""
+    return _selectors().get(call[:4])
+
+
 def topic(contract: str, event: str) -> bytes:
     """topic0 of an event by its name."""
     for item in artifact(contract)["abi"]:

@@ -13,9 +13,9 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature
-from p2pool.model.ids import Address, Digest, NodeId
-from p2pool.wire.account import HasKey, sign_hash
+from p2pool.model.ids import DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.wire.eip712 import recover
+from p2pool.wire.evm.key_signer import AnySigner, personal_digest, signer_of
 from p2pool.wire.keccak import keccak
 
 
@@ -39,14 +39,15 @@ def invite_digest(
 
 def personal_hash(digest: bytes) -> bytes:
     """EIP-191's hash of a 32-byte digest; the contracts check signatures of this hash."""
-    return keccak(b"\x19Ethereum Signed Message:\n32" + digest)
+    assert len(digest) == DIGEST_BYTES
+    return personal_digest(digest)
 
 
-def _sign(account: HasKey, digest: bytes) -> bytes:
-    return sign_hash(account, personal_hash(digest))
+def _sign(account: AnySigner, digest: bytes) -> bytes:
+    return signer_of(account).sign_personal(digest)
 
 
-def sign_consent(node: HasKey, provider: Address) -> bytes:
+def sign_consent(node: AnySigner, provider: Address) -> bytes:
     """The node key's consent to belong to a provider, 65 bytes."""
     return _sign(node, consent_digest(provider, NodeId(bytes.fromhex(node.address[2:]))))
 
@@ -73,7 +74,7 @@ class ManagerSigner(Protocol):
 class KeyManager:
     """A manager with a single key."""
 
-    def __init__(self, account: HasKey) -> None:
+    def __init__(self, account: AnySigner) -> None:
         """Keep the account; its key never leaves this object."""
         self._account = account
 
@@ -102,7 +103,7 @@ def unsigned_invite(domain_id: int, pool_id: int, node_id: NodeId, expiration_s:
     )
 
 
-def countersign(member: HasKey, invite: Invite) -> bytes:
+def countersign(member: AnySigner, invite: Invite) -> bytes:
     """A key's signature, 65 bytes, of an invite that is there already: the manager's own, or that
     of a member of the contract that manages."""
     digest = invite_digest(

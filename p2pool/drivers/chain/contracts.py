@@ -40,10 +40,9 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
 from p2pool.model.states import PoolStatus
+from p2pool.wire.evm.key_signer import AnySigner
 
 if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
-
     from p2pool.drivers.config.schema import ChainConfig
 
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
@@ -272,10 +271,12 @@ class PoolContracts:
         return await writer.send(self.at.network, increase, amount_wei)
 
     async def add_compute_node(
-        self, writer: Writer, node: "LocalAccount", units: int, specs_uri: str = ""
+        self, writer: Writer, node: AnySigner, units: int, specs_uri: str = ""
     ) -> Sent:
         """Register a node with its consent."""
-        consent = sign_consent(node, writer.address)
+        consent = await trio.to_thread.run_sync(
+            sign_consent, node, writer.address, abandon_on_cancel=True
+        )
         node_id = bytes.fromhex(node.address[2:])
         add = function("PrimeNetwork", "addComputeNode")
         return await writer.send(self.at.network, add, node_id, specs_uri, units, consent)

@@ -11,7 +11,6 @@ stake -> registered -> whitelisted -> node registered -> node validated -> invit
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -40,9 +39,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.evm.key_signer import AnySigner
 
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
 """Refusals that a new invite resolves."""
@@ -81,7 +78,7 @@ class Joining:
 
     chain: PoolContracts
     pool_id: int
-    node: "LocalAccount"
+    node: AnySigner
     units: int
     find_invite: FindInvite
     writer: Writer | None = None
@@ -140,7 +137,10 @@ class Joining:
 
         async def consent() -> bytes:
             if provider not in self.consents:
-                self.consents[provider] = sign_consent(self.node, provider)
+                # A signer may wait for a person.
+                self.consents[provider] = await trio.to_thread.run_sync(
+                    sign_consent, self.node, provider, abandon_on_cancel=True
+                )
             return self.consents[provider]
 
         async def find_invite(_: NodeId) -> Invite | None:

@@ -273,6 +273,21 @@ def toml_text(config: Any) -> str:
     return "".join(_sections(config, ())).lstrip("\n")
 
 
+def toml_tables(tables: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
+    """Tables of plain values as TOML, in their order; what is None or empty is left out."""
+    listed = {k: tuple(v) if isinstance(v, list) else v for k, v in tables.items()}
+    kept = {key: value for key, value in listed.items() if value not in (None, {}, ())}
+    plain = {key: value for key, value in kept.items() if not isinstance(value, Mapping)}
+    head = f"\n[{'.'.join(path)}]\n" if path and plain else ""
+    lines = "".join(f"{key} = {_value(value)}\n" for key, value in plain.items())
+    inner = "".join(
+        toml_tables(value, (*path, key))
+        for key, value in kept.items()
+        if isinstance(value, Mapping)
+    )
+    return (head + lines + inner).lstrip("\n") if not path else head + lines + inner
+
+
 def _sections(config: Any, path: tuple[str, ...]) -> list[str]:
     plain, below = [], []
     for field in attrs.fields(type(config)):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
 
 PEER_SEED_NAME = "peer.key"
+NEXT_PEER_SEED_NAME = "peer.key.next"
 PASSPHRASE_VARIABLE = "P2POOL_PASSPHRASE"
 PASSPHRASE_FILE_VARIABLE = "P2POOL_PASSPHRASE_FILE"
 SCRYPT_N = 262_144
@@ -130,7 +131,7 @@ def import_key_file(
     keystore = ciphers.encrypt(
         private_key, address, passphrase, n=SCRYPT_N_LIGHT if light else SCRYPT_N
     )
-    _write_new(path, json.dumps(keystore, indent=2).encode() + b"\n")
+    write_new(path, json.dumps(keystore, indent=2).encode() + b"\n")
     return address
 
 
@@ -185,8 +186,39 @@ def load_or_make_peer_seed(directory: Path) -> bytes:
     Called before anything else at a first start. Two agents that start at once get the same seed.
     Raises BadKey if the file has another length or others can read it.
     """
+    if (directory / NEXT_PEER_SEED_NAME).exists():
+        raise BadKey(
+            "A rotation of the peer key was interrupted.",
+            hint=f"End it: p2pool node rotate-peer-key --data-dir {directory}",
+        )
     path = directory / PEER_SEED_NAME
-    seed = _load_or_make(path, secrets.token_bytes(32))
+    return _checked_seed(path, _load_or_make(path, secrets.token_bytes(32)))
+
+
+def load_peer_seed(directory: Path) -> bytes:
+    """The seed of the peer key that is there. Raises BadKey."""
+    path = directory / PEER_SEED_NAME
+    return _checked_seed(path, _private(path))
+
+
+def make_next_peer_seed(directory: Path) -> bytes:
+    """The seed that is to take the peer key's place, made and synced beside it; the one that an
+    interrupted rotation made is kept. Raises BadKey, Misconfigured."""
+    path = directory / NEXT_PEER_SEED_NAME
+    return _checked_seed(path, _load_or_make(path, secrets.token_bytes(32)))
+
+
+def take_next_peer_seed(directory: Path) -> None:
+    """Put it in the peer key's place, at once. Raises Misconfigured."""
+    path = directory / PEER_SEED_NAME
+    try:
+        (directory / NEXT_PEER_SEED_NAME).replace(path)
+        _sync_directory(directory)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _checked_seed(path: Path, seed: bytes) -> bytes:
     if len(seed) != 32:
         raise BadKey(
             f"The peer key {path} has {len(seed)} bytes, not 32.",
@@ -223,11 +255,16 @@ def _checked_token(path: Path, data: bytes) -> str:
 
 def _load_or_make(path: Path, made: bytes) -> bytes:
     try:
-        _write_new(path, made)
+        write_new(path, made)
     except Conflict:
         pass  # It exists already: use that one.
     else:
         return made
+    return _private(path)
+
+
+def _private(path: Path) -> bytes:
+    """A raw key file; BadKey if others can read it."""
     data = _read(path, 4096, "key file")
     if path.stat().st_mode & 0o077:
         raise BadKey(f"Others can read {path}.", hint=f"Run: chmod 600 {path}")
@@ -251,7 +288,7 @@ def _exists(path: Path) -> Conflict:
     return Conflict(f"The file {path} already exists.", hint="Name another; it is not overwritten.")
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes) -> None:
     """Write a file that nobody else can read, whole or not at all; never over another."""
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
@@ -264,15 +301,19 @@ def _write_new(path: Path, data: bytes) -> None:
             os.link(aside, path)
         finally:
             aside.unlink()
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path.parent)
     except FileExistsError as error:
         raise _exists(path) from error
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _unwritable(path: Path, error: OSError) -> P2poolError:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from p2pool.cli import errors, main
-from p2pool.cli.shared.signer import account_of
+from p2pool.cli.shared.signer import opened_account
 from p2pool.cli.shared.types import FilePath
 from p2pool.cli.task import spec_file
 from p2pool.cli.task.yaml_text import read_yaml
@@ -52,9 +52,9 @@ def test_the_key_that_signs_comes_from_standard_input(
     key = (home / "key.json").read_bytes()
     give(monkeypatch, key)
     monkeypatch.setenv("P2POOL_PASSPHRASE", "right")
-    address = account_of("-", None).address
+    address = opened_account("-", None).address
     give(monkeypatch, b"right\n")
-    assert account_of("key.json", "-").address == address
+    assert opened_account("key.json", "-").address == address
     give(monkeypatch, key)
     words = ["pool", "end", "1", "--key", "-", "--config", "pool.toml", "--dry-run"]
     assert main.run(words) == errors.UNAVAILABLE  # Nobody serves the chain.

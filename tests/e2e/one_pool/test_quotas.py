@@ -9,7 +9,7 @@ import pytest
 import trio
 from eth_account import Account
 
-from p2pool.cli.shared.signer import account_of
+from p2pool.cli.shared.signer import opened_account
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.client.discovery import find_agent
 from p2pool.client.requests import request_for
@@ -46,7 +46,7 @@ class Platform:
 
     def __init__(self, acting: Acting, at: DevAgent) -> None:
         keys = acting.pool.directory / "keys"
-        self.manager: Any = account_of(str(keys / "manager.json"), str(keys / "passphrase"))
+        self.manager: Any = opened_account(str(keys / "manager.json"), str(keys / "passphrase"))
         self.key: HasKey = Account.create()
         self.account = _address(self.key)
         self.pool = self.client(at).pool_ref()

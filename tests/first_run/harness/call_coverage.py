@@ -16,6 +16,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "agent/agent.py run_agent load_or_make_peer_seed",
         "agent/agent.py run_agent load_or_make_token",
         "agent/agent.py run_agent load_receivers",
+        "agent/agent.py fresh_binding sign",
         "drivers/chain/rpc.py Rpc._ask lambda: provider.make_request(RPCEndpoint(method), params)",
         "drivers/hardware/nvml.py read_gpus _read",
         "drivers/hardware/probe.py probe_hardware read_host",
@@ -48,6 +49,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/checks/webhooks.py _check load_receivers",
         "drivers/webhooks/delivery.py attempt read_secrets",
     ),
+    "consent": ("drivers/chain/contracts.py PoolContracts.add_compute_node sign_consent",),
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
@@ -165,6 +167,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dev/demo.py Demo._play"
         " lambda: load_account(keys / 'manager.json', passphrase, note=lambda text: None)",
         "dev/demo.py Demo._pool_ref client.pool_ref",
+        "drivers/chain/writer.py KeyWriter._send signer_of(self._account).sign_transaction",
         "dev/demo.py Demo._submit lambda: to.client().send(signed)",
         "dev/demo.py Demo._line_from_elsewhere first_line",
         "dev/pool.py DevPool.stop remove_image",

@@ -13,7 +13,7 @@ so each address is checked for code once.
 """
 
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 import trio
@@ -34,9 +34,7 @@ from p2pool.drivers.chain.transactions.submission import Verdict, submit, verdic
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, TransactionFailed, TransactionStuck, WrongChain
 from p2pool.model.ids import Address
-
-if TYPE_CHECKING:
-    from eth_account.signers.local import LocalAccount
+from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
 log = get_logger(__name__)
 
@@ -74,7 +72,7 @@ def _nobody(_: Delay | None) -> None:
 
 
 class KeyWriter:
-    """The writer of an account whose key is on this machine.
+    """The writer of an account that a signer of ours signs for.
 
     `journal`: where it keeps what is on its way; None: in memory, for an account that nobody uses
     after this process. `fee_max_wei`: the most to pay per gas. `tell`: hears of a transaction that
@@ -84,7 +82,7 @@ class KeyWriter:
     def __init__(
         self,
         rpc: Rpc,
-        account: "LocalAccount",
+        account: AnySigner,
         *,
         journal: Journal | None = None,
         fee_max_wei: int = limits.GAS_FEE_MAX_DEFAULT_GWEI * GWEI,
@@ -267,8 +265,11 @@ class KeyWriter:
         }
         if pending.call.to is not None:
             transaction["to"] = bytes(pending.call.to)
-        signed = self._account.sign_transaction(transaction)
-        return bytes(signed.raw_transaction), "0x" + bytes(signed.hash).hex()
+        # A signer may wait for a person.
+        signed = await trio.to_thread.run_sync(
+            signer_of(self._account).sign_transaction, transaction, abandon_on_cancel=True
+        )
+        return signed.raw_transaction, "0x" + signed.hash.hex()
 
     async def _deliver(self, pending: PendingTransaction) -> Mined:
         delivery = Delivery(

@@ -1,0 +1,1 @@
+"""Where an account's key is, and who signs with it."""

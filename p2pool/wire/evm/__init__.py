@@ -1,0 +1,1 @@
+"""What an EVM chain takes: transactions, and the signatures of accounts."""

@@ -1,0 +1,1 @@
+"""Tests of where keys are, and of who signs with them."""
