@@ -71,7 +71,9 @@ def unavailable(reason: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sources", "kept"), [(ABI / "src", ABI), (HERE / "src", HERE)], ids=["network", "tests"]
+    ("sources", "kept"),
+    [(ABI / "src", ABI), (HERE / "src", HERE), (HERE / "foreign/src", HERE / "foreign/abi")],
+    ids=["network", "tests", "foreign"],
 )
 def test_the_sources_give_the_committed_files(tmp_path: Path, sources: Path, kept: Path) -> None:
     """Compile again into another directory and compare every file."""

@@ -1,0 +1,1 @@
+"""What p2pool does on contracts that others deployed: ours with the manners of theirs."""

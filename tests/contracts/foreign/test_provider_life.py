@@ -1,0 +1,70 @@
+"""A provider's whole life by our commands on contracts that others deployed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from p2pool.codec.json.requests import invite_json
+from p2pool.dev.chain.contracts import UNBONDING_S
+from p2pool.model.ids import NodeId
+from tests.cli.provider.desk import Desk
+from tests.contracts.foreign.conftest import ForeignWorld
+
+pytestmark = pytest.mark.chain
+
+
+class ForeignDesk(Desk):
+    """A desk whose manager invites into a pool of the foreign contracts' second domain."""
+
+    async def invite(self, node_id: NodeId, pool_id: int | None = None) -> Path:
+        """A file with the manager's invite, as `p2pool pool invite --json` writes it."""
+        world = self.world
+        assert isinstance(world, ForeignWorld)
+        pool, domain = world.pool_id if pool_id is None else pool_id, world.network.domain_id
+        made = world.manager.sign_invite(domain, pool, node_id, await world.soon())
+        path = self.directory / f"invite-{node_id.hex()[:8]}-{made.nonce}.json"
+        path.write_text(json.dumps(invite_json(made)))
+        return path
+
+
+async def test_from_the_first_stake_to_the_last_withdrawal(
+    world: ForeignWorld, tmp_path: Path
+) -> None:
+    """What each dry run names is what is sent, and the same command again sends nothing."""
+    desk, chain, judge = ForeignDesk.of(world, tmp_path), world.chain, world.network.validator
+    provider = await world.account()
+    own = desk.key_of(provider, "own.json")
+    key, node_id, node = desk.node("node.json")
+    held = await chain.tokens(provider.address)
+
+    await desk.agrees(own, "provider", "register", "--units", "1", sends=2)
+    await desk.again(own, "provider", "register", "--units", "1")
+    await chain.whitelist(judge, provider.address)
+    words = ("node", "register", "--node-key", str(key))
+    await desk.agrees(own, *words, sends=1)
+    await desk.again(own, *words)
+    await chain.validate_node(judge, provider.address, node_id)
+
+    invite = str(await desk.invite(node_id))
+    await desk.agrees(own, "pool", "join", node, "--invite", invite, sends=1)
+    await desk.again(own, "pool", "join", node, "--invite", invite)
+    assert await chain.in_pool(world.pool_id, node_id)
+    await desk.agrees(own, "pool", "leave", node, sends=1)
+    back = ("pool", "rejoin", node, "--invite", str(await desk.invite(node_id)))
+    await desk.agrees(own, *back, sends=1)
+
+    await desk.agrees(own, "node", "deregister", node, sends=2)
+    await desk.again(own, "node", "deregister", node)
+    assert await chain.node(node_id) is None
+    await desk.agrees(own, "provider", "stake", "reclaim", sends=1)
+    await desk.again(own, "provider", "withdraw")
+    await desk.pass_time(UNBONDING_S + 1)
+    await desk.agrees(own, "provider", "withdraw", sends=1)
+    await desk.agrees(own, "provider", "deregister", "--yes", sends=1)
+    await desk.again(own, "provider", "deregister", "--yes")
+    await desk.pass_time(UNBONDING_S + 1)
+    await desk.agrees(own, "provider", "withdraw", sends=1)
+    await desk.again(own, "provider", "withdraw")
+    assert await chain.tokens(provider.address) == held
+    assert (await desk.told(own, "provider", "status"))["registered"] == "absent"
