@@ -1,0 +1,1 @@
+"""Keys of nodes in a pool that runs are replaced."""
