@@ -367,7 +367,14 @@ async def run_agent(
         await check_first_block(options, store)
         runtime = await open_runtime(options)
         binding = await fresh_binding(options, SigningKey(seed))
-        agent = Agent(options, seed, store, runtime, binding, receivers)
+        agent = Agent(
+            options=options,
+            seed=seed,
+            store=store,
+            runtime=runtime,
+            binding=binding,
+            receivers=receivers,
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.run, token, tokens, tell_once)
             await first_of(

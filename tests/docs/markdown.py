@@ -18,7 +18,8 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)|\b(?:src|href)=\"([^\"]+)\"")
 _CODE = re.compile(r"`[^`]*`")
 _HEADING = re.compile(r"^#{1,6}\s+(.*?)\s*#*$")
 _OUTSIDE = re.compile(r"^[a-z][a-z0-9+.-]*:")
-_ENDS = ("|", "||", "&", "&&", ";", ">", ">>", "<")
+_ENDS = ("|", "||", "&", "&&", ";")
+_REDIRECTIONS = ("<", ">")
 """What a shell reads as the end of a command's own words."""
 
 
@@ -91,11 +92,15 @@ def anchor(heading: str) -> str:
 
 
 def command_words(line: str) -> tuple[str, ...]:
-    """The words after `p2pool`, up to a comment, a pipe or the next command."""
+    """The words after `p2pool`, up to a comment, a redirection, a pipe or the next command."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
-    words = []
+    words: list[str] = []
     for word in lexer:
+        if word[:1] in _REDIRECTIONS:  # `3< FILE`: the descriptor stands before it.
+            if words and words[-1].isdigit():
+                words.pop()
+            break
         if word in _ENDS:
             break
         words.append(word)

@@ -111,6 +111,7 @@ def test_lines_are_read_as_a_shell_reads_them() -> None:
     """Comments, pipes and what follows `--` belong to somebody else."""
     assert command_words("p2pool volume export V | tar -xf -") == ("volume", "export", "V")
     assert command_words("p2pool task ls   # all of them") == ("task", "ls")
+    assert command_words("p2pool task ls --key fd:3 3< <(cat f)") == ("task", "ls", "--key", "fd:3")
     said = "p2pool task run --image busybox -- sh -c 'echo a; sleep 9 --loudly'"
     assert problem(command_words(said), whole=True) is None
 

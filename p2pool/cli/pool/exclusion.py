@@ -59,7 +59,7 @@ def blacklist_node(nodes: list[NodeId], yes: bool, pool_id: int | None, sender: 
     """Bar nodes from the pool for good, and put them out, as its creator or manager.
 
     NODE is an address. No contract takes a bar back; p2pool pool eject puts a node out for now, and
-    p2pool node ban keeps it from work.
+    `p2pool node ban` keeps it from work.
     """
     number = sender.pool(pool_id).pool_id
 

@@ -44,12 +44,35 @@ from tests.wire.samples import OTHER_ACCOUNT, POOL
 ID = TASK_ID.hex()
 NODE = "0x" + OTHER_NODE.hex()
 
+_TRANSACTIONS = (
+    "node deregister",
+    "node register",
+    "pool blacklist node",
+    "pool blacklist provider",
+    "pool create",
+    "pool eject",
+    "pool end",
+    "pool join",
+    "pool leave",
+    "pool move",
+    "pool purge",
+    "pool recover",
+    "pool rejoin",
+    "pool root",
+    "pool set-requirements",
+    "pool start",
+    "provider claim",
+    "provider deregister",
+    "provider register",
+    "provider stake add",
+    "provider stake reclaim",
+    "provider withdraw",
+)
+
 ITS_OWN = {
-    **dict.fromkeys(
-        ("pool create", "pool eject", "pool end", "pool leave", "pool recover", "pool root"),
-        "a transaction: the chain knows no delegation",
-    ),
-    "pool start": "a transaction: the chain knows no delegation",
+    **dict.fromkeys(_TRANSACTIONS, "a transaction: the chain knows no delegation"),
+    "node rekey": "a transaction, and a drain by the node's own provider",
+    "provider status": "it signs nothing: the key says whose account is meant",
     "pool invite": "the chain's contract judges an invite, and knows no delegation",
     "access grant": "a delegate gives no rights on: what it signed would give none",
 }

@@ -38,6 +38,10 @@ ARGUMENTS = {
     "pool_id": ["5"],
     "value": ["3"],
     "file": ["key.json"],
+    "nodes": [NODE],
+    "provider": ["0x" + "11" * 20],
+    "wanted": ["gpu:count=1"],
+    "source": ["key.json"],
 }
 MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],
@@ -48,6 +52,7 @@ MORE = {
     "dev demo": ["--dir", "taken"],
     "dev down": ["--dir", "taken"],
     "agent run": ["--data-dir", "none", "--config", "none.toml"],
+    "agent init": ["--data-dir", "taken", "--yes"],
     "agent check": ["--data-dir", "none", "--config", "none.toml"],
     "wallet unlock": ["--for", "1s"],
     "agent token create": ["--scope", "read"],

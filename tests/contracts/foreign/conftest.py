@@ -11,10 +11,10 @@ from p2pool.dev.chain.anvil import Anvil, start_anvil
 from p2pool.dev.chain.contracts import fund, new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.contracts import PoolContracts
-from p2pool.drivers.chain.writer import KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import NodeId
 from tests.chain.conftest import World
-from tests.contracts.foreign.deployment import ForeignNetwork, deploy_foreign
+from tests.contracts.foreign.harness.deployment import ForeignNetwork, deploy_foreign
 
 
 @pytest.fixture(scope="package")

@@ -8,7 +8,7 @@ import trio
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 from tests.cli.output.held import held
-from tests.contracts.foreign.agents import ForeignPool, foreign_pool
+from tests.contracts.foreign.harness.agents import ForeignPool, foreign_pool
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 

@@ -14,51 +14,24 @@ from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import drive_joining
-from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.join_steps import JoinStep, Progress
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, TransactionFailed
-from p2pool.model.ids import NodeId
 from tests.chain.endpoints import Twist, proxy
 from tests.chain.rosters import ids, settle
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import PAUSE, KeyWriter, foreign, selector
-from tests.contracts.foreign.desk import Desk
+from tests.contracts.foreign.harness.deployment import PAUSE, KeyWriter, foreign, selector
+from tests.contracts.foreign.harness.desk import Desk
+from tests.contracts.foreign.harness.joins import JOIN, invited, joining_of
 
 pytestmark = pytest.mark.chain
 
 WALK_S = 300
 POLL_MS = 20
-JOIN = function("ComputePool", "joinComputePool(uint256,address,address,uint256,uint256,bytes)")
-LEAVE = function("ComputePool", "leaveComputePool(uint256,address,address)")
 REGISTER = function("PrimeNetwork", "registerProvider")
-
-
-def joining_of(
-    world: ForeignWorld, writer: KeyWriter, node: Any = None, invite: Invite | None = None
-) -> Joining:
-    """A node's way, by this provider and with this invite."""
-
-    async def find(*_: object) -> Invite | None:
-        return invite
-
-    return Joining(world.chain, world.pool_id, node or new_account(), 1, find, writer)
-
-
-async def invited(world: ForeignWorld, provider: KeyWriter) -> tuple[Joining, NodeId]:
-    """A validated node with a good invite: the next step joins."""
-    node = new_account()
-    node_id = NodeId(bytes.fromhex(node.address[2:]))
-    stake_wei = 10 * await world.chain.stake_needed(provider.address, 1)
-    await world.chain.approve(provider, stake_wei)
-    await world.chain.register_provider(provider, stake_wei)
-    await world.chain.whitelist(world.network.validator, provider.address)
-    await world.chain.add_compute_node(provider, node, 1)
-    await world.chain.validate_node(world.network.validator, provider.address, node_id)
-    domain, soon = world.network.domain_id, await world.soon()
-    invite = world.manager.sign_invite(domain, world.pool_id, node_id, soon)
-    return joining_of(world, provider, node, invite), node_id
+LEAVE = function("ComputePool", "leaveComputePool(uint256,address,address)")
 
 
 class Watch:

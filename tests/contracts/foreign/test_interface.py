@@ -11,7 +11,7 @@ from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
 from p2pool.drivers.chain.abi import events_first_of, function, topic
-from tests.contracts.foreign.deployment import built
+from tests.contracts.foreign.harness.deployment import built
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "chain.md"

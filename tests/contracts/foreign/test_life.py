@@ -11,7 +11,8 @@ from p2pool.dev.chain.contracts import UNBONDING_S, new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.join_steps import Joining, Progress
-from p2pool.drivers.chain.roster import RosterFollower, RosterReader
+from p2pool.drivers.chain.roster.follower import RosterFollower
+from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import NotAllowed
 from p2pool.model.ids import NodeId
@@ -20,8 +21,8 @@ from tests.chain.accounts.owned import Owned
 from tests.chain.rosters import ids, settle
 from tests.cli.shell import FOUNDER, NEEDS
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import KeyWriter, foreign
-from tests.contracts.foreign.desk import Desk
+from tests.contracts.foreign.harness.deployment import KeyWriter, foreign
+from tests.contracts.foreign.harness.desk import Desk
 
 pytestmark = pytest.mark.chain
 

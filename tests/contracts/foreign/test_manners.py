@@ -10,9 +10,9 @@ from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import sign_consent
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.ids import Address, NodeId
-from tests.contracts.foreign.asking import answer, reason
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import KeyWriter, foreign
+from tests.contracts.foreign.harness.asking import answer, reason
+from tests.contracts.foreign.harness.deployment import KeyWriter, foreign
 
 pytestmark = pytest.mark.chain
 

@@ -9,8 +9,8 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import NotFound, P2poolError, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import KeyWriter, foreign
-from tests.contracts.foreign.test_bad_days import JOIN, invited
+from tests.contracts.foreign.harness.deployment import KeyWriter, foreign
+from tests.contracts.foreign.harness.joins import JOIN, invited
 
 pytestmark = pytest.mark.chain
 

@@ -167,7 +167,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "dev/demo.py Demo._play"
         " lambda: load_account(keys / 'manager.json', passphrase, note=lambda text: None)",
         "dev/demo.py Demo._pool_ref client.pool_ref",
-        "drivers/chain/writer.py KeyWriter._send signer_of(self._account).sign_transaction",
+        "drivers/chain/transactions/writer.py KeyWriter._sign"
+        " signer_of(self._account).sign_transaction",
         "dev/demo.py Demo._submit lambda: to.client().send(signed)",
         "dev/demo.py Demo._line_from_elsewhere first_line",
         "dev/pool.py DevPool.stop remove_image",

@@ -7,7 +7,7 @@ standard error, so that standard output is the answer alone.
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import attrs
 import click
@@ -15,6 +15,11 @@ import click
 from p2pool.model.errors import P2poolError
 
 T = TypeVar("T")
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a person is there; a process may have been started without the stream."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 @attrs.frozen
@@ -26,7 +31,7 @@ class Questions:
     @classmethod
     def of(cls, quiet: bool) -> "Questions":
         """Of this process. `quiet`: nobody is asked."""
-        return cls(not quiet and sys.stdin.isatty() and sys.stderr.isatty())
+        return cls(not quiet and _is_terminal(sys.stdin) and _is_terminal(sys.stderr))
 
     def ask(
         self,

@@ -4,7 +4,7 @@ Intuition: every verb names a state, not a change, so that it can be repeated wh
 whether it arrived: "a stake of 5", never "5 more". Stake that comes back takes time, so the plan of
 a reclaim goes on over the wait to the withdrawal.
 
-Source: docs/design/chain.md, "A provider's life".
+Source: docs/design/chain.md, "Plans".
 """
 
 from collections.abc import Mapping, Sequence

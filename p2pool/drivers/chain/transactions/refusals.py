@@ -124,6 +124,11 @@ SENTENCES: Mapping[str, Sentence] = {
         bare="The pool is full.",
     ),
     "UnequalArrays": Sentence("The lists of nodes and invites differ in length."),
+    "RecordTooLong": Sentence(
+        "The pool's record has {size} bytes, more than {most}.",
+        "Name fewer bootstrap addresses: p2pool pool root --bootstrap.",
+        bare="The pool's record is too long.",
+    ),
     # Invites.
     "InviteExpired": Sentence("The invite has expired.", _NEW_INVITE),
     "InviteUsed": Sentence("The invite has been used before.", _NEW_INVITE),

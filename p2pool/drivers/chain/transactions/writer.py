@@ -97,6 +97,7 @@ class KeyWriter:
         self._fee_max_wei = fee_max_wei
         self._tell = tell
         self._first_block: str | None = None
+        self._settled: tuple[Call, Sent] | None = None
 
     @property
     def address(self) -> Address:
@@ -119,18 +120,22 @@ class KeyWriter:
     async def settle(self) -> None:
         """Bring home what an earlier process left on its way; raises what `send` raises."""
         async with self._order, self._journal.held():
-            await self._bring_home()
+            self._settled = await self._bring_home()
 
     async def _send(self, call: Call) -> Sent:
         async with self._order, self._journal.held():
-            if (earlier := await self._bring_home(call)) is not None:
-                return earlier
+            earlier = await self._bring_home(call) or self._settled
+            self._settled = None
+            # Whoever looked before that one was in a block wants it once, not twice.
+            if earlier is not None and earlier[0] == call and await self._is_fresh(earlier[1]):
+                return earlier[1]
             return await self._sent(await self._deliver(await self._hand_over(call)))
 
-    async def _bring_home(self, call: Call | None = None) -> Sent | None:
+    async def _bring_home(self, call: Call | None = None) -> tuple[Call, Sent] | None:
         """Get what was left into a block, before anything else is sent: nothing queues behind it.
 
-        Its receipt, if it is this very call, and so young that the caller cannot have known of it.
+        Its call and receipt; None if there was nothing, or if it failed. `call`: what is to be sent
+        next.
         """
         left = await self._journal.load()
         if left is None:
@@ -154,9 +159,7 @@ class KeyWriter:
                 hint="Do it again once that one is in a block.",
             ) from stuck
         log.info("a transaction from before is in a block", call=sent.function)
-        if call is None or left.call != call:
-            return None
-        return sent if await self._is_fresh(sent) else None
+        return left.call, sent
 
     async def _is_of_this_chain(self, left: PendingTransaction) -> bool:
         """Whether it was sent on this chain: a chain that began anew has the same id."""
@@ -175,6 +178,7 @@ class KeyWriter:
         return self._first_block
 
     async def _is_fresh(self, sent: Sent) -> bool:
+        """Whether it is in a block of just now, so that the caller cannot have known of it."""
         asked = "eth_getBlockByNumber"
         its = await self._rpc.request(asked, hex(sent.block_number), False, read=answers.block)
         newest = await self._rpc.request(asked, "latest", False, read=answers.block)

@@ -7,7 +7,7 @@ with it, and the function's signature, which our ABI knows, goes along.
 
 Invariants: an answer counts only if its signature is the account's over exactly what we asked. A
 transaction that was changed over there (its window lets people do that) is refused, not sent.
-Source: go-ethereum, cmd/clef/extapi_changelog.md, signer/core (external API 6).
+Source: go-ethereum, the external API of clef (version 6) and its change log.
 """
 
 from collections.abc import Mapping

@@ -31,11 +31,11 @@ from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
-from p2pool.drivers.chain.writer import KeyWriter as KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter as KeyWriter
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import Address
 
-BUILT = Path(__file__).resolve().parent / "abi"
+BUILT = Path(__file__).resolve().parents[1] / "abi"
 PAUSE = Function("ForeignProxy", "proxyPause(bytes4[],bool)", ("bytes4[]", "bool"), ())
 UPGRADE = Function("ForeignProxy", "proxyUpgrade(address)", ("address",), ())
 

@@ -8,7 +8,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.ids import Address
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import foreign, selector
+from tests.contracts.foreign.harness.deployment import foreign, selector
 
 PANIC, TEXT = foreign("", "Panic(uint256)"), foreign("", "Error(string)")
 

@@ -18,7 +18,7 @@ from p2pool.drivers.config.schema import ResourcesConfig
 from p2pool.model.errors import Unavailable
 from p2pool.model.ids import NodeId
 from tests.cli.output.held import held
-from tests.contracts.foreign.deployment import ForeignNetwork, deploy_foreign
+from tests.contracts.foreign.harness.deployment import ForeignNetwork, deploy_foreign
 from tests.e2e.conftest import p2pool
 
 ADMISSION_S = 300

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import trio
@@ -12,10 +12,11 @@ from eth_account import Account
 from p2pool.cli import main
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.model.errors import P2poolError
+from p2pool.wire.account import HasKey
 from tests.cli.output.held import held
 from tests.cli.shell import PASSPHRASE, write_config
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.deployment import KeyWriter
+from tests.contracts.foreign.harness.deployment import KeyWriter
 
 
 @attrs.define
@@ -36,7 +37,7 @@ class Desk:
 
     def key_of(self, who: KeyWriter | KeyManager) -> Path:
         """A key file of an account."""
-        account = who._account
+        account = cast(HasKey, who._account)
         name = f"{account.address.lower()}.json"
         if name not in self.keys:
             stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)
