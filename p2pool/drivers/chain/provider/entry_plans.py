@@ -106,7 +106,7 @@ def _check_owner(one: Newcomer, provider: Address) -> None:
     if one.info is not None and one.info.provider != provider:
         raise TransactionFailed(
             f"The node is registered by the provider {address_text(one.info.provider)}.",
-            hint="Use that provider's key, or another node key.",
+            hint="Use that provider's key, or another node key: p2pool node rekey.",
         )
 
 
@@ -147,8 +147,8 @@ def _pool_waits(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) ->
             Wait(
                 name="room made",
                 finding=f"the pool is full: {used} of {info.compute_limit} units, {units} to come",
-                whom=f"the manager {address_text(info.manager)}, who can take nodes out",
-                command="p2pool pool eject NODE",
+                whom=f"the manager {address_text(info.manager)}, who can raise the limit",
+                command=f"p2pool pool set-limit {used + units} --pool {info.pool_id}",
             )
         ]
     return []
