@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     "--key",
     metavar="FILE",
     envvar="P2POOL_KEY",
-    help="The key file of the provider: only its address is read. Default: P2POOL_KEY.",
+    help="The key of the provider, of which only the address is read: a file, fd:N or clef:PATH."
+    " Default: P2POOL_KEY.",
 )
 @config_option
 @json_option
@@ -65,10 +66,10 @@ def _account(key: str | None) -> "Address":
             "No provider is named.",
             hint="Name its address, or its key file: --key FILE or P2POOL_KEY.",
         )
-    from p2pool.drivers.input_files import input_path
-    from p2pool.drivers.keys.keystore import key_file_address
+    from p2pool.drivers.keys.signers.opener import key_address
+    from p2pool.drivers.keys.signers.place import key_place
 
-    return key_file_address(input_path(key))
+    return key_address(key_place(key))
 
 
 def _read(
