@@ -1,6 +1,7 @@
 """A machine changes its provider on contracts where a node key stays with its first one."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -8,8 +9,10 @@ from p2pool.codec.json.hex import address_text, unhex
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
+from p2pool.wire.account import HasKey
 from tests.cli.keys.machine import Machine
 from tests.cli.output.held import held
+from tests.cli.provider.desk import Desk
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import KeyWriter
 from tests.contracts.foreign.harness.joins import invited
@@ -18,7 +21,7 @@ from tests.contracts.foreign.test_provider_life import ForeignDesk
 pytestmark = pytest.mark.chain
 
 
-async def registered(world: ForeignWorld, desk: ForeignDesk) -> tuple[KeyWriter, Path]:
+async def registered(world: ForeignWorld, desk: Desk) -> tuple[KeyWriter, Path]:
     """A second provider, with stake for a node and whitelisted, and its key file."""
     provider = KeyWriter(world.chain.rpc, new_account())
     await fund(world.chain.rpc, provider.address)
@@ -37,7 +40,10 @@ async def test_a_node_key_stays_and_another_one_moves_the_machine(
     first = await world.account()
     joining, old_id = await invited(world, first)
     await joining.next_step()
-    old_key, old = desk.write(bytes(joining.node.key), "old-node.json"), address_text(old_id)
+    old_key, old = (
+        desk.write(bytes(cast(HasKey, joining.node).key), "old-node.json"),
+        address_text(old_id),
+    )
     first_key = desk.key_of(first, "old.json")
     machine = Machine.of(world, first, old_id, tmp_path)
     second, second_key = await registered(world, desk)
@@ -74,7 +80,7 @@ async def test_a_node_of_another_provider_is_told_before_anything_is_sent(
     desk = ForeignDesk.of(world, tmp_path)
     first = await world.account()
     joining, _ = await invited(world, first)
-    key = desk.write(bytes(joining.node.key), "node.json")
+    key = desk.write(bytes(cast(HasKey, joining.node).key), "node.json")
     second, second_key = await registered(world, desk)
     sent = await desk.nonce(second)
     error = await desk.refused(second_key, "node", "register", "--node-key", str(key))
