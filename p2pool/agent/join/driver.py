@@ -23,13 +23,13 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import STAKED, Joining, JoinStep, Progress
-from p2pool.drivers.chain.provider.texts import utc
 from p2pool.drivers.chain.provider.ways import compute_units
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.stakes import read_stake
 from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.record import Delay
 from p2pool.drivers.chain.transactions.writer import KeyWriter
+from p2pool.drivers.dates import utc
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable

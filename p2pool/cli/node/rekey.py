@@ -112,6 +112,11 @@ def rekey(
     write_line(f"The old keys and store: {aside}. Volumes stay where they were.")
     write_line(f"next: p2pool agent run --data-dir {old.directory} --provider-key FILE", err=True)
     write_line("It registers the new node, and waits to be validated and invited.", err=True)
+    write_line(
+        "The old node's stake stays bound until its provider takes it off the registry:"
+        f" p2pool node deregister {told['former']}",
+        err=True,
+    )
 
 
 def _old(directory: Path) -> Old:

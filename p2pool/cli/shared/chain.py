@@ -174,12 +174,15 @@ class Sender:
         return PoolRef(chain.id, chain.addresses.pool, given)
 
     def run(self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]") -> tuple[T, list[str]]:
-        """The result, and the transactions that a dry run would have sent (else none)."""
+        """The result, and the transactions that a dry run would have sent (else none). Log lines go
+        to standard error: what it answers stands on standard output."""
         import trio
 
+        from p2pool.drivers.agent_log import configure_logs
         from p2pool.drivers.chain.contracts import PoolContracts
         from p2pool.drivers.chain.provider.plan_writer import PlanWriter, whole_sentences
 
+        configure_logs(level="warning")
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run, config)
 

@@ -15,6 +15,7 @@ from p2pool.drivers.chain.provider.exit_plans import (
 )
 from p2pool.drivers.chain.provider.facts import NodeFacts, Presence, Reading, StakeFacts
 from p2pool.drivers.chain.provider.plan import Plan
+from p2pool.drivers.chain.provider.pool_plans import limit_plan
 from p2pool.drivers.chain.provider.provider_plans import (
     deregister_plan,
     reclaim_plan,
@@ -53,6 +54,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "owner": lambda: leave_plan(AT, pool(), ME, [node(UNKNOWN, in_pool=YES)]),
     "the pool": lambda: leave_plan(AT, pool(info=UNKNOWN), ME, [node(info())]),
     "a keeper's pool": lambda: eject_plan(AT, pool(info=UNKNOWN), MANAGER, [node(info())]),
+    "a limit's pool": lambda: limit_plan(AT, pool(info=UNKNOWN), MANAGER, 5),
     "barred": lambda: blacklist_node_plan(AT, pool(), MANAGER, [node(info(), barred=UNKNOWN)]),
     "held": lambda: purge_plan(AT, pool(holds=UNKNOWN), MANAGER, ME, []),
     "joining, registry": lambda: _join(node(UNKNOWN)),

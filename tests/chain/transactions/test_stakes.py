@@ -4,14 +4,12 @@ import pytest
 import trio
 
 from p2pool.codec.json.hex import address_text
-from p2pool.codec.text.amounts import parse_tokens, tokens_number, tokens_text
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.join_driver import drive_joining
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
 from p2pool.drivers.chain.stakes import StakePolicy, read_stake
 from p2pool.model.chain.invite import Invite
-from p2pool.model.errors import Malformed
 from tests.chain.conftest import World
 
 MILLI = 10**15
@@ -119,27 +117,3 @@ async def test_what_a_slash_took_is_added_by_leave(world: World) -> None:
     stake = await read_stake(world.chain, joining.writer.address)
     assert (stake.staked_wei, stake.missing_wei) == (2 * MILLI, 0)
     assert await joining.top_up() is None
-
-
-@pytest.mark.parametrize(
-    ("text", "wei"),
-    [
-        ("1000", 10**21),
-        ("2.5", 25 * 10**17),
-        ("0.000000000000000001", 1),
-        (" 0 ", 0),
-        ("1.0", 10**18),
-    ],
-)
-def test_amounts_are_exact(text: str, wei: int) -> None:
-    """Both ways: no float holds them."""
-    assert parse_tokens(text) == wei
-    assert parse_tokens(tokens_number(wei)) == wei
-    assert tokens_text(wei).endswith(" tokens")
-
-
-@pytest.mark.parametrize("text", ["", "1e3", "-1", "1,5", ".5", "5.", "1" * 80, "0." + "1" * 19])
-def test_what_is_no_amount(text: str) -> None:
-    """Said so, instead of staking something else."""
-    with pytest.raises(Malformed):
-        parse_tokens(text)

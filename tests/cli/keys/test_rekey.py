@@ -1,79 +1,29 @@
 """`p2pool node rekey` makes a machine another node: out of the pool first, volumes kept."""
 
-import json
 from pathlib import Path
-from typing import Any, cast
 
 import attrs
 import pytest
-import trio
-from click.testing import CliRunner, Result
-from eth_account import Account
 
-from p2pool.cli import main
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.config.start_record import StartRecord, read_start, write_start
+from p2pool.drivers.config.start_record import read_start
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside
 from p2pool.model.errors import DataDirInUse, NotAllowed, NotFound, Unavailable
-from p2pool.model.ids import NodeId
-from p2pool.wire.account import HasKey
 from tests.chain.conftest import World
+from tests.cli.keys.machine import Machine
 from tests.cli.output.held import held
-from tests.cli.shell import PASSPHRASE, write_config, write_key
+from tests.cli.shell import PASSPHRASE, write_key
 
 pytestmark = pytest.mark.chain
 
 
-@attrs.frozen
-class Machine:
-    """A directory of a node that is in the pool, and its provider's key."""
-
-    world: World
-    directory: Path
-    node_id: NodeId
-    provider: Path
-
-    async def __call__(self, *words: str, key: Path | None = None) -> Result:
-        """The result of `p2pool node rekey ...`."""
-        line = ["node", "rekey", "--data-dir", str(self.directory), "--light", *words]
-        line += ["--key", str(key or self.provider)]
-        environment = {"P2POOL_PASSPHRASE_FILE": str(self.directory.parent / "passphrase")}
-        return await trio.to_thread.run_sync(
-            lambda: CliRunner().invoke(main.cli, line, env=environment)
-        )
-
-    async def in_pool(self) -> bool:
-        """Whether the chain has the node in the pool."""
-        return await self.world.chain.in_pool(self.world.pool_id, self.node_id)
-
-
 @pytest.fixture
 async def machine(world: World, tmp_path: Path) -> Machine:
-    """As an agent leaves it that ran once: keys, a store, a record of its start, a volume."""
+    """Of a node that is in the pool."""
     provider, node_id = await world.member()
-    account = cast(HasKey, provider._account)
-    stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)
-    (tmp_path / "provider.json").write_text(json.dumps(stored))
-    (tmp_path / "passphrase").write_text(PASSPHRASE)
-    config, directory = tmp_path / "p2pool.toml", tmp_path / "agent"
-    write_config(config, world, world.chain.rpc.endpoints[0].url, world.pool_id)
-    config.write_text(config.read_text() + "\n[runtime]\nkind = 'process'\n")
-    directory.mkdir(mode=0o700)
-    (volume := directory / "containers" / "volumes" / "pool" / "data").mkdir(parents=True)
-    (volume / "file").write_text("kept")
-    keystore.load_or_make_peer_seed(directory)
-    for name in ("store.db", "store.db-wal", "node.json", "api.token"):
-        (directory / name).write_text(name)
-    record = StartRecord(
-        node_id=address_text(node_id),
-        config=str(config),
-        node_key=str(directory / "node.json"),
-        provider_key=str(tmp_path / "provider.json"),
-    )
-    write_start(directory, record)
-    return Machine(world, directory, node_id, tmp_path / "provider.json")
+    return Machine.of(world, provider, node_id, tmp_path)
 
 
 async def test_the_node_leaves_and_the_machine_is_another(machine: Machine) -> None:
@@ -136,3 +86,10 @@ async def test_a_directory_without_a_start_is_no_node(machine: Machine, tmp_path
     assert set_aside(machine.directory, machine.node_id) == place
     assert (place / "peer.key").exists()
     assert (place / "node.json").exists()
+
+
+async def test_the_old_nodes_stake_is_not_forgotten(machine: Machine) -> None:
+    """Its registration binds a part of the stake: the last words say what frees it."""
+    result = await machine("--no-drain")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert f"p2pool node deregister {address_text(machine.node_id)}" in result.stderr

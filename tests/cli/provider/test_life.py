@@ -124,6 +124,7 @@ async def test_nobody_pays_for_a_pool_that_is_not_there_or_not_active(desk: Desk
     waits = await desk.again(own, *words, "--pool", str(full), "--gpus", "2")
     assert waits["waits_for"]["name"] == "room made"
     assert "0 of 1 units, 2000 to come" in waits["waits_for"]["finding"]
+    assert waits["waits_for"]["command"] == f"p2pool pool set-limit 2000 --pool {full}"
     await chain.end_pool(world.creator, full)
     assert "has ended" in str(await desk.refused(own, *words, "--pool", str(full)))
     assert await desk.nonce(provider) == 0

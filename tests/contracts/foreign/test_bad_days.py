@@ -18,6 +18,7 @@ from p2pool.drivers.chain.join_steps import JoinStep, Progress
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
+from p2pool.model import limits
 from p2pool.model.errors import Conflict, TransactionFailed
 from tests.chain.endpoints import Twist, proxy
 from tests.chain.rosters import ids, settle
@@ -258,3 +259,59 @@ async def test_a_reorganisation_is_followed_and_below_finality_it_puts_nobody_ou
     assert (ids(seen.latest), ids(seen.final)) == (set(), {node_id})
     assert seen.warning is not None
     assert "final" in seen.warning
+
+
+async def test_a_slash_keeps_a_member_at_work_and_blocks_the_next_validation(
+    world: ForeignWorld, tmp_path: Path
+) -> None:
+    """Whoever waits is told the command, and once the provider has run it the validator can act."""
+    provider, member = await world.member()
+    node = new_account()
+    await world.chain.add_compute_node(provider, node, 1)
+    judge, at = world.network.validator, world.chain.at
+    slash = foreign("", "slash(address,uint256,bytes)")
+    staked_wei = await world.chain.stake(provider.address)
+    await judge.send(at.network, slash, provider.address, staked_wei - 1, b"why")
+    await settle(world)
+    following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
+    row = (await following.observe()).latest.member(member)
+    assert row is not None
+    assert row.eligible
+    joining, watch = joining_of(world, provider, node), Watch()
+    with trio.fail_after(WALK_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: drive_joining(joining, watch, poll_ms=POLL_MS))
+            step = await watch.until(waits)
+            nursery.cancel_scope.cancel()
+    assert (step.name, step.command) == ("stake", "p2pool provider stake add")
+    with pytest.raises(TransactionFailed, match="stake is too small"):
+        await world.chain.validate_node(judge, provider.address, joining.node_id)
+    await Desk.at(world, tmp_path).done(provider, *step.command.split()[1:])
+    await world.chain.validate_node(judge, provider.address, joining.node_id)
+    found = await world.chain.node(joining.node_id)
+    assert found is not None
+    assert found.validated
+
+
+async def test_while_no_block_comes_a_manager_sends_one_transaction(
+    world: ForeignWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named by its hash; the same command again goes on with that one, and sends no other."""
+    _, node_id = await world.member()
+    desk, rpc = Desk.at(world, tmp_path), world.chain.rpc
+    words = (world.manager_writer, "pool", "eject", address_text(node_id))
+    count = ("eth_getTransactionCount", address_text(world.manager.address))
+    before = await rpc.quantity(*count, "latest")
+    monkeypatch.setattr(limits, "TRANSACTION_DEADLINE_MS", 300)
+    await rpc.request("evm_setIntervalMining", 0)
+    await rpc.request("evm_setAutomine", False)
+    try:
+        named = [re.findall(r"0x[0-9a-f]{64}", str(await desk.refused(*words))) for _ in range(2)]
+        assert await rpc.quantity(*count, "pending") == before + 1
+    finally:
+        await rpc.request("evm_setIntervalMining", 1)
+    assert named[0] == named[1] != []
+    monkeypatch.undo()
+    await desk.done(*words)
+    assert not await world.chain.in_pool(world.pool_id, node_id)
+    assert await rpc.quantity(*count, "latest") == before + 1

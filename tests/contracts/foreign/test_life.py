@@ -85,6 +85,8 @@ async def test_a_pool_lives_by_our_commands(
     assert (info.status, requirements(info.data_uri)) == (PoolStatus.ACTIVE, NEEDS)
     again = await desk.done(manager, "pool", "start", str(pool), "--founder", FOUNDER)
     assert (again["started"], again["root_written"]) == (False, False)
+    await desk.done(manager, "pool", "set-limit", "64000", "--pool", str(pool))
+    assert (await world.chain.pool(pool)).compute_limit == 64_000
     await desk.done(manager, "pool", "end", str(pool), "--yes")
     assert (await world.chain.pool(pool)).status is PoolStatus.COMPLETED
 

@@ -5,6 +5,7 @@ import trio
 
 from p2pool.dev.chain.contracts import STAKE_MINIMUM_WEI, new_account
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
+from p2pool.drivers.checks.deployment import find_contracts
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import NotFound, P2poolError, TransactionFailed
 from p2pool.model.ids import Address, NodeId
@@ -123,3 +124,17 @@ async def test_a_slash_is_told_to_whoever_waits_for_the_validation(world: Foreig
     node_id = NodeId(bytes.fromhex(node.address[2:]))
     with pytest.raises(TransactionFailed, match="stake is too small"):
         await world.chain.validate_node(judge, Address(provider.address), node_id)
+
+
+async def test_a_configuration_finds_all_contracts_by_the_networks(world: ForeignWorld) -> None:
+    """Its own contract calls the token by another name than ours."""
+    at = world.chain.at
+    found = await find_contracts(world.chain.rpc, at.network)
+    assert found.unknown == ()
+    assert found.addresses == {
+        "pool": at.pool,
+        "registry": at.registry,
+        "stake": at.stakes,
+        "domains": at.domains,
+        "token": at.token,
+    }

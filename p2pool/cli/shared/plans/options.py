@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from p2pool.cli.shared.types import AccountType, FilePath
-from p2pool.drivers.chain.provider.texts import parse_amount
+from p2pool.codec.text.amounts import parse_tokens
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound
 from p2pool.model.ids import NodeId
@@ -29,7 +29,7 @@ class Amount(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_amount(str(value))
+            return parse_tokens(str(value))
         except Malformed as wrong:
             self.fail(f"{wrong.message} {wrong.hint}".rstrip(), param, ctx)
 

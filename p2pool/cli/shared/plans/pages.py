@@ -12,10 +12,10 @@ import click
 from p2pool.cli.shared.output import write_json, write_line
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import amount_or_unknown, coin_text, tokens_text
 from p2pool.drivers.chain.provider.conduct import Done
 from p2pool.drivers.chain.provider.costs import Basis, Costs, Gas
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
-from p2pool.drivers.chain.provider.texts import amount_or_unknown, coin_text, tokens
 
 
 def would_send(plan: Plan) -> list[str]:
@@ -145,7 +145,7 @@ def _totals(costs: Costs) -> list[tuple[str, str]]:
     pairs.append(("fees", f"{amount_or_unknown(costs.fee_wei, 'coin')}; it holds {held}"))
     if costs.tokens_wei is not None:
         held = amount_or_unknown(costs.tokens_wei.value)
-        pairs.append(("tokens", f"{tokens(costs.plan.tokens_wei)}; it holds {held}"))
+        pairs.append(("tokens", f"{tokens_text(costs.plan.tokens_wei)}; it holds {held}"))
     lacks = [
         amount_or_unknown(wei, unit)
         for wei, unit in (

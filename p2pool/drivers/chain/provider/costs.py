@@ -17,12 +17,12 @@ from typing import Any
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import coin_text, tokens_text
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.provider.facts import Presence, Reading
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step
 from p2pool.drivers.chain.provider.reads import gather, reading
-from p2pool.drivers.chain.provider.texts import coin_text, tokens
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.model.errors import ChainUnavailable, TransactionFailed
@@ -112,8 +112,8 @@ class Costs:
         if self.missing_tokens_wei:
             held = self.tokens_wei.value or 0 if self.tokens_wei is not None else 0
             raise TransactionFailed(
-                f"{account} lacks {tokens(self.missing_tokens_wei)}: the way takes"
-                f" {tokens(self.plan.tokens_wei)}, and it holds {tokens(held)}.",
+                f"{account} lacks {tokens_text(self.missing_tokens_wei)}: the way takes"
+                f" {tokens_text(self.plan.tokens_wei)}, and it holds {tokens_text(held)}.",
                 hint="Send it tokens. Nothing was sent; see the whole way with --dry-run.",
             )
         if self.missing_coin_wei:

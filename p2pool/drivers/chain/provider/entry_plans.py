@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import JOIN, NodeInfo, PoolInfo
 from p2pool.drivers.chain.provider.facts import NodeFacts, PoolFacts, ProviderFacts
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_steps, whitelist_wait
-from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
@@ -106,7 +106,7 @@ def _check_owner(one: Newcomer, provider: Address) -> None:
     if one.info is not None and one.info.provider != provider:
         raise TransactionFailed(
             f"The node is registered by the provider {address_text(one.info.provider)}.",
-            hint="Use that provider's key, or another node key.",
+            hint="Use that provider's key, or another node key: p2pool node rekey.",
         )
 
 
@@ -147,8 +147,8 @@ def _pool_waits(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) ->
             Wait(
                 name="room made",
                 finding=f"the pool is full: {used} of {info.compute_limit} units, {units} to come",
-                whom=f"the manager {address_text(info.manager)}, who can take nodes out",
-                command="p2pool pool eject NODE",
+                whom=f"the manager {address_text(info.manager)}, who can raise the limit",
+                command=f"p2pool pool set-limit {used + units} --pool {info.pool_id}",
             )
         ]
     return []
@@ -223,7 +223,8 @@ def _slashed(provider: ProviderFacts) -> list[Step]:
     needed_wei = provider.minimum_wei.need("minimum stake")
     if staked_wei >= needed_wei:
         return []
-    finding = f"the stake is {tokens(staked_wei)}, and the nodes need {tokens(needed_wei)}"
+    needed = tokens_text(needed_wei)
+    finding = f"the stake is {tokens_text(staked_wei)}, and the nodes need {needed}"
     whom = f"the provider {address_text(provider.address)}"
     return [Wait("stake", finding, whom, "p2pool provider stake add")]
 

@@ -7,11 +7,11 @@ had one.
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import coin_text
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.provider.costs import Costs, Gas, costs_of
 from p2pool.drivers.chain.provider.plan import Call, Plan
-from p2pool.drivers.chain.provider.texts import coin_text
 from p2pool.drivers.chain.transactions.writer import DryWriter, Sent
 from p2pool.model.ids import Address
 
