@@ -15,7 +15,7 @@ HEAVY = {
     ),
     "init": (
         "p2pool.cli.agent.init:init",
-        "Write this machine's configuration and keys, step by step, and check them.",
+        "Write this machine's configuration and keys, step by step, and check what was written.",
     ),
     "notify": (
         "p2pool.cli.agent.notify:notify",
