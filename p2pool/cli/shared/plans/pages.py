@@ -10,12 +10,15 @@ from typing import Any
 import click
 
 from p2pool.cli.shared.output import write_json, write_line
+from p2pool.cli.shared.plans.stake_words import StakeQuestion
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import gwei_text
 from p2pool.drivers.chain.provider.conduct import Done
 from p2pool.drivers.chain.provider.costs import Basis, Costs, Gas
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
 from p2pool.drivers.chain.provider.texts import amount_or_unknown, coin_text, tokens
+from p2pool.drivers.chain.transactions.record import PendingTransaction
 
 
 def would_send(plan: Plan) -> list[str]:
@@ -28,9 +31,16 @@ def would_send(plan: Plan) -> list[str]:
 
 
 def plan_document(
-    costs: Costs, done: Sequence[Done], rest: Plan, dry_run: bool, told: Mapping[str, Any]
+    costs: Costs,
+    done: Sequence[Done],
+    rest: Plan,
+    dry_run: bool,
+    told: Mapping[str, Any],
+    *,
+    question: StakeQuestion | None = None,
 ) -> dict[str, Any]:
-    """The document of a plan. `rest`: the way that is left."""
+    """The document of a plan. `rest`: the way that is left. `question`: stake that nobody
+    allowed."""
     plan = costs.plan
     steps = [_step_document(costs, at, step, done) for at, step in enumerate(plan.steps)]
     wait = rest.waits
@@ -42,16 +52,38 @@ def plan_document(
         "transaction": done[-1].sent.transaction_hash if done else None,
         "steps": steps,
         "gas": costs.gas_units,
-        "gas_price_wei": _text(costs.price_wei.value),
+        "gas_price_wei": _text(costs.price_wei),
+        "fee_max_wei": str(costs.fee_max_wei),
         "fee_wei": _text(costs.fee_wei),
+        "earlier": None if costs.earlier is None else _earlier_document(costs.earlier, costs),
         "tokens_wei": str(plan.tokens_wei),
         "missing": {
             "coin_wei": _text(costs.missing_coin_wei),
             "tokens_wei": _text(costs.missing_tokens_wei),
         },
-        "refusal": costs.refusal.message if costs.refusal is not None else None,
+        "refusal": _refusal(costs),
+        "asks": None if question is None else question.text(),
         "waits_for": None if wait is None else _wait_document(wait),
         "notes": list(plan.notes),
+    }
+
+
+def _refusal(costs: Costs) -> str | None:
+    refused = costs.refusal or costs.above_cap
+    return None if refused is None else refused.message
+
+
+def _earlier_document(earlier: PendingTransaction, costs: Costs) -> dict[str, Any]:
+    call = earlier.call
+    return {
+        "name": call.what,
+        "transaction": earlier.last.hash,
+        "nonce": earlier.nonce,
+        "to": None if call.to is None else address_text(call.to),
+        "calldata": "0x" + call.data.hex(),
+        "gas_limit": earlier.gas,
+        "gas_price_wei": str(earlier.last.fees.most_wei),
+        "is_first_step": costs.goes_on,
     }
 
 
@@ -78,6 +110,7 @@ def _step_document(costs: Costs, at: int, step: Step, done: Sequence[Done]) -> d
         "value_wei": str(step.value_wei) if isinstance(step, Call) else "0",
         "tokens_wei": str(step.tokens_wei) if isinstance(step, Call) else "0",
         "gas": gas.units,
+        "gas_limit": gas.limit,
         "gas_from": str(gas.basis),
         "transaction": sent.transaction_hash if sent is not None else None,
         "block_number": sent.block_number if sent is not None else None,
@@ -98,9 +131,11 @@ def _wait_document(wait: Wait) -> dict[str, Any]:
 # --- for people ---------------------------------------------------------------------------------
 
 
-def write_plan(costs: Costs) -> None:
+def write_plan(costs: Costs, question: StakeQuestion | None = None) -> None:
     """Write the whole way, as a dry run shows it."""
     plan = costs.plan
+    if costs.earlier is not None:
+        write_line(costs.earlier_text())
     if not plan.steps:
         click.echo("Nothing to send.")
     for at, step in enumerate(plan.steps):
@@ -109,8 +144,12 @@ def write_plan(costs: Costs) -> None:
     if not plan.steps or all(isinstance(step, Wait) for step in plan.steps):
         return
     write_pairs(_totals(costs))
+    if costs.above_cap is not None:
+        write_line(f"It would not be sent now: {costs.above_cap}")
     if costs.refusal is not None:
         write_line(f"It would be refused: {costs.refusal}")
+    if question is not None:
+        write_line(f"It would ask first: {question.text()}")
 
 
 def _write_step(number: int, step: Step, gas: Gas | None, costs: Costs) -> None:
@@ -132,17 +171,20 @@ def _write_step(number: int, step: Step, gas: Gas | None, costs: Costs) -> None:
 
 
 def _gas_text(gas: Gas, costs: Costs) -> str:
-    if gas.units is None:
+    if gas.units is None or gas.limit is None:
         return "unknown"
-    price = costs.price_wei.value
-    fee = f", {coin_text(gas.units * price, 'coin')}" if price is not None else ""
+    price = costs.price_wei
+    fee = f", at most {coin_text(gas.limit * price, 'coin')}" if price is not None else ""
     return f"{gas.units} ({gas.basis}){fee}"
 
 
 def _totals(costs: Costs) -> list[tuple[str, str]]:
     pairs = [("account", address_text(costs.plan.account))]
     held = amount_or_unknown(costs.coin_wei.value, "coin")
-    pairs.append(("fees", f"{amount_or_unknown(costs.fee_wei, 'coin')}; it holds {held}"))
+    pairs.append(("fees", f"at most {amount_or_unknown(costs.fee_wei, 'coin')}; it holds {held}"))
+    price = "unknown" if costs.price_wei is None else f"at most {gwei_text(costs.price_wei)}"
+    cap = gwei_text(costs.fee_max_wei)
+    pairs.append(("price", f"{price} per gas; [chain] fee_max_gwei allows {cap}"))
     if costs.tokens_wei is not None:
         held = amount_or_unknown(costs.tokens_wei.value)
         pairs.append(("tokens", f"{tokens(costs.plan.tokens_wei)}; it holds {held}"))
