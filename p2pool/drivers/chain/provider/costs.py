@@ -139,10 +139,8 @@ class Costs:
         """What comes first, in a sentence; empty: nothing."""
         if self.earlier is None:
             return ""
-        said = f"{self.earlier.told()}, is in no block yet and comes first"
-        return (
-            f"{said}: it is the first step, and is not sent twice." if self.goes_on else f"{said}."
-        )
+        end = ": it is the first step, and is not sent twice." if self.goes_on else "."
+        return f"{self.earlier.told()}, is in no block yet and comes first{end}"
 
     @property
     def fee_wei(self) -> int | None:
@@ -178,8 +176,8 @@ class Costs:
         return max(0, self.plan.tokens_wei - (self.tokens_wei.value or 0))
 
     def check(self) -> None:
-        """`TransactionFailed` if it cannot be sent to its first wait, `FeesTooHigh` if it costs more
-        than is allowed: nothing half done."""
+        """`TransactionFailed` if it cannot be sent to its first wait, `FeesTooHigh` if that costs
+        more than is allowed: nothing half done."""
         account = address_text(self.plan.account)
         if self.missing_tokens_wei:
             held = self.tokens_wei.value or 0 if self.tokens_wei is not None else 0
