@@ -1,9 +1,9 @@
 """What a plan costs: gas for each step, coin for all, and what its account lacks.
 
 Intuition: the second transaction cannot be estimated on a chain where the first has not happened.
-Where an endpoint can simulate a sequence (`eth_simulateV1`), all that is ready is; else the first
-call is estimated. What stands behind a wait depends on what others do: its gas is the one that such
-a call took on the development contracts, and is marked as that.
+Where an endpoint can simulate a sequence (`eth_simulateV1`), all that is ready is; the first call is
+estimated besides, as its writer does. What stands behind a wait depends on what others do: its gas
+is the one that such a call took on the development contracts, and is marked as that.
 
 Invariants: a figure says where it comes from, and one that nobody knows is None, never 0. The price
 and the gas are those that the account's writer offers: at most so much, since an account has to
@@ -55,6 +55,10 @@ TYPICAL_GAS: Mapping[str, int] = {
 """Gas that each function took on the development contracts, for one node."""
 
 
+REFUND_OF = 5
+"""The chain gives a fifth of the gas back, at most (EIP-3529)."""
+
+
 class Basis(StrEnum):
     """Where a figure of gas comes from."""
 
@@ -66,15 +70,20 @@ class Basis(StrEnum):
 
 @attrs.frozen
 class Gas:
-    """What a step uses."""
+    """What a step uses. `needed`: what it has to have for that, before the chain gives some of it
+    back; None: nobody says."""
 
     units: int | None
     basis: Basis
+    needed: int | None = None
 
     @property
     def limit(self) -> int | None:
-        """What the transaction may use."""
-        return None if self.units is None else gas_limit(self.units)
+        """What the transaction may use, at most."""
+        if self.units is None:
+            return None
+        most = self.units * REFUND_OF // (REFUND_OF - 1)
+        return gas_limit(most if self.needed is None else self.needed)
 
 
 @attrs.frozen
@@ -269,18 +278,22 @@ async def _ready_gas(
     if not ready:
         return [], None
     try:
-        return await _simulated(chain, plan)
+        figures, refused = await _simulated(chain, plan)
     except ChainUnavailable:
-        pass  # Not every endpoint simulates; the first call can be estimated everywhere.
-    later = [_later_gas(call) or Gas(None, Basis.UNKNOWN) for call in ready]
+        # Not every endpoint simulates; the first call can be estimated everywhere.
+        figures, refused = [_later_gas(call) or Gas(None, Basis.UNKNOWN) for call in ready], None
+    if refused is not None:
+        return figures, refused
     call = _request_of(plan, ready[0])
     try:
-        units = await chain.rpc.request("eth_estimateGas", call, read=answers.number)
+        needed = await chain.rpc.request("eth_estimateGas", call, read=answers.number)
     except Reverted as reverted:
-        return later, _refused(ready[0], reverted)
+        return figures, _refused(ready[0], reverted)
     except ChainUnavailable:
-        return later, None
-    return [Gas(units, Basis.ESTIMATED), *later[1:]], None
+        return figures, None
+    simulated = figures[0].basis is Basis.SIMULATED
+    units, basis = (figures[0].units, Basis.SIMULATED) if simulated else (needed, Basis.ESTIMATED)
+    return [Gas(units, basis, needed), *figures[1:]], None
 
 
 async def _simulated(
