@@ -207,9 +207,11 @@ class Sender:
         on its way is named and brought home first, so that `act` reads the chain with it."""
         import trio
 
+        from p2pool.drivers.agent_log import configure_logs
         from p2pool.drivers.chain.contracts import PoolContracts
         from p2pool.drivers.chain.provider.plan_writer import PlanWriter, dry_run_of
 
+        configure_logs(level="warning")  # On standard error: documents stand on standard output.
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run, config)
 

@@ -1,4 +1,4 @@
-"""A dry run and the checks before a sending take the prices, the cap and the order of the writer."""
+"""A dry run and the checks before a sending take the writer's prices, its cap and its order."""
 
 from collections.abc import AsyncIterator
 
@@ -109,7 +109,7 @@ async def test_who_cannot_pay_for_the_second_call_sends_no_first_one(counter: Co
 
 
 async def test_a_price_above_the_cap_is_shown_and_said(counter: Counter) -> None:
-    """With what it is and what is allowed; nothing is sent, and no other key of the plan is lost."""
+    """With what it is and what is allowed, beside the whole plan; nothing is sent."""
     desk, own = counter.desk, counter.desk.directory / "own.json"
     counter.pool.base_fee_wei = 250 * GWEI
     dry = await desk.told(own, *REGISTER, "--dry-run")

@@ -1,9 +1,9 @@
 """What a plan costs: gas for each step, coin for all, and what its account lacks.
 
 Intuition: the second transaction cannot be estimated on a chain where the first has not happened.
-Where an endpoint can simulate a sequence (`eth_simulateV1`), all that is ready is; the first call is
-estimated besides, as its writer does. What stands behind a wait depends on what others do: its gas
-is the one that such a call took on the development contracts, and is marked as that.
+Where an endpoint can simulate a sequence (`eth_simulateV1`), all that is ready is; the first call
+is estimated besides, as its writer does. What stands behind a wait depends on what others do: its
+gas is the one that such a call took on the development contracts, and is marked as that.
 
 Invariants: a figure says where it comes from, and one that nobody knows is None, never 0. The price
 and the gas are those that the account's writer offers: at most so much, since an account has to
