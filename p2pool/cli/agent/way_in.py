@@ -34,14 +34,15 @@ def write_way_in(
     stake is more than `policy` allows, the next step is the wait for that."""
     import trio
 
+    from p2pool.cli.plan_documents import plan_document, would_send
     from p2pool.cli.shared.plans import pages
 
     step, costs = trio.run(_look, settings, directory, node, provider, policy)
-    said = [] if costs is None else pages.would_send(costs.plan)
+    said = [] if costs is None else would_send(costs.plan)
     if as_json:
         told: dict[str, Any] = {**attrs.asdict(step), "would_send": said, "plan": None}
         if costs is not None:
-            told["plan"] = pages.plan_document(costs, (), costs.plan, True, {})
+            told["plan"] = plan_document(costs, (), costs.plan, True, {})
         write_json("join-step", told)
         return
     print(f"next step: {step.name} ({step.progress}) {step.detail}".rstrip())

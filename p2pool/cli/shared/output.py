@@ -76,7 +76,7 @@ def write_dry(dry: "DryRun | None", as_json: bool) -> None:
         told: dict[str, Any] = {"dry_run": True, "would_send": [], "transaction": None, "steps": []}
         write_json("transaction", told)
     else:
-        from p2pool.cli.shared.plans.pages import plan_document
+        from p2pool.cli.plan_documents import plan_document
 
         costs = dry.costs
         shown = plan_document(costs, (), costs.plan, True, {})

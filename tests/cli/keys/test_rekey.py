@@ -17,10 +17,11 @@ from p2pool.drivers.keys import keystore
 from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside
 from p2pool.model.errors import DataDirInUse, NotAllowed, NotFound, Unavailable
-from p2pool.model.ids import NodeId
+from p2pool.model.ids import Address, NodeId
 from p2pool.wire.account import HasKey
 from tests.chain.conftest import World
 from tests.cli.output.held import held
+from tests.cli.plans.sent import check_sent, sent_by, shown
 from tests.cli.shell import PASSPHRASE, write_config, write_key
 
 pytestmark = pytest.mark.chain
@@ -136,3 +137,20 @@ async def test_a_directory_without_a_start_is_no_node(machine: Machine, tmp_path
     assert set_aside(machine.directory, machine.node_id) == place
     assert (place / "peer.key").exists()
     assert (place / "node.json").exists()
+
+
+async def test_a_machine_leaves_as_it_was_shown(machine: Machine) -> None:
+    """`node rekey` sends one transaction, as the provider; run again it has none to show."""
+    rpc = machine.world.chain.rpc
+    dry = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    since = await rpc.quantity("eth_blockNumber")
+    done = await machine("--no-drain", "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    provider = json.loads(Path(machine.provider).read_text())["address"]
+    account = bytes.fromhex(provider.removeprefix("0x"))
+    assert dry["account"] == address_text(account)
+    steps = shown(dry)
+    assert [one["function"].partition("(")[0] for one in steps] == ["leaveComputePool"]
+    check_sent(dry, steps, await sent_by(rpc, Address(account), since))
+    again = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    assert (again["would_send"], again["steps"]) == ([], [])

@@ -6,8 +6,9 @@ from typing import Any
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.ids import Address
+from tests.cli.shell import Shell
 
-GAS_PERCENT = 30
+GAS_PERCENT = 35
 """By so much what was shown of the second and later ones may be more than they were sent with: what
 the chain gives back of their gas is not known before the first one is in a block."""
 
@@ -42,3 +43,22 @@ def check_sent(document: Any, steps: Sequence[Any], transactions: Sequence[Any])
         # A base fee changes by an eighth a block.
         most_wei = int(document["gas_price_wei"]) * (9 / 8) ** len(transactions)
         assert int(one["maxFeePerGas"], 16) <= most_wei
+
+
+async def agrees(shell: Shell, *words: str, yes: bool = False) -> list[str]:
+    """The functions of what a command sent, once it is what its dry run had shown."""
+    rpc = shell.world.chain.rpc
+    dry = await shell.done(*words, "--dry-run")
+    assert (dry["dry_run"], dry["transaction"], dry["earlier"]) == (True, None, None)
+    since = await rpc.quantity("eth_blockNumber")
+    await shell.done(*words, *(("--yes",) if yes else ()))
+    steps = shown(dry)
+    assert len(steps) == len(dry["would_send"])
+    check_sent(dry, steps, await sent_by(rpc, shell.address, since))
+    return [one["function"].partition("(")[0] for one in steps]
+
+
+async def nothing_left(shell: Shell, *words: str) -> None:
+    """The dry run of what is done names no transaction."""
+    dry = await shell.done(*words, "--dry-run")
+    assert (dry["would_send"], dry["steps"], dry["transaction"]) == ([], [], None)

@@ -51,6 +51,7 @@ def run_errand(
 ) -> Outcome:
     """Carry an errand out and write what became of it. `told`: what the document says besides.
     `yes`: None where nothing needs a person's yes. `stake`: what its owner said of that."""
+    from p2pool.cli.plan_documents import plan_document
     from p2pool.cli.shared.plans import pages
 
     asks = yes is False and not sender.dry_run
@@ -63,13 +64,13 @@ def run_errand(
     outcome, _ = sender.run(act)
     if sender.as_json:
         pages.write_document(
-            pages.plan_document(
+            plan_document(
                 outcome.costs,
                 outcome.done,
                 outcome.rest,
                 sender.dry_run,
                 told,
-                question=outcome.question,
+                asks=None if outcome.question is None else outcome.question.text(),
             )
         )
     elif sender.dry_run:

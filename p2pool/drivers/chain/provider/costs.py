@@ -55,8 +55,9 @@ TYPICAL_GAS: Mapping[str, int] = {
 """Gas that each function took on the development contracts, for one node."""
 
 
-REFUND_OF = 5
-"""The chain gives a fifth of the gas back, at most (EIP-3529)."""
+NEEDED_PERCENT = 130
+"""What a call has to have of what it uses in the end, at most: the chain gives a fifth back
+(EIP-3529), and each call within it leaves a sixty-fourth to its caller (EIP-150)."""
 
 
 class Basis(StrEnum):
@@ -82,7 +83,7 @@ class Gas:
         """What the transaction may use, at most."""
         if self.units is None:
             return None
-        most = self.units * REFUND_OF // (REFUND_OF - 1)
+        most = self.units * NEEDED_PERCENT // 100
         return gas_limit(most if self.needed is None else self.needed)
 
 
