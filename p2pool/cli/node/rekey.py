@@ -27,6 +27,7 @@ from p2pool.model.ids import Address, NodeId
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.plan_writer import DryRun
     from p2pool.drivers.chain.transactions.writer import Writer
     from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
@@ -88,13 +89,13 @@ def rekey(
         agent=str(old.directory),
     )
     left = _in_pool(old)
-    said: list[str] = []
+    dry: DryRun | None = None
     if left:
         if not (no_drain or dry_run):
             _drain(old, sender, agent, timeout)
-        _, said = sender.run(lambda chain, writer: _leave(chain, writer, old))
+        _, dry = sender.run(lambda chain, writer: _leave(chain, writer, old))
     if dry_run:
-        write_dry(said, as_json)
+        write_dry(dry, as_json)
         return
     told = {"former": address_text(old.node_id), "left": left, "node_id": None, "aside": None}
     try:

@@ -92,14 +92,14 @@ def set_requirements(
             "changed": changes,
         }
 
-    told, said = sender.run(act)
+    told, dry = sender.run(act)
     if told["kept"]:
         warn(
             f"Kept {', '.join(told['kept'])}, which other tools of the network refuse together with"
             " all requirements: --drop-unknown takes it out."
         )
     if sender.dry_run:
-        write_dry(said, sender.as_json)
+        write_dry(dry, sender.as_json)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

@@ -1,5 +1,6 @@
 """`p2pool node rekey` makes a machine another node: out of the pool first, volumes kept."""
 
+import json
 from pathlib import Path
 
 import attrs
@@ -11,9 +12,11 @@ from p2pool.drivers.keys import keystore
 from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside
 from p2pool.model.errors import DataDirInUse, NotAllowed, NotFound, Unavailable
+from p2pool.model.ids import Address
 from tests.chain.conftest import World
 from tests.cli.keys.machine import Machine
 from tests.cli.output.held import held
+from tests.cli.plans.sent import check_sent, sent_by, shown
 from tests.cli.shell import PASSPHRASE, write_key
 
 pytestmark = pytest.mark.chain
@@ -93,3 +96,20 @@ async def test_the_old_nodes_stake_is_not_forgotten(machine: Machine) -> None:
     result = await machine("--no-drain")
     assert result.exit_code == 0, (result.output, result.exception)
     assert f"p2pool node deregister {address_text(machine.node_id)}" in result.stderr
+
+
+async def test_a_machine_leaves_as_it_was_shown(machine: Machine) -> None:
+    """`node rekey` sends one transaction, as the provider; run again it has none to show."""
+    rpc = machine.world.chain.rpc
+    dry = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    since = await rpc.quantity("eth_blockNumber")
+    done = await machine("--no-drain", "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    provider = json.loads(Path(machine.provider).read_text())["address"]
+    account = bytes.fromhex(provider.removeprefix("0x"))
+    assert dry["account"] == address_text(account)
+    steps = shown(dry)
+    assert [one["function"].partition("(")[0] for one in steps] == ["leaveComputePool"]
+    check_sent(dry, steps, await sent_by(rpc, Address(account), since))
+    again = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    assert (again["would_send"], again["steps"]) == ([], [])

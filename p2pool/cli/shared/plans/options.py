@@ -35,12 +35,23 @@ class Amount(click.ParamType[int]):
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; --json needs this.")
-stake_max_option = click.option(
-    "--stake-max",
-    "stake_max_wei",
-    type=Amount(),
-    help="Most to stake in all, in tokens: what takes more is refused, and nothing is sent.",
-)
+
+
+def stake_options(command: F) -> F:
+    """`--stake-max` and `--yes`: by one of them an owner allows what is staked."""
+    most = click.option(
+        "--stake-max",
+        "stake_max_wei",
+        type=Amount(),
+        help="Most to stake in all, in tokens: what takes more is refused, and nothing is sent."
+        " Without it you are asked, except on a development chain.",
+    )
+    yes = click.option(
+        "--yes", is_flag=True, help="Stake what is asked for without a question; see --stake-max."
+    )
+    return most(yes(command))
+
+
 invite_option = click.option(
     "--invite",
     "invites",

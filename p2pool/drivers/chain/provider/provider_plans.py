@@ -67,6 +67,7 @@ def stake_steps(
             function=function("PrimeNetwork", kind[1]),
             arguments=(missing_wei,),
             tokens_wei=missing_wei,
+            stake_wei=staked_wei + missing_wei,
         )
     )
     return steps
@@ -97,11 +98,17 @@ def register_plan(
     return Plan(facts.address, tuple(steps))
 
 
-def stake_plan(at: Addresses, facts: ProviderFacts, target_wei: int | None = None) -> Plan:
+def stake_plan(
+    at: Addresses,
+    facts: ProviderFacts,
+    target_wei: int | None = None,
+    stake_max_wei: int | None = None,
+) -> Plan:
     """A stake of at least `target_wei`; None: of what its nodes need, as after a slash."""
     _check_registered(facts)
     minimum_wei = 0 if facts.minimum_wei.is_absent else facts.minimum_wei.need("minimum stake")
-    steps = stake_steps(at, facts, minimum_wei if target_wei is None else target_wei)
+    wanted_wei = minimum_wei if target_wei is None else target_wei
+    steps = stake_steps(at, facts, wanted_wei, stake_max_wei)
     return Plan(facts.address, tuple(steps))
 
 
