@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,18 @@ class ForeignPool(DevPool):
         """The members as an agent reads them on the chain."""
         roster = (await by.get("/v1/roster"))["roster"]
         return {member["node_id"] for member in roster["members"]}
+
+    async def wait_final(self, block: int, agents: Sequence[DevAgent] = ()) -> None:
+        """Wait until agents, all without `agents`, have read a final block that is not older."""
+
+        async def read() -> bool:
+            found = [
+                (await one.get("/v1/roster"))["roster"]["final_block"]
+                for one in agents or self.agents
+            ]
+            return all(final is not None and final >= block for final in found)
+
+        await self.wait(f"block {block} read as final", read)
 
 
 @contextmanager
