@@ -1,6 +1,9 @@
-"""Sending where blocks come every 250 ms and every 12 s: each call once, at its first price."""
+"""Sending where blocks come every 250 ms and every 12 s: each call once, at its first price.
 
-from collections.abc import AsyncIterator
+On a chain of its own: no call gives a chain back the way of mining that this takes from it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import attrs
@@ -8,8 +11,8 @@ import pytest
 import trio
 
 from p2pool.codec.json.hex import address_text
-from p2pool.dev.chain.anvil import Anvil
-from p2pool.dev.chain.contracts import new_account
+from p2pool.dev.chain.anvil import Anvil, start_anvil
+from p2pool.dev.chain.contracts import Deployment, deploy, new_account
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.transactions.journal import FileJournal
@@ -48,8 +51,26 @@ class Sending:
 
 
 @pytest.fixture
+def anvil(tmp_path: Path) -> Iterator[Anvil]:
+    """For one test alone."""
+    running = trio.run(start_anvil, tmp_path / "chain")
+    yield running
+    trio.run(running.stop)
+
+
+@pytest.fixture
+def deployment(anvil: Anvil) -> Deployment:
+    """The contracts on it."""
+
+    async def run() -> Deployment:
+        return await deploy(anvil.rpc())
+
+    return trio.run(run)
+
+
+@pytest.fixture
 async def sending(world: World, anvil: Anvil, tmp_path: Path) -> AsyncIterator[Sending]:
-    """On a chain that mines nothing by itself from here on, and what it did before afterwards."""
+    """On a chain that mines nothing by itself from here on."""
     rpc, account = world.chain.rpc, new_account()
     funded = await world.account(account)
     told: list[Delay | None] = []
@@ -57,13 +78,9 @@ async def sending(world: World, anvil: Anvil, tmp_path: Path) -> AsyncIterator[S
         through = Rpc.to(31337, [beside.url])
         journal = FileJournal.of(tmp_path, through.chain_id, funded.address)
         writer = KeyWriter(through, account, journal=journal, tell=told.append)
-        await rpc.request("evm_setAutomine", False)
-        try:
-            with trio.fail_after(WITHIN_S):
-                yield Sending(world, beside, writer, told)
-        finally:
-            await rpc.request("evm_setAutomine", True)
-            await rpc.request("evm_setIntervalMining", 1)
+        await rpc.request("evm_setIntervalMining", 0)
+        with trio.fail_after(WITHIN_S):
+            yield Sending(world, beside, writer, told)
 
 
 async def test_blocks_of_250_ms_take_each_call_once(sending: Sending) -> None:

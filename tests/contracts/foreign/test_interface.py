@@ -11,6 +11,7 @@ from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
 from p2pool.drivers.chain.abi import events_first_of, function, topic
+from p2pool.drivers.chain.roster.events import OF_MEMBERS, OF_POOL
 from tests.contracts.foreign.harness.deployment import built
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,7 +59,8 @@ def _calls(kind: str) -> Iterator[tuple[str, str]]:
 
 
 FUNCTIONS = sorted({*_calls("function")} - {("ComputePool", "poolId")})
-EVENTS = sorted({*_calls("topic")})
+FOLLOWED = {("ComputePool", name) for name in (*OF_POOL, *OF_MEMBERS)}
+EVENTS = sorted({*_calls("topic")} | FOLLOWED)
 
 
 def shape(contract: str, name: str) -> set[tuple[str, str, str]]:

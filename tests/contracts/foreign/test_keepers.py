@@ -118,20 +118,35 @@ async def test_a_purged_provider_comes_back_and_a_barred_one_does_not(desk: Fore
     assert "blacklisted" in str(error)
 
 
-async def test_a_purge_leaves_no_node_that_can_be_put_out(desk: ForeignDesk) -> None:
-    """The contract stops at a node that nobody validates any more; the command says which helps."""
+async def test_a_purge_puts_out_who_is_no_longer_validated_too(desk: ForeignDesk) -> None:
+    """The contract's purge leaves that one in, so the command ejects it before."""
     provider, nodes = await several(desk, 2)
     own, manager = desk.key_of(provider, "own.json"), desk.key_of(desk.world.manager, "m.json")
     world, texts = desk.there, [address_text(one) for one in nodes]
     await desk.agrees(own, "pool", "join", *texts, *await invites(desk, nodes), sends=1)
+    invalidate = foreign("", "invalidateNode(address,address)")
+    at, judge = world.chain.at.network, world.network.validator
+    await judge.send(at, invalidate, provider.address, nodes[0])
+    purge = ("pool", "purge", address_text(provider.address), "--yes")
+    done = await desk.agrees(manager, *purge, sends=2)
+    assert [one["name"] for one in done["steps"]] == ["ejected", "purged"]
+    assert await members(desk, nodes) == [False, False]
+    await desk.again(manager, *purge)
+
+
+async def test_a_purge_that_a_forgotten_node_prevents_says_what_helps(desk: ForeignDesk) -> None:
+    """The contract stops at a validated node that was removed; ejecting the others does it."""
+    provider, nodes = await several(desk, 2)
+    own, manager = desk.key_of(provider, "own.json"), desk.key_of(desk.world.manager, "m.json")
+    world, member = desk.there, address_text(nodes[0])
+    await desk.agrees(own, "pool", "join", member, *await invites(desk, nodes[:1]), sends=1)
     remove = foreign("", "removeComputeNode(address,address)")
-    await provider.send(world.chain.at.network, remove, provider.address, nodes[0])
+    await provider.send(world.chain.at.network, remove, provider.address, nodes[1])
     purge = ("pool", "purge", address_text(provider.address), "--yes")
     error = await desk.refused(manager, *purge)
     assert isinstance(error, TransactionFailed)
     assert "p2pool pool eject" in error.hint
-    await desk.agrees(manager, "pool", "eject", texts[0], sends=1)
-    await desk.agrees(manager, *purge, sends=1)
+    await desk.agrees(manager, "pool", "eject", member, sends=1)
     assert await members(desk, nodes) == [False, False]
 
 
@@ -140,7 +155,7 @@ async def test_a_provider_claims_what_its_nodes_have_earned(desk: ForeignDesk) -
     world, chain = desk.there, desk.there.chain
     provider, node_id = await world.member()
     own, claim = desk.key_of(provider, "own.json"), ("provider", "claim")
-    await desk.again(own, *claim)
+    assert "Rate not set" in str(await desk.refused(own, *claim))
     where = Function("", "getRewardDistributorForPool(uint256)", ("uint256",), ("address",))
     rewards = Address(
         bytes.fromhex((await chain.rpc.call(chain.at.pool, where, world.pool_id))[2:])
