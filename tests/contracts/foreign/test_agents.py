@@ -14,7 +14,7 @@ from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 from tests.cli.output.held import held
 from tests.contracts.foreign.harness.agents import ForeignPool, foreign_pool
-from tests.e2e.harness.stakes import take_stake_back
+from tests.e2e.harness.stakes import command_with, take_stake_back
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 
@@ -153,7 +153,7 @@ async def test_a_provider_gets_its_stake_back(pool: ForeignPool) -> None:
     assert gone.child is not None
     await gone.child.stop()
     assert await chain.tokens(gone.provider) < TOKENS_WEI
-    by_provider = partial(pool.command, f"{gone.name}-provider")
+    by_provider = command_with(pool.environment(f"{gone.name}-provider"))
     await take_stake_back(by_provider, chain.rpc, gone.node_id)
     assert await chain.tokens(gone.provider) == TOKENS_WEI
     status = await trio.to_thread.run_sync(lambda: by_provider("provider", "status"))

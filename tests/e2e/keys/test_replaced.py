@@ -23,10 +23,9 @@ from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.config.schema import load_config
 from p2pool.drivers.keys.keystore import open_key_file
 from p2pool.model.ids import NodeId
-from tests.cli.output.held import held
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
-from tests.e2e.harness.stakes import take_stake_back
+from tests.e2e.harness.stakes import command_with, take_stake_back
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
@@ -160,12 +159,7 @@ async def test_a_provider_leaves_for_good_and_has_all_its_tokens(pool_directory:
     await acting.wait_states(other, task, "running", "running")
     environment = acting.environment(node, f"{node.name}-provider")
     environment["P2POOL_CONFIG"] = str(acting.pool.directory / f"{node.name}.toml")
-
-    def by_provider(*words: str) -> Any:
-        done = p2pool(*words, "--json", **environment)
-        assert done.returncode == 0, (words, done.stderr)
-        return held(done.stdout)
-
+    by_provider = command_with(environment)
     mine = await trio.to_thread.run_sync(lambda: by_provider("provider", "status"))
     nodes = [one["node_id"] for one in mine["nodes"]]
     assert (node.node_id in nodes, len(nodes)) == (True, 1 + len(rekeyed))
