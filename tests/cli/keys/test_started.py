@@ -34,7 +34,7 @@ from tests.drivers.keys.signers.clef_double import Clef, new_clef, on_socket
 
 pytestmark = pytest.mark.chain
 
-WITHIN_S = 120
+WITHIN_S = 300
 POLL_S = 0.2
 
 
