@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from eth_account.signers.local import LocalAccount
 
 from p2pool.dev.chain.anvil import Anvil, start_anvil
 from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
@@ -35,9 +36,9 @@ class World:
     manager_writer: KeyWriter
     pool_id: int
 
-    async def account(self) -> KeyWriter:
-        """A new account with coin and tokens."""
-        made = KeyWriter(self.chain.rpc, new_account())
+    async def account(self, account: LocalAccount | None = None) -> KeyWriter:
+        """An account with coin and tokens, a new one without `account`."""
+        made = KeyWriter(self.chain.rpc, account or new_account())
         await fund(self.chain.rpc, made.address)
         await fund_tokens(self.deployment, made.address)
         return made

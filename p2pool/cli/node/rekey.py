@@ -111,13 +111,29 @@ def rekey(
         return
     write_line(f"This machine was {told['former']}, and is {told['node_id']} now.")
     write_line(f"The old keys and store: {aside}. Volumes stay where they were.")
-    write_line(f"next: p2pool agent run --data-dir {old.directory} --provider-key FILE", err=True)
+    write_line(f"next: {_next_start(old, key)}", err=True)
     write_line("It registers the new node, and waits to be validated and invited.", err=True)
     write_line(
         "The old node's stake stays bound until its provider takes it off the registry:"
         f" p2pool node deregister {told['former']}",
         err=True,
     )
+
+
+def _next_start(old: Old, key: str | None) -> str:
+    """The command that starts the new node: as the last start, which knows all it needs; where no
+    provider's key is left to it, one that describes a start as a whole."""
+    import shlex
+
+    from p2pool.drivers.config.start_record import read_start
+    from p2pool.drivers.keys.signers.place import is_there, key_place
+
+    start = read_start(old.directory) or old.start
+    words = ["p2pool", "agent", "run", "--data-dir", str(old.directory)]
+    if not start.provider_key or not is_there(key_place(start.provider_key)):
+        words += ["--config", start.config, "--provider-key", key or "FILE"]
+        words += ["--passphrase-file", start.passphrase_file] if start.passphrase_file else []
+    return shlex.join(words)
 
 
 def _old(directory: Path) -> Old:

@@ -5,7 +5,11 @@ import pytest
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.provider.entry_plans import Newcomer, join_plan
-from p2pool.drivers.chain.provider.exit_plans import blacklist_provider_plan, remove_plan
+from p2pool.drivers.chain.provider.exit_plans import (
+    blacklist_provider_plan,
+    purge_plan,
+    remove_plan,
+)
 from p2pool.drivers.chain.provider.facts import OwnNode, Reading
 from p2pool.drivers.chain.provider.plan import Call, Plan, Wait
 from p2pool.drivers.chain.provider.provider_plans import (
@@ -158,12 +162,22 @@ def test_a_removal_takes_a_node_out_of_its_pool_first() -> None:
 
 def test_a_barred_provider_is_purged_all_the_same() -> None:
     """The contract leaves its nodes in the pool."""
-    plan = blacklist_provider_plan(AT, pool(), MANAGER, ME, [NODE])
+    member = node(info(), in_pool=YES)
+    plan = blacklist_provider_plan(AT, pool(), MANAGER, ME, [member])
     assert names(plan) == ["blacklisted", "purged"]
-    plan = blacklist_provider_plan(AT, pool(barred=YES), MANAGER, ME, [NODE])
+    plan = blacklist_provider_plan(AT, pool(barred=YES), MANAGER, ME, [member])
     assert names(plan) == ["purged"]
     assert names(blacklist_provider_plan(AT, pool(barred=YES), MANAGER, ME, [])) == []
     assert all(isinstance(one, Call) and one.asks for one in plan.steps)
+
+
+def test_a_member_that_nobody_validates_is_ejected() -> None:
+    """A contract's purge may leave it in; without another member nothing is left to purge."""
+    stray = node(info(validated=False), in_pool=YES)
+    plan = purge_plan(AT, pool(holds=YES), MANAGER, ME, [node(info(), in_pool=YES), stray])
+    assert names(plan) == ["ejected", "purged"]
+    assert all(isinstance(one, Call) and one.asks for one in plan.steps)
+    assert names(purge_plan(AT, pool(holds=YES), MANAGER, ME, [stray])) == ["ejected"]
 
 
 def test_a_date_that_no_calendar_has_is_written_all_the_same() -> None:

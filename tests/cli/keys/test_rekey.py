@@ -52,6 +52,21 @@ async def test_the_node_leaves_and_the_machine_is_another(machine: Machine) -> N
     assert start.provider_key == str(machine.provider)
 
 
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_the_next_start_is_told_with_all_it_needs(machine: Machine, remembered: bool) -> None:
+    """Its configuration lies elsewhere: whoever names a provider's key has to name that too."""
+    start = read_start(machine.directory)
+    assert start is not None
+    if not remembered:
+        write_start(machine.directory, attrs.evolve(start, provider_key=""))
+    result = await machine("--no-drain")
+    assert result.exit_code == 0, (result.output, result.exception)
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("next: ")]
+    words = f"next: p2pool agent run --data-dir {machine.directory}"
+    more = f" --config {start.config} --provider-key {machine.provider}"
+    assert told == words + ("" if remembered else more)
+
+
 async def test_nothing_is_set_aside_while_the_agent_runs(machine: Machine) -> None:
     """The node leaves; run again once the agent has ended, the command goes on."""
     with DataDirLock(machine.directory):

@@ -233,34 +233,6 @@ async def test_a_halted_chain_changes_nothing(world: ForeignWorld, anvil: Anvil)
     assert ids((await following.observe()).latest) == set()
 
 
-async def test_a_reorganisation_is_followed_and_below_finality_it_puts_nobody_out(
-    world: ForeignWorld,
-) -> None:
-    """At the head the node is gone again; what was final stands, with a warning."""
-    following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
-    provider = await world.account()
-    joining, node_id = await invited(world, provider)
-    rpc = world.chain.rpc
-    # From here on blocks come with transactions alone: each reorganisation is as deep as it says.
-    await rpc.request("evm_setIntervalMining", 0)
-    try:
-        before = await rpc.quantity("eth_blockNumber")
-        await joining.next_step()
-        await settle(world)
-        seen = await following.observe()
-        assert (ids(seen.latest), ids(seen.final)) == ({node_id}, {node_id})
-        deep = await rpc.quantity("eth_blockNumber") - before
-        await rpc.request("anvil_reorg", deep, [])
-        assert not await world.chain.in_pool(world.pool_id, node_id)
-        await settle(world)
-        seen = await following.observe()
-    finally:
-        await rpc.request("evm_setIntervalMining", 1)
-    assert (ids(seen.latest), ids(seen.final)) == (set(), {node_id})
-    assert seen.warning is not None
-    assert "final" in seen.warning
-
-
 async def test_a_slash_keeps_a_member_at_work_and_blocks_the_next_validation(
     world: ForeignWorld, tmp_path: Path
 ) -> None:

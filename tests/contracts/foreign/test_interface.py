@@ -11,6 +11,7 @@ from eth_utils.crypto import keccak
 from p2pool.drivers.chain import contract_accounts
 from p2pool.drivers.chain.abi import Function, artifact, events_first_of, function, topic
 from p2pool.drivers.chain.provider import rewards
+from p2pool.drivers.chain.roster.events import OF_MEMBERS, OF_POOL
 from p2pool.drivers.chain.transactions.refusals import TEXTS
 from p2pool.drivers.checks import deployment
 from tests.contracts.foreign.harness.deployment import built
@@ -37,7 +38,8 @@ def _known(contract: str, event: str) -> bool:
 
 
 FUNCTIONS = sorted((c, n) for c, n in named("function") if c in FOREIGN)
-EVENTS = sorted((c, n) for c, n in named("topic") if c in FOREIGN and _known(c, n))
+FOLLOWED = {("ComputePool", name) for name in (*OF_POOL, *OF_MEMBERS)}
+EVENTS = sorted({(c, n) for c, n in named("topic") if c in FOREIGN and _known(c, n)} | FOLLOWED)
 BY_HAND = sorted(named("Function"))
 """Functions that none of our contracts has."""
 

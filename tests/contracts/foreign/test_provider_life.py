@@ -6,7 +6,7 @@ import pytest
 
 from p2pool.dev.chain.contracts import UNBONDING_S
 from tests.contracts.foreign.conftest import ForeignWorld
-from tests.contracts.foreign.harness.providers import ForeignDesk
+from tests.contracts.foreign.harness.provider_desk import ForeignDesk
 
 pytestmark = pytest.mark.chain
 

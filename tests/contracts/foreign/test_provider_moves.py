@@ -16,7 +16,7 @@ from tests.cli.provider.desk import Desk
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import KeyWriter
 from tests.contracts.foreign.harness.joins import invited
-from tests.contracts.foreign.harness.providers import ForeignDesk
+from tests.contracts.foreign.harness.provider_desk import ForeignDesk
 
 pytestmark = pytest.mark.chain
 

@@ -54,7 +54,8 @@ async def reading(ask: Callable[[], Awaitable[T | None]]) -> Reading[T]:
     except Reverted as reverted:
         if says_none(reverted):
             return Reading.absent()
-        return Reading.unknown(f"A contract refuses to be read: {reverted.name or reverted}.")
+        why = reverted.arguments.get("reason") or reverted.name or reverted
+        return Reading.unknown(f"A contract refuses to be read: {why}.")
     except NotFound:
         return Reading.absent()
     except ChainUnavailable as error:
