@@ -62,7 +62,7 @@ async def _look(
     from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
     from p2pool.drivers.chain.provider.costs import costs_of
     from p2pool.drivers.chain.provider.plan import Call, Wait
-    from p2pool.drivers.chain.stakes import read_stake
+    from p2pool.drivers.chain.provider.reads import read_stake
     from p2pool.model.ids import Address
 
     joining = await _joining(settings, directory, node)

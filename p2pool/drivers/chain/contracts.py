@@ -26,6 +26,7 @@ from p2pool.drivers.chain.consent import (
 from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
 from p2pool.drivers.chain.root import contract
 from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.drivers.chain.transactions.refusals import cause_of
 from p2pool.drivers.chain.transactions.writer import Sent, Writer
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
@@ -94,7 +95,8 @@ class NodeInfo:
 
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
-NO_SUCH_KEY = "EnumerableMapNonexistentKey"
+NONE_SUCH = ("EnumerableMapNonexistentKey", "NoSuchProvider", "NoSuchPool", "NotTheProvidersNode")
+"""Causes that say of whom a contract was asked about that there is none."""
 NO_SUCH_INDEX = 0x32
 """The panic of a list that is too short: what was looked up stood in one that was deleted."""
 
@@ -107,10 +109,13 @@ def _no_pool(pool_id: int) -> NotFound:
     return NotFound(f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address.")
 
 
-def _absent(reverted: Reverted) -> bool:
-    """Whether a registry's revert means that it does not know whom it was asked about."""
-    index = reverted.name == "Panic" and reverted.arguments.get("code") == NO_SUCH_INDEX
-    return reverted.name == NO_SUCH_KEY or index
+def says_none(reverted: Reverted, *, in_list: bool = False) -> bool:
+    """Whether a revert means that there is none. `in_list`: what was asked looks somebody up in a
+    list, as the registry does; only there the panic of a list that is too short means that, too.
+    Anywhere else it is a contract that fails, and says nothing."""
+    if reverted.name == "Panic":
+        return in_list and reverted.arguments.get("code") == NO_SUCH_INDEX
+    return cause_of(reverted) in NONE_SUCH
 
 
 @attrs.define
@@ -171,7 +176,7 @@ class PoolContracts:
         try:
             v = await self.rpc.call(self.at.registry, get, node_id, block=block)
         except Reverted as reverted:
-            if _absent(reverted):
+            if says_none(reverted, in_list=True):
                 return None
             raise
         # Where its provider is gone, a node that is gone may be a record of zeros, or another's.
@@ -190,7 +195,7 @@ class PoolContracts:
         try:
             return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
         except Reverted as reverted:
-            if _absent(reverted):
+            if says_none(reverted, in_list=True):
                 return False
             raise
 

@@ -20,10 +20,10 @@ from p2pool.drivers.chain.consent import sign_consent
 from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_plan
-from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.provider.reads import Reader, read_stake
 from p2pool.drivers.chain.provider.ways import Candidate, Ways
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.drivers.chain.transactions.refusals import cause_of
 from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits

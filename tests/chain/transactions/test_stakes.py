@@ -9,7 +9,8 @@ from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.join_driver import drive_joining
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.provider.reads import read_stake
+from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
 from tests.chain.conftest import World

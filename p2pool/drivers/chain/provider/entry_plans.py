@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.stake import ADDING, shortage_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import JOIN, NodeInfo, PoolInfo
 from p2pool.drivers.chain.provider.facts import NodeFacts, PoolFacts, ProviderFacts
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_steps, whitelist_wait
-from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
@@ -221,11 +221,11 @@ def _slashed(provider: ProviderFacts) -> list[Step]:
     if provider.minimum_wei.is_absent:
         return []
     needed_wei = provider.minimum_wei.need("minimum stake")
-    if staked_wei >= needed_wei:
+    finding = shortage_text(provider.address, staked_wei, needed_wei)
+    if finding is None:
         return []
-    finding = f"the stake is {tokens(staked_wei)}, and the nodes need {tokens(needed_wei)}"
-    whom = f"the provider {address_text(provider.address)}"
-    return [Wait("stake", finding, whom, "p2pool provider stake add")]
+    whom = f"its provider {address_text(provider.address)}"
+    return [Wait(name="stake", finding=finding, whom=whom, command=ADDING)]
 
 
 def _entering(
