@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.requests import invite_json
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
@@ -145,11 +146,16 @@ async def test_what_a_person_can_mend_does_not_end_it(world: World) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: drive_joining(joining, told, poll_ms=10))
             poor = await told.wait("refused")
-            assert "Send it" in poor.waiting_on
+            assert "Send it" in poor.detail
+            who = address_text(writer.address)
+            assert who in poor.waiting_on
+            assert poor.command.startswith(f"cast send {who} --value ")
             await fund(world.chain.rpc, writer.address)
             while len(told.waits()) < 2:
                 await told.changed.wait()
             assert "too few tokens" in told.steps[-1].detail
+            token = address_text(world.chain.at.token)
+            assert told.steps[-1].command.startswith(f"cast send {token} 'transfer(")
             await fund_tokens(world.deployment, writer.address)
             await told.wait("whitelisted")
             nursery.cancel_scope.cancel()
@@ -194,7 +200,7 @@ async def test_the_chain_away_is_one_wait_and_it_comes_back(world: World, anvil:
             while rpc.failures["http://127.0.0.1:9"] < 4:
                 await trio.testing.wait_all_tasks_blocked(0.01)
             rpc.endpoints = anvil.rpc().endpoints
-            assert "--provider-key" in (await told.wait("registered")).command
+            assert "p2pool pool join 0x" in (await told.wait("registered")).command
             nursery.cancel_scope.cancel()
     assert told.waits() == ["chain", "registered"]
     assert node_id != joining.node_id

@@ -12,7 +12,6 @@ import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.amounts import tokens_number, tokens_text
-from p2pool.codec.text.stake import ADDING, shortage_text
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.ids import Address
 
@@ -42,11 +41,6 @@ class Stake:
     staked_wei: int
     needed_wei: int
 
-    @property
-    def missing_wei(self) -> int:
-        """What has to be added; 0: nothing."""
-        return max(0, self.needed_wei - self.staked_wei)
-
     def over(self, policy: StakePolicy) -> str | None:
         """Why an agent may not add what is missing, in a sentence; None: it may."""
         if policy.most_wei is None or self.needed_wei <= policy.most_wei:
@@ -64,12 +58,3 @@ class Stake:
     def allowing(self) -> str:
         """The command by which its owner allows it."""
         return f"p2pool agent run --stake-max {tokens_number(self.needed_wei)}"
-
-    def shortage(self) -> str | None:
-        """What is missing for the nodes that it has, in a sentence; None: nothing."""
-        return shortage_text(self.provider, self.staked_wei, self.needed_wei)
-
-    def adding(self) -> str:
-        """The command by which its owner adds what is missing; an agent does, where it is allowed
-        to: `p2pool agent run --stake-top-up --stake-max`."""
-        return ADDING

@@ -24,7 +24,7 @@ from p2pool.model.ids import NodeId
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, proxy
 from tests.chain.reads.modes import mine, rich
-from tests.chain.transactions.test_agent_status import config_of
+from tests.chain.transactions.configuration import config_of
 
 pytestmark = pytest.mark.chain
 BLOCKS = 6

@@ -118,7 +118,7 @@ async def test_what_a_slash_took_is_added_by_leave(world: World) -> None:
     taken, wait = await first_wait(joining)
     assert (taken, wait.name) == (["approved", "staked"], "validated")
     stake = await read_stake(world.chain, joining.writer.address)
-    assert (stake.staked_wei, stake.missing_wei) == (2 * MILLI, 0)
+    assert (stake.staked_wei, stake.needed_wei) == (2 * MILLI, 2 * MILLI)
     assert await joining.top_up() is None
 
 
