@@ -23,6 +23,7 @@ from p2pool.model import limits
 from p2pool.model.ids import NodeId
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, proxy
+from tests.chain.harness import acts
 from tests.chain.reads.modes import mine, rich
 from tests.chain.transactions.configuration import config_of
 
@@ -168,10 +169,10 @@ async def _member(world: World, provider: KeyWriter, node: Any, node_id: NodeId)
     await rich(world, provider)
     await fund_tokens(world.deployment, provider.address)
     stake_wei = await chain.stake_needed(provider.address, 1)
-    await chain.approve(provider, stake_wei)
-    await chain.register_provider(provider, stake_wei)
+    await acts.approve(chain, provider, stake_wei)
+    await acts.register_provider(chain, provider, stake_wei)
     await chain.whitelist(federator, provider.address)
-    await chain.add_compute_node(provider, node, 1)
+    await acts.add_compute_node(chain, provider, node, 1)
     await chain.validate_node(federator, provider.address, node_id)
     invite = world.manager.sign_invite(0, world.pool_id, node_id, await world.soon())
-    await chain.join_pool(provider, world.pool_id, invite)
+    await acts.join_pool(chain, provider, world.pool_id, invite)

@@ -14,6 +14,7 @@ from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Malformed
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 
 MILLI = 10**15
 """The development chain's minimum for a unit: a thousandth of a token."""
@@ -63,7 +64,7 @@ async def test_nothing_is_staked_beyond_what_was_said(world: World) -> None:
     assert "this agent may stake 0 tokens at most" in wait.detail
     assert wait.command == "p2pool agent run --stake-max 0.002"
     assert joining.writer is not None
-    assert await world.chain.allowance(joining.writer.address) == 0
+    assert await acts.allowance(world.chain, joining.writer.address) == 0
     joining.stake = StakePolicy.said(1, 2 * MILLI - 1, False)
     assert (await first_wait(joining))[0] == []
     joining.stake = StakePolicy.said(1, 2 * MILLI, False)

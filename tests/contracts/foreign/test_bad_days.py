@@ -20,6 +20,7 @@ from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model.errors import Conflict, TransactionFailed
 from tests.chain.endpoints import Twist, proxy
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import PAUSE, KeyWriter, foreign, selector
@@ -99,7 +100,7 @@ async def test_a_pool_contract_is_upgraded_underneath(world: ForeignWorld) -> No
     following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
     assert ids((await following.observe()).latest) == {node_id}
     await world.network.upgrade(world.chain.at.pool, "ForeignPool")
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
@@ -157,7 +158,7 @@ async def test_a_pool_that_ends_midway_takes_nobodys_stake(
 ) -> None:
     """A newcomer stops and has paid nothing; a member stays listed, and leaves by its command."""
     member, node_id = await world.member()
-    await world.chain.end_pool(world.creator, world.pool_id)
+    await acts.end_pool(world.chain, world.creator, world.pool_id)
     provider, watch = await world.account(), Watch()
     with trio.fail_after(WALK_S), pytest.raises(Conflict, match="has ended"):
         await drive_joining(joining_of(world, provider), watch, poll_ms=POLL_MS)
@@ -228,7 +229,7 @@ async def test_a_halted_chain_changes_nothing(world: ForeignWorld, anvil: Anvil)
     await settle(world)
     after = await following.observe()
     assert ids(after.final) == ids(before.final) == {node_id}
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
