@@ -583,9 +583,11 @@ CHAIN_REMOVALS_WINDOW_MS = 60_000
 JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
-STAKE_LOOK_MS = 600_000
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
-PROVIDER_POLL_MS = 60_000
+# How often an agent reads its provider's coin and stake where no event names the provider, and the
+# pause after each look, however many do.
+PROVIDER_POLL_MS = 600_000
+PROVIDER_PAUSE_MS = 30_000
 # What a contract account is asked: for how long, how often again where nobody knows, and how far
 # the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
 # spans).

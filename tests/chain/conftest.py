@@ -14,6 +14,7 @@ from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import Address, NodeId
+from tests.chain.harness import acts
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +48,7 @@ class World:
         """A provider with a node that is in the pool, by the whole flow."""
         provider, node_id = await self.candidate(provider)
         invite = self.manager.sign_invite(0, self.pool_id, node_id, await self.soon())
-        await self.chain.join_pool(provider, self.pool_id, invite)
+        await acts.join_pool(self.chain, provider, self.pool_id, invite)
         return provider, node_id
 
     async def candidate(self, provider: KeyWriter | None = None) -> tuple[KeyWriter, NodeId]:
@@ -56,12 +57,12 @@ class World:
         if provider is None:
             provider = await self.account()
             stake_wei = 10 * await chain.stake_needed(provider.address, 1)
-            await chain.approve(provider, stake_wei)
-            await chain.register_provider(provider, stake_wei)
+            await acts.approve(chain, provider, stake_wei)
+            await acts.register_provider(chain, provider, stake_wei)
             await chain.whitelist(self.deployment.federator, provider.address)
         node = new_account()
         node_id = NodeId(bytes.fromhex(node.address[2:]))
-        await chain.add_compute_node(provider, node, 1)
+        await acts.add_compute_node(chain, provider, node, 1)
         await chain.validate_node(self.deployment.federator, provider.address, node_id)
         return provider, node_id
 

@@ -20,6 +20,7 @@ from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import NodeId
 from tests.chain.conftest import World, anvil, deployment, world
+from tests.chain.harness import acts
 from tests.cli.output.held import held
 from tests.cli.plans.sent import check_sent, sent_by, shown
 from tests.cli.provider.desk import Desk
@@ -168,12 +169,14 @@ async def test_what_a_slash_took_is_named_where_it_may_be_added(newcomer: Newcom
     step."""
     world, chain = newcomer.desk.world, newcomer.desk.world.chain
     provider = newcomer.provider
-    await chain.approve(provider, 2 * MINIMUM)
-    await chain.register_provider(provider, 2 * MINIMUM)
+    await acts.approve(chain, provider, 2 * MINIMUM)
+    await acts.register_provider(chain, provider, 2 * MINIMUM)
     await chain.whitelist(world.deployment.federator, provider.address)
     stored = json.loads((newcomer.desk.directory / "node.json").read_text())
     secret = (newcomer.desk.directory / "passphrase").read_text()
-    await chain.add_compute_node(provider, Account.from_key(Account.decrypt(stored, secret)), 1)
+    await acts.add_compute_node(
+        chain, provider, Account.from_key(Account.decrypt(stored, secret)), 1
+    )
     slash = function("PrimeNetwork", "slash")
     await world.deployment.federator.send(chain.at.network, slash, provider.address, MINIMUM, b"")
     bare = await newcomer.dry()

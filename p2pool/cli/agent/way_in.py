@@ -67,7 +67,8 @@ async def _look(
     from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
     from p2pool.drivers.chain.provider.costs import Payer, costs_of
     from p2pool.drivers.chain.provider.plan import Wait
-    from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+    from p2pool.drivers.chain.provider.reads import read_stake
+    from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.chain.transactions.journal import FileJournal
     from p2pool.model.ids import Address
 
@@ -107,8 +108,7 @@ async def _with_top_up(joining: "Joining", plan: "Plan") -> "Plan":
     from p2pool.drivers.chain.join_steps import STAKE
     from p2pool.drivers.chain.provider.plan import Wait
     from p2pool.drivers.chain.provider.provider_plans import stake_plan
-    from p2pool.drivers.chain.provider.reads import Reader
-    from p2pool.drivers.chain.stakes import read_stake
+    from p2pool.drivers.chain.provider.reads import Reader, read_stake
 
     first = plan.steps[0] if plan.steps else None
     waits = isinstance(first, Wait) and first.name == STAKE

@@ -125,7 +125,7 @@ def purge(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> 
 
 def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes: bool) -> None:
     """Run the errand; where the registry has forgotten a node, say what helps."""
-    from p2pool.drivers.chain.provider.reads import says_none
+    from p2pool.drivers.chain.contracts import says_none
     from p2pool.drivers.chain.rpc import Reverted
 
     told = {"pool_id": number, "provider": "0x" + provider.hex()}
@@ -133,7 +133,7 @@ def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes
         run_errand(sender, make, told, yes=yes)
     except TransactionFailed as refused:
         cause = refused.__cause__
-        if isinstance(cause, Reverted) and says_none(cause):
+        if isinstance(cause, Reverted) and says_none(cause, in_list=True):
             raise TransactionFailed(
                 "The contract cannot purge this provider: the registry has forgotten one of its"
                 " nodes.",

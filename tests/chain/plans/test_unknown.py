@@ -23,7 +23,7 @@ from p2pool.drivers.chain.provider.provider_plans import (
     stake_plan,
     withdraw_plan,
 )
-from p2pool.drivers.chain.provider.reads import PANIC, reading
+from p2pool.drivers.chain.provider.reads import reading
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.errors import ChainUnavailable, NotFound
 from tests.chain.plans.facts import (
@@ -40,6 +40,12 @@ from tests.chain.plans.facts import (
     stake,
     stranger,
 )
+
+
+def panic(code: int) -> Reverted:
+    """A contract's code fails."""
+    return Reverted("panic", bytes.fromhex("4e487b71") + code.to_bytes(32, "big"))
+
 
 PLANS: dict[str, Callable[[], Plan]] = {
     "registered": lambda: register_plan(AT, provider(registered=UNKNOWN)),
@@ -92,20 +98,16 @@ def test_no_plan_is_made_of_what_nobody_says(name: str) -> None:
         (NotFound("none"), Presence.ABSENT),
         (ChainUnavailable("no answer"), Presence.UNKNOWN),
         (Reverted("reverted", b""), Presence.UNKNOWN),
-        (
-            Reverted("panic", PANIC + (0x32).to_bytes(32, "big")),
-            Presence.ABSENT,
-        ),
-        (
-            Reverted("panic", PANIC + (0x11).to_bytes(32, "big")),
-            Presence.UNKNOWN,
-        ),
+        (panic(0x32), Presence.UNKNOWN),
+        (panic(0x11), Presence.UNKNOWN),
+        (Reverted("execution reverted: ComputeRegistry: node not found", b""), Presence.ABSENT),
+        (Reverted("execution reverted: Insufficient stake", b""), Presence.UNKNOWN),
         (Reverted("none", bytes.fromhex("02b56686") + bytes(32)), Presence.ABSENT),
     ],
 )
 def test_a_read_is_absent_present_or_unknown(said: object, presence: Presence) -> None:
-    """A zero is a value; a look-up in an empty array says that there is none; an outage says
-    nothing at all."""
+    """A zero is a value; a cause that says so means that there is none, in whatever tongue; a
+    contract that fails says nothing of whom it was asked about, and neither does an outage."""
 
     async def ask() -> object:
         if isinstance(said, Exception):
@@ -115,6 +117,20 @@ def test_a_read_is_absent_present_or_unknown(said: object, presence: Presence) -
     found = trio.run(lambda: reading(ask))
     assert found.presence is presence
     assert bool(found.why) is (presence is Presence.UNKNOWN)
+
+
+def test_only_a_look_up_in_a_list_finds_none_past_its_end() -> None:
+    """Else a broken `isNodeBlacklistedFromPool` would mean that a node is not barred."""
+
+    async def past_the_end() -> object:
+        raise panic(0x32)
+
+    async def overflow() -> object:
+        raise panic(0x11)
+
+    assert trio.run(lambda: reading(past_the_end, in_list=True)).is_absent
+    assert trio.run(lambda: reading(past_the_end)).presence is Presence.UNKNOWN
+    assert trio.run(lambda: reading(overflow, in_list=True)).presence is Presence.UNKNOWN
 
 
 def test_what_is_absent_is_no_value() -> None:

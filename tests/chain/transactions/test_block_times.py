@@ -20,6 +20,7 @@ from p2pool.drivers.chain.transactions.record import Delay
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, proxy
+from tests.chain.harness import acts
 
 pytestmark = pytest.mark.chain
 
@@ -42,7 +43,7 @@ class Sending:
     async def approve(self, *amounts: int) -> list[int]:
         """Approve these amounts, one after the other; the blocks that took them."""
         chain = PoolContracts(Rpc.to(31337, [self.proxy.url]), self.world.chain.at)
-        return [(await chain.approve(self.writer, amount)).block_number for amount in amounts]
+        return [(await acts.approve(chain, self.writer, amount)).block_number for amount in amounts]
 
     async def sent(self) -> int:
         """How many transactions of the account are in blocks."""
@@ -97,7 +98,7 @@ async def test_blocks_of_250_ms_take_each_call_once(sending: Sending) -> None:
         blocks = await sending.approve(1, 2, 3, 4, 5)
         nursery.cancel_scope.cancel()
     assert blocks == sorted(set(blocks))
-    assert await sending.world.chain.allowance(sending.writer.address) == 5
+    assert await acts.allowance(sending.world.chain, sending.writer.address) == 5
     assert await sending.sent() == sending.proxy.asked.count(SEND) == 5
     assert set(sending.told) <= {None}
 

@@ -8,9 +8,11 @@ from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.join_driver import drive_joining
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.provider.reads import read_stake
+from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.model.chain.invite import Invite
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 
 MILLI = 10**15
 """The development chain's minimum for a unit: a thousandth of a token."""
@@ -60,7 +62,7 @@ async def test_nothing_is_staked_beyond_what_was_said(world: World) -> None:
     assert "this agent may stake 0 tokens at most" in wait.detail
     assert wait.command == "p2pool agent run --stake-max 0.002"
     assert joining.writer is not None
-    assert await world.chain.allowance(joining.writer.address) == 0
+    assert await acts.allowance(world.chain, joining.writer.address) == 0
     joining.stake = StakePolicy.said(1, 2 * MILLI - 1, False)
     assert (await first_wait(joining))[0] == []
     joining.stake = StakePolicy.said(1, 2 * MILLI, False)
@@ -115,5 +117,5 @@ async def test_what_a_slash_took_is_added_by_leave(world: World) -> None:
     taken, wait = await first_wait(joining)
     assert (taken, wait.name) == (["approved", "staked"], "validated")
     stake = await read_stake(world.chain, joining.writer.address)
-    assert (stake.staked_wei, stake.missing_wei) == (2 * MILLI, 0)
+    assert (stake.staked_wei, stake.needed_wei) == (2 * MILLI, 2 * MILLI)
     assert await joining.top_up() is None

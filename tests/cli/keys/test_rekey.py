@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.config.start_record import read_start
+from p2pool.drivers.config.start_record import read_start, write_start
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside

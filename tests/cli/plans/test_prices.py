@@ -13,6 +13,7 @@ from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model import limits
 from p2pool.model.errors import FeesTooHigh, TransactionFailed, TransactionStuck
+from tests.chain.harness import acts
 from tests.chain.transactions.geth_pool import GWEI, GethPool, geth_pool
 from tests.cli.plans.sent import check_sent, sent_by, shown
 from tests.cli.provider.desk import Desk
@@ -51,7 +52,7 @@ class Counter:
         with monkeypatch.context() as hurried:
             hurried.setattr(limits, "TRANSACTION_DEADLINE_MS", 150)
             with pytest.raises(TransactionStuck):
-                await chain.approve(self.writer(), amount_wei)
+                await acts.approve(chain, self.writer(), amount_wei)
         return self.pool.taken[-1].hash
 
 

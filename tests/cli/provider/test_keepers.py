@@ -7,6 +7,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.provider.reads import Reader
 from p2pool.model.errors import Conflict, NotAllowed, TransactionFailed
+from tests.chain.harness import acts
 from tests.cli.provider.desk import Desk
 from tests.cli.shell import write_key
 
@@ -122,7 +123,7 @@ async def test_a_limit_below_what_is_in_use_puts_nobody_out(desk: Desk) -> None:
     assert (await desk.agrees(manager, "pool", "set-limit", "0", sends=1))["notes"] == []
     assert (await chain.pool(world.pool_id)).compute_limit == 0
     assert (await desk(manager, "pool", "set-limit", "-1")).exit_code == errors.USAGE
-    await chain.end_pool(world.manager_writer, world.pool_id)
+    await acts.end_pool(chain, world.manager_writer, world.pool_id)
     error = await desk.refused(manager, "pool", "set-limit", "5")
     assert isinstance(error, Conflict)
     assert "has ended" in error.message

@@ -21,6 +21,7 @@ from p2pool.drivers.chain.rpc import Rpc
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, TransactionFailed
 from tests.chain.endpoints import Twist, proxy
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import PAUSE, KeyWriter, foreign, selector
@@ -100,7 +101,7 @@ async def test_a_pool_contract_is_upgraded_underneath(world: ForeignWorld) -> No
     following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
     assert ids((await following.observe()).latest) == {node_id}
     await world.network.upgrade(world.chain.at.pool, "ForeignPool")
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
@@ -158,7 +159,7 @@ async def test_a_pool_that_ends_midway_takes_nobodys_stake(
 ) -> None:
     """A newcomer stops and has paid nothing; a member stays listed, and leaves by its command."""
     member, node_id = await world.member()
-    await world.chain.end_pool(world.creator, world.pool_id)
+    await acts.end_pool(world.chain, world.creator, world.pool_id)
     provider, watch = await world.account(), Watch()
     with trio.fail_after(WALK_S), pytest.raises(Conflict, match="has ended"):
         await drive_joining(joining_of(world, provider), watch, poll_ms=POLL_MS)
@@ -229,7 +230,7 @@ async def test_a_halted_chain_changes_nothing(world: ForeignWorld, anvil: Anvil)
     await settle(world)
     after = await following.observe()
     assert ids(after.final) == ids(before.final) == {node_id}
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
@@ -239,7 +240,7 @@ async def test_a_slash_keeps_a_member_at_work_and_blocks_the_next_validation(
     """Whoever waits is told the command, and once the provider has run it the validator can act."""
     provider, member = await world.member()
     node = new_account()
-    await world.chain.add_compute_node(provider, node, 1)
+    await acts.add_compute_node(world.chain, provider, node, 1)
     judge, at = world.network.validator, world.chain.at
     slash = foreign("", "slash(address,uint256,bytes)")
     staked_wei = await world.chain.stake(provider.address)

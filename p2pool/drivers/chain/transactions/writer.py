@@ -53,6 +53,10 @@ class Sent:
     """What a unit of gas cost; 0 where the endpoint does not say."""
 
 
+class CannotPay(TransactionFailed):
+    """The account has too little coin to pay for gas."""
+
+
 class Writer(Protocol):
     """Sends the transactions of one account."""
 
@@ -320,8 +324,8 @@ class KeyWriter:
             pass  # An endpoint that has no state of that block any more tells no reason.
         return None
 
-    def _poor(self, call: Call) -> TransactionFailed:
-        return TransactionFailed(
+    def _poor(self, call: Call) -> "CannotPay":
+        return CannotPay(
             f"{call.what}: the account {address_text(self.address)} cannot pay for gas.",
             hint="Send it some of the chain's own coin.",
         )
