@@ -1,10 +1,11 @@
 """One pool of three agents for all tests of this directory; it ends with the last of them."""
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2pool.dev.engine.engine import Engine
 from p2pool.model.errors import P2poolError
@@ -27,12 +28,15 @@ def pool_directory(engine: Engine) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-async def swept(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+def swept(request: pytest.FixtureRequest) -> Iterator[None]:
     """A test that fails leaves its tasks behind: they end here, for the next one wants the room."""
     yield
-    if "pool_directory" not in request.fixturenames:
-        return
-    acting = Acting.on(request.getfixturevalue("pool_directory"))
+    if "pool_directory" in request.fixturenames:
+        trio.run(sweep, Acting.on(request.getfixturevalue("pool_directory")))
+
+
+async def sweep(acting: Acting) -> None:
+    """All agents run, and no task."""
     for at in acting.agents:
         try:
             tasks = (await at.get("/v1/tasks"))["tasks"]
