@@ -145,6 +145,13 @@ class Conflict(Refusal):
     code = "conflict"
 
 
+class Overtaken(Conflict):
+    """Another transaction of the account came between the plan and this one: the plan may be void,
+    and nothing was sent."""
+
+    code = "overtaken"
+
+
 class NotFound(Refusal):
     """Names something that does not exist."""
 

@@ -170,10 +170,11 @@ async def _leave(chain: "PoolContracts", writer: "Writer", old: Old) -> None:
     from p2pool.drivers.chain.provider.exit_plans import leave_plan
     from p2pool.drivers.chain.provider.reads import Reader
 
+    counted = await writer.count()
     number, reader = old.settings.pool.id, await Reader.at_head(chain)
     pool, nodes = await reader.pool(number), await reader.nodes(number, [old.node_id])
     plan = leave_plan(chain.at, pool, writer.address, nodes)
-    await send_ready(plan, writer, lambda _: None)
+    await send_ready(plan, writer, counted)
 
 
 def _drain(old: Old, sender: Sender, agent: str | None, timeout_s: int) -> None:

@@ -34,6 +34,7 @@ from p2pool.model.errors import (
     ChainUnavailable,
     FeesTooHigh,
     NotAllowed,
+    Overtaken,
     TransactionFailed,
     TransactionStuck,
 )
@@ -158,6 +159,7 @@ class Joining:
         """Take the first missing step, or report a wait."""
         if self.writer is None:
             return await self._for_provider()
+        counted = await self.writer.count()
         try:
             plan = await self.plan(self.writer.address)
         except NotAllowed as beyond:
@@ -171,16 +173,18 @@ class Joining:
             )
         if not plan.steps:
             return self._joined()
-        return await self._take(self.writer, plan.steps[0])
+        return await self._take(self.writer, plan.steps[0], counted)
 
-    async def _take(self, writer: Writer, step: Step) -> JoinStep:
-        """Send a call, or report a wait."""
+    async def _take(self, writer: Writer, step: Step, counted: int) -> JoinStep:
+        """Send a call that was planned at this count, or report a wait."""
         if isinstance(step, Wait):
             topped = await self.top_up() if step.name == STAKE else None
             return topped or waiting_step(step)
         assert isinstance(step, Call), "what lacks something stands behind a wait"
         try:
-            sent = await writer.send(step.to, step.function, *step.arguments)
+            sent = await writer.send(step.to, step.function, *step.arguments, counted=counted)
+        except Overtaken as overtaken:
+            return JoinStep(step.name, Progress.DOING, overtaken.message)  # Planned anew next.
         except TransactionFailed as refused:
             cause = refused.__cause__
             bad = isinstance(cause, Reverted) and cause_of(cause) in BAD_INVITES
@@ -199,14 +203,14 @@ class Joining:
         is nothing to add, or nobody who may. Raises what `next_step` raises."""
         if self.writer is None or not self.stake.top_up:
             return None
-        account = self.writer.address
+        account, counted = self.writer.address, await self.writer.count()
         if (await read_stake(self.chain, account)).over(self.stake) is not None:
             return None
         facts = await (await Reader.at_head(self.chain)).provider(account)
         if not facts.is_registered:
             return None
         steps = stake_plan(self.chain.at, facts).steps
-        return await self._take(self.writer, steps[0]) if steps else None
+        return await self._take(self.writer, steps[0], counted) if steps else None
 
     def _refuse_offered(self) -> None:
         """The invite was used, or is not taken: look for another one."""

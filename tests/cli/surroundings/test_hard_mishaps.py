@@ -42,6 +42,7 @@ ARGUMENTS = {
     "provider": ["0x" + "11" * 20],
     "wanted": ["gpu:count=1"],
     "source": ["key.json"],
+    "units": ["5"],
 }
 MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],

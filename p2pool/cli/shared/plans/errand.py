@@ -91,6 +91,7 @@ async def _act(
     from p2pool.drivers.chain.provider.conduct import Done, send_ready
     from p2pool.drivers.chain.provider.costs import costs_of
 
+    counted = await writer.count()
     plan = await make(chain, writer.address)
     costs = await costs_of(chain, plan, sender.payer(writer.address))
     asks, word = words
@@ -113,7 +114,7 @@ async def _act(
 
     note_sent: list[str] = []
     try:
-        done = await send_ready(plan, writer, told)
+        done = await send_ready(plan, writer, counted, told)
     except BaseException:
         for text in note_sent:
             note_warning(text)

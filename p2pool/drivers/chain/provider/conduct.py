@@ -21,13 +21,18 @@ class Done:
 
 
 async def send_ready(
-    plan: Plan, writer: Writer, told: Callable[[Done], None] = lambda _: None
+    plan: Plan, writer: Writer, counted: int, told: Callable[[Done], None] = lambda _: None
 ) -> tuple[Done, ...]:
-    """Send all calls before the first wait, in order; `told` hears of each as it is in a block."""
+    """Send all calls before the first wait, in order; `told` hears of each as it is in a block.
+
+    `counted`: the writer's count from before the chain was read for the plan. `Overtaken` once
+    another process has sent for the same account: two that add stake would else add it twice.
+    """
     assert plan.account == writer.address, "the plan is of another account"
     done: list[Done] = []
     for call in plan.ready:
-        sent = await writer.send(call.to, call.function, *call.arguments)
+        at = counted + len(done)
+        sent = await writer.send(call.to, call.function, *call.arguments, counted=at)
         done.append(Done(call, sent))
         told(done[-1])
     return tuple(done)

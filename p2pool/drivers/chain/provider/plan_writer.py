@@ -22,7 +22,9 @@ class PlanWriter(DryWriter):
 
     calls: list[Call] = attrs.field(factory=list)
 
-    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+    async def send(
+        self, to: Address, function: Function, *arguments: object, counted: int | None = None
+    ) -> Sent:
         """Keep the call."""
         self.calls.append(
             Call(name=function.name, purpose="", to=to, function=function, arguments=arguments)

@@ -33,7 +33,13 @@ from p2pool.drivers.chain.transactions.record import Attempt, Call, Delay, Pendi
 from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.drivers.chain.transactions.submission import Verdict, submit, verdict_of
 from p2pool.model import limits
-from p2pool.model.errors import ChainUnavailable, TransactionFailed, TransactionStuck, WrongChain
+from p2pool.model.errors import (
+    ChainUnavailable,
+    Overtaken,
+    TransactionFailed,
+    TransactionStuck,
+    WrongChain,
+)
 from p2pool.model.ids import Address
 from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
@@ -65,8 +71,15 @@ class Writer(Protocol):
         """The account."""
         ...
 
-    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
-        """Call a function of a contract; raises TransactionFailed or ChainUnavailable."""
+    async def count(self) -> int:
+        """How many transactions of the account blocks have."""
+        ...
+
+    async def send(
+        self, to: Address, function: Function, *arguments: object, counted: int | None = None
+    ) -> Sent:
+        """Call a function of a contract; raises TransactionFailed or ChainUnavailable. `counted`:
+        the count when this was planned; `Overtaken` if blocks have more by now."""
         ...
 
 
@@ -107,14 +120,21 @@ class KeyWriter:
         """The account."""
         return Address(bytes.fromhex(self._account.address[2:]))
 
-    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+    async def count(self) -> int:
+        """See the protocol."""
+        me = address_text(self.address)
+        return await self._rpc.request("eth_getTransactionCount", me, "latest", read=answers.number)
+
+    async def send(
+        self, to: Address, function: Function, *arguments: object, counted: int | None = None
+    ) -> Sent:
         """Call a function and wait until it is mined; `WrongChain` if the address has no code."""
         data = function.call(*arguments)
         if to not in self._with_code:
             if await self._rpc.request("eth_getCode", address_text(to), "latest") == "0x":
                 raise no_contract(function.contract, to, self._rpc.chain_id)
             self._with_code.add(to)
-        return await self._send(Call(function.name, to, data))
+        return await self._send(Call(function.name, to, data), counted)
 
     async def deploy(self, name: str, bytecode: bytes) -> Sent:
         """Create a contract from its bytecode with the encoded arguments appended."""
@@ -125,13 +145,19 @@ class KeyWriter:
         async with self._order, self._journal.held():
             self._settled = await self._bring_home()
 
-    async def _send(self, call: Call) -> Sent:
+    async def _send(self, call: Call, counted: int | None = None) -> Sent:
         async with self._order, self._journal.held():
             earlier = await self._bring_home(call) or self._settled
             self._settled = None
             # Whoever looked before that one was in a block wants it once, not twice.
             if earlier is not None and earlier[0] == call and await self._is_fresh(earlier[1]):
                 return earlier[1]
+            if counted is not None and await self.count() > counted:
+                raise Overtaken(
+                    f"{call.what} was not sent: another transaction of"
+                    f" {address_text(self.address)} came between.",
+                    hint="Do it again: it looks at the chain anew.",
+                )
             return await self._sent(await self._deliver(await self._hand_over(call)))
 
     async def _bring_home(self, call: Call | None = None) -> tuple[Call, Sent] | None:
@@ -368,7 +394,13 @@ class DryWriter:
     address: Address
     said: list[str] = attrs.field(factory=list)
 
-    async def send(self, to: Address, function: Function, *arguments: object) -> Sent:
+    async def count(self) -> int:
+        """Nothing that it sends comes between."""
+        return 0
+
+    async def send(
+        self, to: Address, function: Function, *arguments: object, counted: int | None = None
+    ) -> Sent:
         """Record the call in readable form."""
         function.call(*arguments)
         shown = ", ".join(address_text(a) if isinstance(a, bytes) else repr(a) for a in arguments)
