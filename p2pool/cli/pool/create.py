@@ -128,7 +128,7 @@ def create(
 
     told, dry = sender.run(act)
     if sender.dry_run:
-        write_dry(dry, sender.as_json)
+        write_dry(dry, sender.as_json, told)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

@@ -79,12 +79,14 @@ def set_requirements(
         info = await chain.pool(pool.pool_id)
         check_may_start(info, writer.address)
         before, others = requirement_pairs(info.data_uri), unknown_pairs(info.data_uri)
-        kept = () if drop_unknown else others
-        changes = (before, others) != (pairs, kept)
-        if changes:
-            uri = with_requirements(info.data_uri, ";".join((*pairs, *kept)))
-            await chain.update_uri(writer, pool.pool_id, uri)
+        kept = () if drop_unknown else tuple(one for one in others if one not in pairs)
+        uri = with_requirements(info.data_uri, ";".join((*pairs, *kept)))
+        # The order of unknown pairs means nothing; that of requirements does.
+        stands = (before, sorted(others))
+        changes = stands != (requirement_pairs(uri), sorted(unknown_pairs(uri)))
+        sent = await chain.update_uri(writer, pool.pool_id, uri) if changes else None
         return {
+            "transaction": sent.transaction_hash if sent is not None else None,
             "pool_id": pool.pool_id,
             "before": ";".join(before),
             "requirements": ";".join(pairs),
@@ -99,7 +101,7 @@ def set_requirements(
             " all requirements: --drop-unknown takes it out."
         )
     if sender.dry_run:
-        write_dry(dry, sender.as_json)
+        write_dry(dry, sender.as_json, told)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

@@ -154,7 +154,7 @@ def _report(
     sender: Sender, told: dict[str, Any], dry: "DryRun | None", write: Callable[[], None]
 ) -> None:
     if sender.dry_run:
-        write_dry(dry, sender.as_json)
+        write_dry(dry, sender.as_json, told)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

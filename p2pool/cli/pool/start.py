@@ -1,6 +1,6 @@
 """`p2pool pool start`: starts a created pool and names the founder of its log."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -108,20 +108,24 @@ def start(
     if done.replaced:
         warn("Replaced a root record that nobody can read.")
     if sender.dry_run:
-        write_dry(dry, sender.as_json)
+        write_dry(dry, sender.as_json, _told(done))
     else:
         write_started(done, sender.as_json)
 
 
-def write_started(done: Started, as_json: bool) -> None:
-    """Report what the command did, and what it found done."""
-    told = {
+def _told(done: Started) -> dict[str, Any]:
+    return {
         "pool_id": done.pool_id,
         "started": done.started,
         "root_written": done.root_written,
         "root": format_root(done.root),
         "founder": "0x" + done.root.founder.hex(),
     }
+
+
+def write_started(done: Started, as_json: bool) -> None:
+    """Report what the command did, and what it found done."""
+    told = _told(done)
     if as_json:
         write_json("transaction", {"dry_run": False, **told})
         return

@@ -67,17 +67,18 @@ def short(name: str | None) -> str:
     return name[:12] if name.startswith("0x") else name[:10]
 
 
-def write_dry(dry: "DryRun | None", as_json: bool) -> None:
-    """Write the transactions of a dry run; None: there are none."""
+def write_dry(dry: "DryRun | None", as_json: bool, told: Mapping[str, Any] | None = None) -> None:
+    """Write the transactions of a dry run; None: there are none. `told`: what the document of what
+    was sent says besides."""
+    more = {**(told or {}), "transaction": None}
     if not as_json:
         for line in dry.said if dry is not None else ("Nothing to send.",):
             write_line(line)
     elif dry is None:
-        told: dict[str, Any] = {"dry_run": True, "would_send": [], "transaction": None, "steps": []}
-        write_json("transaction", told)
+        write_json("transaction", {**more, "dry_run": True, "would_send": [], "steps": []})
     else:
         from p2pool.cli.plan_documents import plan_document
 
         costs = dry.costs
         shown = plan_document(costs, (), costs.plan, True, {})
-        write_json("transaction", {**shown, "would_send": list(dry.said)})
+        write_json("transaction", {**more, **shown, "would_send": list(dry.said)})

@@ -49,20 +49,35 @@ async def test_it_says_what_it_would_send(shell: Shell) -> None:
     pool = await new_pool(shell, "--data-uri", NEEDS)
     dry = await shell.done("set-requirements", WANTED, "--pool", str(pool), "--dry-run")
     assert f"updateComputePoolURI({pool}, '{WANTED}')" in dry["would_send"][0]
+    assert (dry["pool_id"], dry["before"], dry["changed"]) == (pool, NEEDS, True)
     assert await uri_of(shell, pool) == NEEDS
     plain = await shell("set-requirements", WANTED, "--pool", str(pool))
     assert "(4 GPUs, a100) or (2 GPUs, h100)" in " ".join(plain.stdout.split())
 
 
+@pytest.mark.parametrize("more", [(), ("--drop-unknown",)])
+async def test_a_pair_that_was_forced_is_written_once(shell: Shell, more: tuple[str, ...]) -> None:
+    """What nobody else reads is a wanted pair too, and not one to keep beside it."""
+    pool = await new_pool(shell, "--data-uri", "other=1")
+    words = ("set-requirements", "gpu:count=1;foo=bar", "--pool", str(pool), "--force", *more)
+    first = await shell.done(*words)
+    assert (first["changed"], first["transaction"][:2]) == (True, "0x")
+    sent, uri = await shell.nonce(), await uri_of(shell, pool)
+    assert uri == "gpu:count=1;foo=bar" + ("" if more else ";other=1")
+    again = await shell.done(*words)
+    assert (again["changed"], again["transaction"]) == (False, None)
+    assert (await shell.nonce(), await uri_of(shell, pool)) == (sent, uri)
+
+
 @pytest.mark.parametrize(
     ("wanted", "said"),
     [
-        ("gpu_model=xyz", "no key of theirs"),
+        ("gpu_model=xyz", "none of the keys"),
         ("gpu:count=many", "not a number"),
         ("gpu:memory_mb_min=2;gpu:memory_mb_max=1", "above"),
         ("ram_mb=4294967296", "4294967295"),
         ("gpu:count=1;p2pool:root=x", "own pairs"),
-        ("a=" + "x" * 20_000, "no key of theirs"),
+        ("a=" + "x" * 20_000, "none of the keys"),
     ],
 )
 async def test_what_nobody_else_would_read_is_refused(shell: Shell, wanted: str, said: str) -> None:
