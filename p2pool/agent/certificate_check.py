@@ -1,16 +1,22 @@
-"""Whether the API can show its certificate, for `p2pool agent check`: it lies between the
-configuration, of which checks know, and the API, which alone knows what it takes.
+"""Whether the API can listen where it is told to, and show its certificate, for commands: it lies
+between the configuration, of which they know, and the API, which alone knows what it takes.
 """
 
 import time
 
 from p2pool.api.certificates import load_certificate
+from p2pool.api.listeners import address_of
 from p2pool.drivers.config.schema import ApiConfig
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured
 from p2pool.model.machine.checks import Check, Group, Verdict
 
 _NAME = "api certificate"
+
+
+def check_bind(text: str) -> None:
+    """`Misconfigured` if it is no `[api] bind`."""
+    address_of(text)
 
 
 def certificate_checks(config: ApiConfig) -> list[Check]:

@@ -149,6 +149,7 @@ async def test_a_silent_chain_is_unknown_and_comes_back(world: World, anvil: Anv
             while isinstance(lost, ChainObserved):
                 lost = await anext(seen)
             assert isinstance(lost, ChainUnreachable)
+            assert lost.reason.endswith("the network. Until then the last roster stands.")
         finally:
             anvil.go_on()
         back = await anext(seen)

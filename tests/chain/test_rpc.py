@@ -24,8 +24,9 @@ pytestmark = pytest.mark.chain
 async def test_nonsense_is_an_outage_that_names_the_endpoint(answer: bytes) -> None:
     """Nothing that is not JSON-RPC gets any further."""
     async with endpoint(answer) as url:
-        with pytest.raises(ChainUnavailable, match=url):
+        with pytest.raises(ChainUnavailable, match=url) as told:
             await Rpc.to(31337, [url]).request("eth_blockNumber")
+        assert "roster" not in str(told.value)  # Commands have none.
 
 
 async def test_a_silent_endpoint_ends_at_its_deadline() -> None:

@@ -43,6 +43,8 @@ GPU_PROBE_IMAGE = "p2pool-test/smi:1"
         ("20.9.0", Verdict.FAIL),
         ("19.03.15", Verdict.FAIL),
         ("nonsense", Verdict.FAIL),
+        ("\N{SUPERSCRIPT TWO}8.\N{SUPERSCRIPT TWO}", Verdict.FAIL),
+        ("9" * 5000 + ".1", Verdict.FAIL),
     ],
 )
 def test_the_version_has_a_stated_minimum(version: str, verdict: Verdict) -> None:

@@ -39,6 +39,15 @@ def test_the_least_that_is_needed(tmp_path: Path) -> None:
     assert config.resources.memory_bytes is None
 
 
+def test_more_digits_than_python_reads_are_a_sentence(tmp_path: Path) -> None:
+    """In the file and in a variable; and digits of other scripts are no size."""
+    many = "1" * 5000
+    assert "is not TOML" in refused(tmp_path, f"a = {many}")
+    assert "pool.id: must be a whole number" in refused(tmp_path, GOOD, P2POOL_POOL__ID=many)
+    sized = f'{GOOD}[resources]\nmemory_bytes = "\N{ARABIC-INDIC DIGIT THREE}GiB"\n'
+    assert "resources.memory_bytes: must be a number of bytes" in refused(tmp_path, sized)
+
+
 def test_everything_can_be_said_and_written_back(tmp_path: Path) -> None:
     """What `write_config` writes is read as the same."""
     config = load(

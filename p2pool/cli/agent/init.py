@@ -9,7 +9,6 @@ node's; the configuration is written last, whole, so that a directory has it onl
 keys.
 """
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,9 +31,10 @@ from p2pool.cli.shared.process import data_directory, directory_option
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.cli.shared.types import AddressType, FilePath, KeyPlaceType, Number
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.multiaddr import listening
 from p2pool.drivers.config.chain_presets import PRESETS
 from p2pool.model.data_dir import NODE_KEY_FILE
-from p2pool.model.errors import Conflict
+from p2pool.model.errors import BadKey, Conflict, Misconfigured
 
 if TYPE_CHECKING:
     from p2pool.drivers.config.schema import AgentConfig
@@ -199,7 +199,7 @@ def init(
 def _plan(asks: Questions, directory: Path, given: dict[str, Any]) -> Plan:
     """All answers; nothing is written yet."""
     from p2pool.drivers.config.reader import toml_tables
-    from p2pool.drivers.config.schema import CONFIG_NAME, load_config
+    from p2pool.drivers.config.schema import CONFIG_NAME, read_config
 
     if (directory / CONFIG_NAME).exists():
         raise Conflict(
@@ -207,6 +207,7 @@ def _plan(asks: Questions, directory: Path, given: dict[str, Any]) -> Plan:
             hint="Change it by hand, or name another directory: --data-dir DIR.",
         )
     check_flags(given)
+    _check_addresses(given)
     tables = choose_pool(asks, given)
     tables["network"] = _network(asks, given, tables.get("network", {}))
     if given["api_bind"] is not None:
@@ -217,10 +218,7 @@ def _plan(asks: Questions, directory: Path, given: dict[str, Any]) -> Plan:
     tables["runtime"] = {"kind": runtime}
     order = ("chain", "pool", "network", "api", "runtime")
     text = toml_tables({name: tables[name] for name in order if name in tables})
-    with tempfile.TemporaryDirectory() as aside:
-        path = Path(aside) / CONFIG_NAME
-        path.write_text(text, encoding="utf-8")
-        settings = load_config(path, {})
+    settings = read_config(text, "The configuration that these answers make")
     node = choose_node_key(asks, given, directory / NODE_KEY_FILE)
     provider = choose_provider_key(asks, given, directory / PROVIDER_KEY_FILE)
     if provider is not None and provider.address is not None and provider.address == node.address:
@@ -231,9 +229,37 @@ def _plan(asks: Questions, directory: Path, given: dict[str, Any]) -> Plan:
     return Plan(directory=directory, text=text, settings=settings, node=node, provider=provider)
 
 
+def _check_addresses(given: dict[str, Any]) -> None:
+    """Wrong usage: where nothing can listen. The file would hold it, and no agent start with it."""
+    for text in given["listen"]:
+        try:
+            _listen_address(text)
+        except Misconfigured as error:
+            raise click.UsageError(f"--listen: {error}") from error
+    if given["api_bind"] is not None:
+        from p2pool.agent.certificate_check import check_bind
+
+        try:
+            check_bind(given["api_bind"])
+        except Misconfigured as error:
+            raise click.UsageError(f"--api-bind: {error.message} Write 127.0.0.1:8470.") from error
+
+
+def _listen_address(text: str) -> str:
+    if listening(text.strip()) is None:
+        raise Misconfigured(
+            f"{text[:80]!r} is not an address to listen on.", hint=f"Write it as {_LISTEN}."
+        )
+    return text.strip()
+
+
+def _listen_addresses(text: str) -> tuple[str, ...]:
+    return tuple(_listen_address(one) for one in text.split(","))
+
+
 def _network(asks: Questions, given: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    listen = given["listen"] or tuple(
-        asks.ask("--listen", "Where it listens for peers", str, _LISTEN).split(",")
+    listen = given["listen"] or asks.ask(
+        "--listen", "Where it listens for peers", _listen_addresses, _LISTEN
     )
     bootstrap = (*said.get("bootstrap", ()), *given["bootstrap"])
     return {
@@ -257,18 +283,37 @@ def _checked(settings: "AgentConfig") -> "list[Check]":
 
 
 def _write(plan: Plan, passphrase_file: Path | None, *, light: bool) -> None:
-    """The keys, then the configuration."""
+    """The keys, then the configuration: all of it or, where somebody or the disk ends it midway,
+    nothing, so that the same command may be run again."""
     from p2pool.drivers.keys import keystore
     from p2pool.drivers.store.datadir import prepare_directory
 
+    made = [key for key in (plan.node, plan.provider) if key is not None and key.private_key]
+    passphrases = [_passphrase(key, passphrase_file) for key in made]
     prepare_directory(plan.directory)
-    for key in filter(None, (plan.node, plan.provider)):
-        if key.file is None or key.private_key is None:
-            continue
-        what = f"the {key.what} key {key.file.name}"
-        passphrase = keystore.read_passphrase(what, file=passphrase_file, confirm=True)
-        keystore.import_key_file(key.file, key.private_key, passphrase, light=light)
-    keystore.write_new(plan.config, plan.text.encode())
+    written: list[Path] = []
+    try:
+        for key, passphrase in zip(made, passphrases, strict=True):
+            assert key.file is not None
+            assert key.private_key is not None
+            keystore.import_key_file(key.file, key.private_key, passphrase, light=light)
+            written.append(key.file)
+        keystore.write_new(plan.config, plan.text.encode())
+    except BaseException:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise
+
+
+def _passphrase(key: KeyChoice, passphrase_file: Path | None) -> str:
+    from p2pool.drivers.keys import keystore
+
+    assert key.file is not None
+    what = f"the {key.what} key {key.file.name}"
+    passphrase = keystore.read_passphrase(what, file=passphrase_file, confirm=True)
+    if not passphrase:
+        raise BadKey(f"The passphrase for {what} is empty.", hint="Choose one; it protects it.")
+    return passphrase
 
 
 def _tell(

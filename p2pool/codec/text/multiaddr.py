@@ -41,6 +41,12 @@ def host_and_port(address: str) -> tuple[str, str, int] | None:
     return kind, host, port
 
 
+def listening(address: str) -> tuple[str, str, int] | None:
+    """The same of an address to listen on, which is a number and no name."""
+    found = host_and_port(address)
+    return None if found is None or found[0] in NAMES else found
+
+
 def undialable(address: str) -> str | None:
     """Why an address, without its peer, can never be dialled; None if it can."""
     if len(address.encode(errors="replace")) > limits.TEXT_MAX_BYTES:

@@ -104,7 +104,7 @@ async def find_in_file(path: Path) -> Invite | None:
     try:
         data = await trio.to_thread.run_sync(_read_bounded, path)
         return read_invite(unwrapped(json.loads(data)))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError, Malformed):
+    except (OSError, ValueError, RecursionError, Malformed):
         return None
 
 

@@ -377,7 +377,7 @@ def _outage(failed: Sequence[ChainUnavailable | WrongChain]) -> P2poolError:
     kind = EndpointRefused if refused else ChainUnavailable
     return kind(
         f"No RPC endpoint answers: {'; '.join(told)}",
-        hint="Check [chain] endpoints and the network; until then the last roster stands.",
+        hint="Check [chain] endpoints and the network.",
     )
 
 

@@ -6,6 +6,8 @@ configuration names an image, a probe inside another one (`docker.probe`) follow
 missing it is only a warning: tasks bring images of their own.
 """
 
+import re
+
 from p2pool.drivers.containers.docker.probe import Probed, probe_container
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.model.errors import P2poolError
@@ -14,6 +16,7 @@ from p2pool.model.ports.runtime import RuntimeInfo
 
 DOCKER_MIN = (20, 10)
 CDI_MIN = (25, 0)
+_NUMBER = re.compile(r"[0-9]{1,9}")
 GPU_IMAGE = "ubuntu:24.04"
 # Without quotas in the driver we measure what is written; CDI is one of two ways to give GPUs.
 OPTIONAL = frozenset({"disk-quota", "cdi"})
@@ -163,7 +166,7 @@ def container_check(probed: Probed, image: str, gpus: tuple[str, ...]) -> Check:
 
 
 def _parts(version: str) -> tuple[int, int]:
-    numbers = [part for part in version.split("+")[0].split(".") if part.isdigit()]
+    numbers = [part for part in version.split("+")[0].split(".") if _NUMBER.fullmatch(part)]
     return (int(numbers[0]), int(numbers[1])) if len(numbers) >= 2 else (0, 0)
 
 

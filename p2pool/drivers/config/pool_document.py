@@ -27,12 +27,13 @@ from p2pool.model.errors import Malformed, Misconfigured, Unavailable
 
 TABLES = {"chain": None, "pool": {"id"}, "network": {"bootstrap"}}
 """What may stand in it: a table, and of it all keys or these."""
+_CONTRACTS = ("network", "pool", "registry", "stake", "domains", "token")
 _HINT = "It holds [chain], [chain.addresses], [pool] id and [network] bootstrap, and nothing else."
 
 
 def is_document(text: str) -> bool:
     """Whether what names a pool is a place to read, and no number."""
-    return not text.isdigit()
+    return not (text.isascii() and text.isdigit())
 
 
 def read_pool_document(place: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def read_pool_document(place: str) -> dict[str, Any]:
         shown, data = str(path), _read(path)
     try:
         tables = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # A number may have too many digits for Python.
         raise Malformed(
             f"What {shown} holds is no TOML: {safe_text(str(error))}.", hint=_HINT
         ) from error
@@ -57,22 +58,29 @@ def read_pool_document(place: str) -> dict[str, Any]:
             raise Malformed(
                 f"What {shown} holds sets {wrong}, which is not for a pool to say.", hint=_HINT
             )
-    _check_chain(tables.get("chain", {}), shown)
     if missing := [name for name in ("chain", "pool") if name not in tables]:
         raise Malformed(f"What {shown} holds lacks [{missing[0]}].", hint=_HINT)
+    _check(tables, shown)
     return tables
 
 
-def _check_chain(chain: dict[str, Any], shown: str) -> None:
-    """`Malformed` unless its values are of the kinds that they are asked with; the rest is checked
-    as a configuration."""
-    addresses, endpoints = chain.get("addresses", {}), chain.get("endpoints", [])
-    named = addresses.values() if isinstance(addresses, dict) else (addresses,)
-    good = isinstance(chain.get("id", 1), int) and isinstance(endpoints, list)
-    if not good or not all(isinstance(one, str) for one in (*named, *(endpoints or ()))):
+def _check(tables: dict[str, Any], shown: str) -> None:
+    """`Malformed` unless a configuration could have all of it. What a document may leave out of
+    [chain] is filled in, so that the rest is judged."""
+    from p2pool.drivers.config.reader import read_section_tables
+    from p2pool.drivers.config.schema import PREFIX, AgentConfig
+
+    chain, addresses = tables["chain"], tables["chain"].get("addresses", {})
+    if isinstance(addresses, dict):
+        addresses = {**dict.fromkeys(_CONTRACTS, f"0x{'00' * 20}"), **addresses}
+    chain = {"id": 1, "endpoints": ["https://endpoint.invalid"], **chain, "addresses": addresses}
+    found, problems = read_section_tables(AgentConfig, {**tables, "chain": chain}, {}, PREFIX)
+    if found is None:
         raise Malformed(
-            f"What {shown} holds has a value of another kind in [chain].",
-            hint="id is a number, endpoints a list of texts, each address a text.",
+            f"What {shown} holds has {len(problems)} problem(s):\n  "
+            + "\n  ".join(problems)
+            + "\n",
+            hint=_HINT,
         )
 
 

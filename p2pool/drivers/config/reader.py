@@ -34,7 +34,7 @@ UNITS = {"": 1, "B": 1} | {
     for power, prefix in enumerate("KMGTP")
     for suffix, base in (("iB", 1024), ("B", 1000))
 }
-SIZE = re.compile(r"(\d{1,15})\s*([A-Za-z]*)")
+SIZE = re.compile(r"([0-9]{1,15})\s*([A-Za-z]*)")
 _SHOWN_MAX_BYTES = 60
 
 
@@ -259,7 +259,7 @@ def _from_text(text: str, wanted: Any) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # Too many digits, too: the key says what it takes.
         if any(get_origin(kind) is tuple for kind in kinds):
             return [part.strip() for part in text.split(",") if part.strip()]
         return text

@@ -319,7 +319,13 @@ def load_config(
 
     Raises Misconfigured with every problem, one per line, each at its place (`chain.id`).
     """
-    return _structured(path, _tables(path, elsewhere), env)
+    return _structured(f"The configuration {path}", _tables(path, elsewhere), env)
+
+
+def read_config(text: str, named: str) -> AgentConfig:
+    """As `load_config`, of text that is in no file yet, with no overrides. `named`: what errors
+    call it."""
+    return _structured(named, tomllib.loads(text), {})
 
 
 def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
@@ -333,7 +339,7 @@ def load_chain(path: Path, env: Mapping[str, str] | None = None) -> ChainConfig:
     )
     tables = {} if alone else _tables(path)
     tables.setdefault("pool", {"id": 0})
-    return _structured(path, tables, environ).chain
+    return _structured(f"The configuration {path}", tables, environ).chain
 
 
 def override_problem(name: str) -> str:
@@ -354,19 +360,17 @@ def _tables(path: Path, elsewhere: str = NAMED_AGENT) -> dict[str, Any]:
         raise Misconfigured(f"The configuration {path} is over {limits.CONFIG_MAX_BYTES} bytes.")
     try:
         return tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # A number may have too many digits for Python.
         raise Misconfigured(f"The configuration {path} is not TOML: {error}.") from error
 
 
-def _structured(path: Path, tables: dict[str, Any], env: Mapping[str, str] | None) -> AgentConfig:
+def _structured(named: str, tables: dict[str, Any], env: Mapping[str, str] | None) -> AgentConfig:
     config, problems = read_section_tables(
         AgentConfig, tables, os.environ if env is None else env, PREFIX
     )
     if config is None:
         raise Misconfigured(
-            f"The configuration {path} has {len(problems)} problem(s):\n  "
-            + "\n  ".join(problems)
-            + "\n"
+            f"{named} has {len(problems)} problem(s):\n  " + "\n  ".join(problems) + "\n"
         )
     return config
 

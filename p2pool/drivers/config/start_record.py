@@ -72,7 +72,7 @@ def read_start(directory: Path) -> StartRecord | None:
             if type(getattr(record, field.name)) is not (get_origin(field.type) or field.type):
                 raise ValueError(f"{field.name} has another type")
         most = record.stake_max_wei
-        if most and not (most.isascii() and most.isdigit()):
+        if most and not (most.isascii() and most.isdigit() and len(most) < 80):
             raise ValueError("stake_max_wei is no number")
         if not all(isinstance(one, str) for one in record.overrides.values()):
             raise ValueError("overrides has another type")

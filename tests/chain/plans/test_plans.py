@@ -153,7 +153,9 @@ def test_a_removal_takes_a_node_out_of_its_pool_first() -> None:
     """One in another pool has to be named with it; one that is gone costs nothing."""
     inside = node(info(active=True), in_pool=YES)
     assert names(remove_plan(AT, ME, [inside], 7)) == ["left", "node removed"]
-    assert names(remove_plan(AT, ME, [node()], 7)) == []
+    unknown = remove_plan(AT, ME, [node(), inside], 7)
+    assert names(unknown) == ["left", "node removed"]
+    assert "the registry does not know it: it is out already, or mistyped" in unknown.notes[0]
     with pytest.raises(Conflict, match="another pool"):
         remove_plan(AT, ME, [node(info(active=True))], 7)
     with pytest.raises(NotAllowed):

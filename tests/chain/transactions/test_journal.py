@@ -123,6 +123,18 @@ async def test_a_disk_that_refuses_is_told_before_anything_is_sent(tmp_path: Pat
             pytest.fail("it was held")
 
 
+async def test_a_file_in_place_of_the_data_directory_is_named(tmp_path: Path) -> None:
+    """Nobody else could read it either: `P2POOL_AGENT` names a file."""
+    (file := tmp_path / "passwd").write_text("")
+    journal = FileJournal.of(file, 1, ACCOUNT)
+    with pytest.raises(Misconfigured, match="passwd is no directory") as told:
+        await journal.load()
+    assert "P2POOL_AGENT" in told.value.hint
+    with pytest.raises(Misconfigured, match="passwd is no directory"):
+        async with journal.held():
+            pytest.fail("it was held")
+
+
 async def test_who_holds_it_for_long_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -186,6 +186,18 @@ def test_a_damaged_record_is_told_and_mended_by_the_next_start(
     assert json.loads(record.read_text())["config"] == str(home / "pool.toml")
 
 
+def test_an_amount_of_more_digits_than_python_reads_is_damage(
+    home: Path, starts: list[AgentOptions], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No contract holds it either."""
+    assert run(*FULL) == errors.OK
+    record = home / "data" / START
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "stake_max_wei": "1" * 5000}))
+    assert run() == errors.MISCONFIGURED
+    assert "stake_max_wei is no number" in capsys.readouterr().err
+
+
 def test_an_agent_runs_whose_record_cannot_be_kept(
     home: Path,
     starts: list[AgentOptions],

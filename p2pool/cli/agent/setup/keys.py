@@ -45,10 +45,7 @@ def choose_node_key(asks: Questions, given: Mapping[str, Any], file: Path) -> Ke
 
     if file.exists() and given["node_key"] is None:
         if given["import_node_key"] is not None:
-            raise BadKey(
-                f"{file} is there already, and is not overwritten.",
-                hint="It is this node's name. Name another --data-dir for another node.",
-            )
+            raise _is_there(file, "It is this node's name. Name another --data-dir for another.")
         return _named("node", KeyFile(file))
     how = NEW
     if given["node_key"] is None and given["import_node_key"] is None:
@@ -69,7 +66,16 @@ def choose_provider_key(asks: Questions, given: Mapping[str, Any], file: Path) -
         how = asks.choose("--provider-key", "The provider's key", (NONE, NEW, IMPORT, NAMED), NONE)
         if how == NONE:
             return None
+    writes = how == IMPORT or given["import_provider_key"] is not None
+    if file.exists() and writes:
+        raise _is_there(file, f"Use that one, --provider-key {file}, or move it away.")
+    if file.exists() and how == NEW:
+        return _named("provider", KeyFile(file))
     return _chosen(asks, given, "provider", file, how)
+
+
+def _is_there(file: Path, hint: str) -> BadKey:
+    return BadKey(f"{file} is there already, and is not overwritten.", hint=hint)
 
 
 def _wanted(given: Mapping[str, Any]) -> dict[str, Address | None]:

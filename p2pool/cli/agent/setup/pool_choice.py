@@ -13,6 +13,7 @@ from p2pool.model.ids import ADDRESS_BYTES, Address
 
 CONTRACTS = ("network", "pool", "registry", "stake", "domains", "token")
 OTHER = "other"
+_ID_MAX = 2**63 - 1
 
 
 def choose_pool(asks: Questions, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def choose_pool(asks: Questions, given: Mapping[str, Any]) -> dict[str, Any]:
     named = given["pool"]
     if named is None:
         named = asks.ask("--pool", "The pool: its number, or the URL or file of its pool.toml", str)
-    tables = read_pool_document(named) if is_document(named) else {"pool": {"id": int(named)}}
+    tables = read_pool_document(named) if is_document(named) else {"pool": {"id": _pool_id(named)}}
     chain = dict(tables.get("chain", {}))
     chain |= _chain(asks, given, chain)
     addresses = {**chain.get("addresses", {})}
@@ -105,6 +106,13 @@ def _found(
     rpc = Rpc.to(chain["id"], tuple(chain["endpoints"]))
     found = trio.run(find_contracts, rpc, at)
     return {name: found.addresses[name] for name in missing if name in found.addresses}
+
+
+def _pool_id(text: str) -> int:
+    number = int(text) if len(text) < 20 else _ID_MAX + 1  # Python reads no number of any length.
+    if number > _ID_MAX:
+        raise Misconfigured(f"{text[:40]!r} is no pool's number: it is over {_ID_MAX}.")
+    return number
 
 
 def _number(text: str) -> int:

@@ -57,12 +57,23 @@ def _outside_notes(pool: PoolFacts, nodes: Sequence[NodeFacts]) -> tuple[str, ..
 
 
 def remove_plan(at: Addresses, provider: Address, nodes: Sequence[NodeFacts], pool_id: int) -> Plan:
-    """Nodes out of their pool and out of the registry: their stake is spare then."""
+    """Nodes out of their pool and out of the registry: their stake is spare then.
+
+    A node that the registry has forgotten reads like one that nobody registered. Neither is there
+    any more, which is what was asked for, and whoever repeats a command that was interrupted has to
+    get through: so it is told, and no error."""
     steps: list[Step] = []
     registered: list[NodeFacts] = []
+    notes: list[str] = []
     for one in nodes:
         info = None if one.registry.is_absent else one.registry.value
         if info is None:
+            if not one.is_member:
+                notes.append(
+                    f"The node {address_text(one.node_id)} is not in pool {pool_id}, and the"
+                    " registry does not know it: it is out already, or mistyped. List the nodes:"
+                    " p2pool node ls."
+                )
             continue
         if info.provider != provider:
             raise NotAllowed(
@@ -81,8 +92,9 @@ def remove_plan(at: Addresses, provider: Address, nodes: Sequence[NodeFacts], po
         batch = inside[first : first + limits.BATCH_NODES_MAX]
         steps.append(leave_call(at, pool_id, provider, batch))
     steps += [remove_call(at, provider, one.node_id) for one in registered]
-    spare = ("The stake of these nodes is spare then: p2pool provider stake reclaim.",)
-    return Plan(provider, tuple(steps), spare if registered else ())
+    if registered:
+        notes.append("The stake of these nodes is spare then: p2pool provider stake reclaim.")
+    return Plan(provider, tuple(steps), tuple(notes))
 
 
 # --- put out, by a keeper -----------------------------------------------------------------------

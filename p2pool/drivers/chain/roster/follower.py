@@ -121,7 +121,7 @@ class RosterFollower:
         passing = isinstance(error, BlockMissing | EndpointRefused)
         if passing and lasting_s < limits.CHAIN_LAG_MS / 1000:
             return None
-        return ChainUnreachable(str(error))
+        return ChainUnreachable(f"{str(error).rstrip('.')}. Until then the last roster stands.")
 
     def _unexpected(self, error: BaseException) -> ChainUnreachable:
         """What nobody foresaw in reading bytes from outside: our bug, or a library's. An agent that

@@ -101,12 +101,21 @@ class FileJournal:
             finally:
                 os.close(file)
 
+    def _misplaced(self) -> Misconfigured:
+        file = next(one for one in self.path.parents if one.exists())
+        return Misconfigured(
+            f"{file} is no directory, and a data directory is meant.",
+            hint="Name one that is, or will be: --agent DIR, P2POOL_AGENT or P2POOL_DATA_DIR.",
+        )
+
     def _opened(self) -> int:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return os.open(
                 self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )
+        except NotADirectoryError as error:
+            raise self._misplaced() from error
         except OSError as error:
             raise StoreFailed(
                 f"Transactions cannot be kept in {self.path.parent}: {error.strerror}.",
@@ -148,6 +157,8 @@ class FileJournal:
             return record.read(data)
         except FileNotFoundError:
             return None
+        except NotADirectoryError as error:
+            raise self._misplaced() from error
         except OSError as error:
             raise Misconfigured(
                 f"{self.path} cannot be read: {error.strerror}.",

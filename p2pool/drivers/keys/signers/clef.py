@@ -106,10 +106,10 @@ def open_clef(place: ExternalSigner) -> ClefSigner:
     """The signer of the account that a place names, else of the only one that it has.
     `Misconfigured`: it speaks another protocol, or has none or several accounts."""
     told = _quick(place, "account_version", limits.SIGNER_CONNECT_MS)
-    major = str(told).partition(".")[0]
-    if not major.isdigit() or int(major) not in VERSIONS:
+    if str(told).partition(".")[0] not in map(str, VERSIONS):
         raise Misconfigured(
-            f"The signer at {place.shown} has version {safe_text(str(told))!r} of its interface.",
+            f"The signer at {place.shown} has version {safe_text(str(told)[:80])!r} of its"
+            " interface.",
             hint=f"This program knows versions {VERSIONS[0]} to {VERSIONS[-1]} of clef's.",
         )
     return ClefSigner(place, place.address or _only_account(place))

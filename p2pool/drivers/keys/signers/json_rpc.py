@@ -44,7 +44,7 @@ def ask(endpoint: str, shown: str, method: str, params: list[Any], patience_ms: 
             f"The signer at {shown} does not answer: {safe_text(why)}.",
             hint="Start it, or correct its address: clef:PATH or clef:http://HOST:PORT.",
         ) from error
-    if "error" in told:
+    if told.get("error") is not None:
         raise _refused(shown, method, told["error"])
     return told["result"]
 
@@ -62,7 +62,12 @@ def _object(data: bytes) -> dict[str, Any]:
     if too_deep(text):
         raise ValueError("its answer is nested too deeply")
     told = json.loads(text)
-    if not isinstance(told, dict) or told.get("id") != _ID or not {"result", "error"} & set(told):
+    # Many programs write `"error": null` beside a result, as JSON-RPC 1.0 had it.
+    if (
+        not isinstance(told, dict)
+        or told.get("id") != _ID
+        or not ("result" in told or told.get("error") is not None)
+    ):
         raise ValueError("what it says is no answer in JSON-RPC")
     return told
 

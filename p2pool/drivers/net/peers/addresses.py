@@ -15,7 +15,13 @@ from libp2p.crypto.ed25519 import Ed25519PublicKey
 from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 
-from p2pool.codec.text.multiaddr import full_address, host_and_port, is_public, split_peer
+from p2pool.codec.text.multiaddr import (
+    full_address,
+    host_and_port,
+    is_public,
+    listening,
+    split_peer,
+)
 from p2pool.drivers.net.events import KnownPeer
 from p2pool.model.errors import Malformed, Misconfigured, PortTaken
 from p2pool.model.ids import PEER_KEY_BYTES, PeerKey
@@ -90,8 +96,8 @@ def check_listen_addresses(addresses: tuple[str, ...]) -> tuple[Multiaddr, ...]:
     """Multiaddrs to listen on. Misconfigured: malformed. PortTaken: one is in use."""
     parsed = []
     for address in addresses:
-        split = host_and_port(address)
-        if split is None or split[0] not in ("ip4", "ip6"):
+        split = listening(address)
+        if split is None:
             raise Misconfigured(
                 f"{address!r} is not an address to listen on.", hint=f"Write it as {_EXAMPLE}."
             )

@@ -176,6 +176,25 @@ def test_nonsense_is_no_signature(
         pair.signer.sign_transaction(APPROVE)
 
 
+def test_a_result_beside_an_error_of_null_is_a_result(pair: Pair) -> None:
+    """Many programs write both members; null in both is an answer of nothing, as before."""
+    good = pair.key.sign_personal(b"x").hex()
+    pair.clef.raw_answer = b'{"id":1,"error":null,"result":"0x%s"}\n' % good.encode()
+    assert pair.signer.sign_personal(b"x").hex() == good
+    pair.clef.raw_answer = b'{"id":1,"error":null}\n'
+    with pytest.raises(Unavailable, match="no answer in JSON-RPC"):
+        pair.signer.sign_personal(b"x")
+
+
+@pytest.mark.parametrize("version", ["\N{SUPERSCRIPT TWO}", "6" * 5000, "\u0666.1.0", "06.1"])
+def test_a_version_that_is_no_number_is_another_protocol(pair: Pair, version: str) -> None:
+    """Digits of other scripts, and more of them than Python reads."""
+    pair.clef.version = version
+    with pytest.raises(Misconfigured, match="of its interface") as told:
+        open_signer(key_place(pair.place))
+    assert len(told.value.message) < 1000
+
+
 def test_nobody_is_waited_for_without_end(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """A person who went home; an answer without end."""
     monkeypatch.setattr(limits, "SIGNER_PATIENCE_MS", 200)
