@@ -12,17 +12,22 @@ from typing import Any, cast
 import attrs
 import pytest
 import trio
+from eth_abi.abi import encode
 
 from p2pool.agent.agent import run_agent
 from p2pool.agent.bootstrap import run_bootstrap
 from p2pool.agent.options import AgentOptions, BootstrapOptions
 from p2pool.api.http.tokens import TokenTable
+from p2pool.cli.shared.plans.node_keys import consent_by
 from p2pool.cli.task.logs import _read_all, _Writer
 from p2pool.dev.chain.contracts import new_account
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from p2pool.dev.engine.runtime import WANTED, choose, remove_image
-from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.abi import function
+from p2pool.drivers.chain.contracts import GET_NODE, PoolContracts
 from p2pool.drivers.chain.join_driver import find_in_file
+from p2pool.drivers.chain.join_steps import Joining
+from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.drivers.checks.run import Subject, run_checks
@@ -44,7 +49,8 @@ from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
-from tests.chain.harness import acts
+from p2pool.wire.evm.key_signer import KeySigner
+from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
@@ -153,12 +159,31 @@ async def test_files(tmp_path: Path) -> None:
 
 
 async def test_consent() -> None:
-    """A node's key consents to its provider; nothing is sent."""
-    writer = DryWriter(Address(b"\x01" * 20))
+    """A node's key consents to its provider: for a command, and in an agent that joins."""
+    provider, get = Address(b"\x01" * 20), function("ComputeRegistry", GET_NODE)
+    nobody = "0x" + bytes(20).hex()
+    unknown = "0x" + encode(get.outputs, [(nobody, nobody, "", 0, 0, False, False)]).hex()
+
+    def answer(params: list[Any], honest: Any) -> Any:
+        asks_node = params[0]["data"].startswith("0x" + get.call(bytes(20))[:4].hex())
+        return {"result": unknown if asks_node else honest}
+
+    async def nothing() -> None:
+        return None
+
+    rpc = Rpc.to(1, ["http://h.example"])
+    rpc.endpoints[0].provider = Chain({"eth_call": answer})  # type: ignore[assignment]
+    joining = Joining(
+        chain=PoolContracts(rpc, AT),
+        pool_id=7,
+        node=new_account(),
+        units=1,
+        find_invite=nothing,
+        writer=DryWriter(provider),
+    )
     with exercised("consent"):
-        chain = PoolContracts.of(config_of().chain)
-        await acts.add_compute_node(chain, writer, new_account(), 1)
-    assert len(writer.said) == 1
+        assert len(await consent_by(KeySigner(new_account()), provider)()) == 65
+        await joining.plan(provider)
 
 
 async def test_checks(engine: Engine, tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/checks/webhooks.py _check load_receivers",
         "drivers/webhooks/delivery.py attempt read_secrets",
     ),
-    "consent": ("drivers/chain/contracts.py PoolContracts.add_compute_node sign_consent",),
+    "consent": (
+        "cli/shared/plans/node_keys.py consent_by.consent sign_consent",
+        "drivers/chain/join_steps.py Joining.plan.consent sign_consent",
+    ),
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
