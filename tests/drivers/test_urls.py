@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from p2pool.drivers import redaction
 from p2pool.drivers.agent_log import configure_logs, get_logger
+from p2pool.drivers.chain.endpoints.provider import direct
 from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.checks.onchain import endpoint_checks
 from p2pool.drivers.config.reader import read_section_tables
@@ -131,6 +133,25 @@ async def test_refused_and_unknown_hosts_and_statuses_are_told_apart() -> None:
         with pytest.raises(ChainUnavailable, match="too many calls"):
             await Rpc.to(1, [f"http://127.0.0.1:{port}/{KEY}"]).request("eth_chainId")
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8545", "localhost:8545", "[::1]:8545"])
+def test_a_call_to_this_machine_leaves_the_environment_alone(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes by no proxy, and calls in many threads at once set no variable that one of them would
+    miss when it takes it back."""
+    url = f"http://{host}/"
+    monkeypatch.setenv("http_proxy", "http://192.0.2.1:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    seen: list[str] = []
+    monkeypatch.setattr(
+        os.environ.__class__, "__setitem__", lambda _, name, value: seen.append(name)
+    )
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, direct(url)["proxies"], False, True, None)
+    assert seen == []
+    assert "192.0.2.1" not in str(found["proxies"])
 
 
 BAD = {

@@ -74,7 +74,9 @@ def direct(url: str) -> dict[str, Any]:
         own = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         own = False
-    return {"proxies": {"no_proxy": "*"}} if own else {}
+    # The host itself: for any other word `requests` sets a variable of the environment and takes it
+    # back, while the calls in other threads do the same.
+    return {"proxies": {"no_proxy": host}} if own else {}
 
 
 def _headers() -> dict[str, str]:
