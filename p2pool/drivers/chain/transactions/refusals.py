@@ -131,7 +131,7 @@ SENTENCES: Mapping[str, Sentence] = {
     "UnequalArrays": Sentence("The lists of nodes and invites differ in length."),
     "RecordTooLong": Sentence(
         "The pool's record has {size} bytes, more than {most}.",
-        "Name fewer bootstrap addresses: p2pool pool root --bootstrap.",
+        "Name fewer bootstrap addresses.",
         bare="The pool's record is too long.",
     ),
     # Invites.
