@@ -23,7 +23,8 @@ from p2pool.codec.json.hex import address_text
 )
 @json_option
 def rotate(data_dir: Path | None, config: Path | None, force: bool, as_json: bool) -> None:
-    """Give the node of a data directory another peer key. Stop its agent before.
+    """Give the node of a data directory another peer key; its name and tasks stay. Stop its agent
+    before.
 
     Its node key, and so its name, tasks, volumes and membership stay. Its secrets are sealed on to
     the new key. A seat on the committee is given up; the leader gives it one again.

@@ -57,7 +57,7 @@ def register(
     pool_id: int | None,
     sender: Sender,
 ) -> None:
-    """Register a node, with its provider's account (--key).
+    """Register a node on the chain, as its provider.
 
     Stake that it needs is added first. The network's validator then validates the node, and the
     manager of a pool may invite it (p2pool pool join).
@@ -82,7 +82,7 @@ def register(
 @pool_option
 @sender_options
 def deregister(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
-    """Take nodes out of their pool and out of the registry, with their provider's account (--key).
+    """Take nodes out of their pool and the registry, as their provider.
 
     Their stake is spare then (p2pool provider stake reclaim). NODE is an address. Drain them before
     (p2pool node drain --wait), and stop their agents.

@@ -73,7 +73,7 @@ def rekey(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Give this machine another node key, as its provider: another node, with the same volumes.
+    """Make this machine another node, with its volumes, as its provider.
 
     Drains the node and takes it out of the pool; then asks for its agent to be stopped, and run
     again it sets the old keys and store aside (former/NODE) and makes a new key. The next start of

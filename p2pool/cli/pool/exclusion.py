@@ -46,9 +46,9 @@ def eject(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
     run_errand(sender, make, named(nodes, number))
 
 
-@click.group(name="blacklist", help="Bar nodes or a provider from a pool for good.")
+@click.group(name="blacklist")
 def blacklist() -> None:
-    """The group."""
+    """Bar nodes or a provider from a pool for good, as its creator or manager."""
 
 
 @blacklist.command("node")
@@ -105,7 +105,7 @@ def blacklist_provider(provider: Address, yes: bool, pool_id: int | None, sender
 @pool_option
 @sender_options
 def purge(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> None:
-    """Put all nodes of a provider out of the pool in one transaction, as its creator or manager.
+    """Put all nodes of a provider out of the pool, as its creator or manager.
 
     PROVIDER is an address. New invites let its nodes back in.
     """

@@ -84,7 +84,7 @@ def join(
     pool_id: int | None,
     sender: Sender,
 ) -> None:
-    """Take nodes into the pool, with their provider's account (--key).
+    """Take nodes into the pool on the chain, as their provider.
 
     It goes the whole way as far as it can: stake, registration, and once the validator and the
     manager have done their part, the pool. Run it again after each. NODE is a node's address.
@@ -131,7 +131,7 @@ def _node_keys(
 def rejoin(
     nodes: list[NodeId], invites: tuple[Path, ...], pool_id: int | None, sender: Sender
 ) -> None:
-    """Take nodes back into the pool that left it or were put out, with their provider's account.
+    """Take nodes back into the pool that left it, as their provider.
 
     It registers nothing and stakes nothing. Each node needs a new invite, because each invite is
     good for one join. NODE is a node's address; one that was drained stays drained (p2pool node
@@ -191,7 +191,7 @@ def move(
     pool_id: int | None,
     sender: Sender,
 ) -> None:
-    """Move nodes to another pool in one transaction, as their provider. NODE is an address.
+    """Move nodes to another pool, as their provider. NODE is an address.
 
     Each needs an invite into the other pool. Its agent has to be started anew with [pool] id of
     that pool, and a data directory of its own.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @pool_option
 @sender_options
 def claim(pool_id: int | None, sender: Sender) -> None:
-    """Claim the rewards of your nodes in a pool, with the account of --key.
+    """Claim what your nodes have earned, where the deployment pays rewards.
 
     Not every deployment pays rewards on the chain. --dry-run shows what can be claimed; what is
     locked still is told too. Each node takes a transaction.

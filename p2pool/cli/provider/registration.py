@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def register(
     stake_wei: int | None, units: int, stake_max_wei: int | None, yes: bool, sender: Sender
 ) -> None:
-    """Stake and register as a provider, with the account of --key.
+    """Stake and register as a provider.
 
     The network's validator then has to whitelist it; nodes come after that (p2pool node register,
     or an agent with --provider-key). Of a provider that is registered already the stake is brought
@@ -67,7 +67,7 @@ def register(
 @yes_option
 @sender_options
 def deregister(pool_ids: tuple[int, ...], yes: bool, sender: Sender) -> None:
-    """Leave the network for good, with the account of --key.
+    """Leave the network for good: nodes, registration, stake.
 
     Its nodes leave their pools and the registry, the provider is deregistered, and its stake comes
     back after the unbonding: withdraw it then (p2pool provider withdraw). Drain the nodes before

@@ -80,7 +80,7 @@ def reclaim(keep_wei: int | None, sender: Sender) -> None:
 @click.command("withdraw")
 @sender_options
 def withdraw(sender: Sender) -> None:
-    """Pay out the stake whose unbonding has ended, with the account of --key.
+    """Take what has come out of the unbonding.
 
     What is still unbonding is shown with the date from which it can be withdrawn.
     """

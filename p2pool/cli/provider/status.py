@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 def status(
     provider: "Address | None", key: str | None, config: "Path | None", as_json: bool
 ) -> None:
-    """Show a provider's registration, stake, means and nodes, as the chain has them now.
+    """Show a provider's stake, means and nodes, as the chain has them.
 
     PROVIDER is its address. Default: the account of --key.
     """
