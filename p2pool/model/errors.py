@@ -11,6 +11,7 @@
     |   |-- NotAllowed         well formed, but the signer has no right to it
     |   |-- BadSpec            a task specification that makes no sense
     |   |-- Conflict           clashes with something that exists
+    |   |   `-- Overtaken          another transaction of the account came between
     |   |-- NotFound           names something that does not exist
     |   |   |-- ImageNotFound      the registry does not have the image
     |   |   `-- ImageNotHere       this node lacks it, and the task forbids pulling it
