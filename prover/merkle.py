@@ -1,4 +1,4 @@
-"""Merkle trees by SHA-256: leaves begin with a zero byte, nodes with a one, an odd last one goes up.
+"""Merkle trees by SHA-256: leaves begin with a zero byte, nodes with a one, an odd one goes up.
 
 Source: docs/design/validation.md, "Bytes" (RFC 6962, section 2.1, but for the shape).
 """

@@ -204,7 +204,7 @@ class _Device:
             if not self._row_in_tree(one):
                 yield Finding(Fault.BAD_OPENING, one.step, self.number)
                 continue
-            round_seed = seeds.round_seed(self.commitments[one.step], self.number)
+            round_seed = seeds.seed_of_answer(self.commitments[one.step], self.number)
             product_seed = derivation.product_seed(round_seed, one.product)
             left = derivation.left_row(product_seed, one.row, work.inner)
             entries = struct.unpack(f"<{work.columns}i", one.entries)
@@ -255,7 +255,7 @@ class _Device:
 
     def _scan_seed(self, one: BlockOpening) -> bytes:
         commitment = self.commitments[one.step]
-        seed: bytes = seeds.round_seed(commitment, self.number)
+        seed: bytes = seeds.seed_of_answer(commitment, self.number)
         for root in commitment.devices[self.number].roots[: one.scan]:
             seed = derivation.next_scan_seed(seed, root)
         return seed

@@ -17,7 +17,7 @@ from p2pool.codec.cbor.structs import to_value
 from p2pool.codec.digests import digest
 from p2pool.model.errors import NotForUs
 from p2pool.model.ids import Digest, NodeId, PeerKey, PoolRef
-from p2pool.model.validation.transcript import Challenge, Commitment
+from p2pool.model.validation.transcript import Challenge, Commitment, Question
 from p2pool.model.validation.work import Plan, Rounds
 
 
@@ -59,10 +59,16 @@ def memory_seed(challenge: Digest, device: int) -> Digest:
     return _named("memory", challenge, device)
 
 
-def round_seed(commitment: Commitment, device: int) -> Digest:
-    """Of a round's left matrices, or of its first pass: known with the question alone."""
-    said = (commitment.challenge, commitment.previous, commitment.step, commitment.nonce)
-    return _named("round", *said, device)
+def round_seed(challenge: Digest, previous: Digest, question: Question, device: int) -> Digest:
+    """Of a round's left matrices, or of its first pass: known with the question alone. `previous`:
+    the digest of the commitment before it."""
+    return _named("round", challenge, previous, question.step, question.nonce, device)
+
+
+def seed_of_answer(answer: Commitment, device: int) -> Digest:
+    """The seed of the round that a commitment answers."""
+    question = Question(answer.step, answer.nonce)
+    return round_seed(answer.challenge, answer.previous, question, device)
 
 
 def draw_of(secret: Digest, last: Commitment) -> Digest:
