@@ -216,14 +216,14 @@ def test_what_is_no_request_is_refused_and_the_next_is_answered(line: Any, why: 
 def test_a_round_needs_its_matrix_and_a_scan_its_memory() -> None:
     """What comes out of order is refused with what is missing."""
     seed = "00" * 32
-    requests = [
+    requests: list[tuple[str, dict[str, Any], str]] = [
         ("multiply", {"products": 1, "rows": 1}, "load it first"),
         ("scan", {"passes": 1}, "fill it first"),
         ("rows", {"wanted": [[0, 0]]}, "not computed here"),
         ("blocks", {"wanted": [[0, 0]]}, "not made here"),
     ]
     for op, sizes, why in requests:
-        share = {"device": 0, "seed": seed} | sizes
+        share = {"device": 0, "seed": seed, **sizes}
         (made,) = ask(json.dumps({"id": 1, "op": op, "shares": [share]}).encode())
         assert why in made["error"]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from p2pool.model.ids import Digest
 from p2pool.model.limits import CHALLENGE_FINGERPRINT_BYTES, CHALLENGE_GROUP_BLOCKS
 from p2pool.proofs.validation import derivation, merkle
 
@@ -93,7 +94,7 @@ class PlainProver:
         return {"openings": found}
 
 
-def _root(parts: Sequence[bytes]) -> bytes:
+def _root(parts: Sequence[bytes]) -> Digest:
     return merkle.root_of([merkle.leaf_digest(part) for part in parts])
 
 
