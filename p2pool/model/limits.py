@@ -972,9 +972,11 @@ CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
 # Nodes of one provider that are challenged at once.
 CHALLENGE_NODES_MAX = 256
 CHALLENGE_FINDINGS_MAX = 256
-# How long a node may take to open its channel, and beyond what is due before nobody waits more.
+# How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
+# An answer is waited for this many times as long as it may take.
 CHALLENGE_PATIENCE = 4
+# One card is about 1.5 MB of it.
 EVIDENCE_DOCUMENT_MAX_BYTES = 128 * 1024 * 1024
 EVIDENCE_ITEMS_MAX = 2**22
 

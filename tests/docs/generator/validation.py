@@ -10,6 +10,7 @@ from p2pool.codec.validation import evidence_bytes, evidence_digest
 from p2pool.model.validation.work import DeviceWork, MemoryWork, Plan, ProductWork, Rounds
 from p2pool.proofs.validation import derivation, merkle, seeds
 from p2pool.wire import eip712
+from p2pool.wire.account import checksummed
 from p2pool.wire.validation.evidence import evidence_typed_data, sign_evidence
 from tests.validator.harness.nodes import VALIDATOR, SimulatedNode, challenge
 from tests.validator.harness.provers import FakesRows, PlainProver
@@ -70,7 +71,7 @@ def _evidence(name: str, prover: PlainProver) -> Any:
         "digest": _hex(evidence_digest(done)),
         "typed_data": {**typed, "message": message},
         "typed_digest": _hex(eip712.typed_digest(typed)),
-        "signer": VALIDATOR.address,
+        "signer": checksummed(bytes.fromhex(VALIDATOR.address[2:])),
         "conclusion": done.conclusion.value,
         "findings": [[one.fault.value, one.step, one.device] for one in done.findings],
         "document": _hex(evidence_bytes(signed)),
