@@ -11,7 +11,6 @@ node. Source: docs/design/validation.md, "Rounds"; `prover.protocol` at the repo
 """
 
 import base64
-import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -231,7 +230,7 @@ def _opened(share: Share, count: int) -> list[tuple[bytes, tuple[Digest, ...]]]:
             (base64.b64decode(one["data"]), tuple(_digest(item) for item in one["path"]))
             for one in openings
         ]
-    except (KeyError, TypeError, binascii.Error) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise Malformed("The prover's openings are not in their form.") from error
 
 

@@ -100,7 +100,11 @@ def relay_slack_ms(plan: Plan, table: FigureTable) -> int:
     latency somebody who relays may add, if the other machine is as fast as that."""
     rows = [(work, table.of(work.model)) for work in plan.devices]
     product_ms = max(_at_full_ms(w.product.operations, row.int8_ops_per_s) for w, row in rows)
-    return plan.products.due_ms - product_ms
+    scan_ms = max(
+        _at_full_ms(w.memory.passes * w.memory.size_bytes, row.memory_bytes_per_s)
+        for w, row in rows
+    )
+    return min(plan.products.due_ms - product_ms, plan.scans.due_ms - scan_ms)
 
 
 def _work(claim: Gpu, row: Figures, sizes: Sizes) -> DeviceWork:
