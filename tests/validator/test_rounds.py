@@ -1,10 +1,21 @@
 """The rounds go in order, end for each node by itself, and wait for nobody without an end."""
 
+import attrs
 import pytest
 
+from p2pool.model.errors import NotAllowed, NotFound
 from p2pool.model.validation.evidence import Conclusion, Fault, Finding
+from p2pool.proofs.validation.answers import check_claims, positions_in
 from p2pool.validator.challenge import rounds
-from tests.validator.harness.nodes import Challenged, SimulatedNode, challenge
+from p2pool.validator.challenge.plan import plan_for
+from tests.validator.harness.nodes import (
+    SIZES,
+    TABLE,
+    Challenged,
+    SimulatedNode,
+    challenge,
+    claims_of,
+)
 
 
 def kinds(done: Challenged, node: SimulatedNode) -> list[str]:
@@ -88,3 +99,24 @@ def test_a_node_that_declines_is_not_blamed() -> None:
     evidence = challenge(node, tap=decline).evidence[node.node_id]
     assert evidence.conclusion is Conclusion.INCONCLUSIVE
     assert evidence.findings == (Finding(Fault.DECLINED, 0),)
+
+
+def test_a_plan_asks_no_more_than_is_claimed() -> None:
+    """A node refuses a plan for GPUs, or memory, that it does not have: nobody wears it out."""
+    claims = claims_of(2)
+    plan = plan_for(claims, TABLE, SIZES)
+    check_claims(plan, claims)
+    for gpus in (claims[:1], claims_of(2, memory_bytes=1024)):
+        with pytest.raises(NotAllowed):
+            check_claims(plan, gpus)
+    twice = attrs.evolve(plan, devices=(plan.devices[0], plan.devices[0]))
+    with pytest.raises(NotAllowed):
+        check_claims(twice, claims)
+
+
+def test_devices_are_found_by_their_uuid() -> None:
+    """The prover may list them in another order than the node claims them."""
+    plan = plan_for(claims_of(2), TABLE, SIZES)
+    assert positions_in(plan, ["GPU-1", "other", "GPU-0"]) == (2, 0)
+    with pytest.raises(NotFound, match="GPU-1"):
+        positions_in(plan, ["GPU-0"])

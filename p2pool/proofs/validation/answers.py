@@ -16,8 +16,9 @@ from typing import Any
 
 import attrs
 
-from p2pool.model.errors import Malformed, NotForUs
+from p2pool.model.errors import Malformed, NotAllowed, NotForUs, NotFound
 from p2pool.model.ids import DIGEST_BYTES, Digest
+from p2pool.model.machine.hardware import Gpu
 from p2pool.model.validation.transcript import (
     BlockOpening,
     Challenge,
@@ -27,6 +28,7 @@ from p2pool.model.validation.transcript import (
     Question,
     RowOpening,
 )
+from p2pool.model.validation.work import Plan
 from p2pool.proofs.validation import seeds
 from p2pool.proofs.validation.judgement import check_plan
 
@@ -53,11 +55,39 @@ class _Asked:
     rows: bool
 
 
+def check_claims(plan: Plan, gpus: Sequence[Gpu]) -> None:
+    """`NotAllowed` for a plan that asks more of a node than it claims: a GPU that it does not have,
+    or more memory than that has."""
+    check_plan(plan)
+    memory = {gpu.uuid: gpu.memory_bytes for gpu in gpus}
+    if len({work.uuid for work in plan.devices}) != len(plan.devices):
+        raise NotAllowed("The plan has a GPU twice.")
+    for work in plan.devices:
+        if work.uuid not in memory:
+            raise NotAllowed(f"The plan has GPU {work.uuid}, which this node does not claim.")
+        if work.memory.size_bytes > memory[work.uuid]:
+            raise NotAllowed(f"The plan fills more memory than GPU {work.uuid} has.")
+
+
+def positions_in(plan: Plan, uuids: Sequence[str]) -> tuple[int, ...]:
+    """Where a prover has the devices of a plan, by the UUIDs that it lists. `NotFound`: it lacks
+    one."""
+    missing = [work.uuid for work in plan.devices if work.uuid not in uuids]
+    if missing:
+        raise NotFound(
+            f"The prover does not see GPU {missing[0]}.",
+            hint="Compare the GPUs that the container gets with those of the agent.",
+        )
+    return tuple(uuids.index(work.uuid) for work in plan.devices)
+
+
 @attrs.define
 class NodeAnswers:
-    """The answers to one challenge. `Malformed`: its plan makes no sense."""
+    """The answers to one challenge. `positions`: where the prover has the devices, in the plan's
+    order (`positions_in`). `Malformed`: the plan makes no sense."""
 
     challenge: Challenge
+    positions: Sequence[int] = ()
     _id: Digest = attrs.field(init=False)
     _previous: Digest = attrs.field(init=False)
     _question: Question | None = attrs.field(init=False, default=None)
@@ -66,6 +96,8 @@ class NodeAnswers:
 
     def __attrs_post_init__(self) -> None:
         check_plan(self.challenge.plan)
+        self.positions = self.positions or range(len(self.challenge.plan.devices))
+        assert len(self.positions) == len(self.challenge.plan.devices)
         self._id = self._previous = seeds.challenge_id(self.challenge)
 
     def preparations(self) -> list[ProverRequest]:
@@ -77,7 +109,7 @@ class NodeAnswers:
             product, memory = work.product, work.memory
             load.append(
                 {
-                    "device": number,
+                    "device": self.positions[number],
                     "seed": seeds.matrix_seed(self._id, number).hex(),
                     "inner": product.inner,
                     "columns": product.columns,
@@ -85,7 +117,7 @@ class NodeAnswers:
             )
             fill.append(
                 {
-                    "device": number,
+                    "device": self.positions[number],
                     "seed": seeds.memory_seed(self._id, number).hex(),
                     "blocks": memory.blocks,
                     "block_bytes": memory.block_bytes,
@@ -104,7 +136,7 @@ class NodeAnswers:
         shares: list[Share] = []
         for number, work in enumerate(plan.devices):
             seed = seeds.round_seed(self._id, self._previous, question, number)
-            share = {"device": number, "seed": seed.hex()}
+            share = {"device": self.positions[number], "seed": seed.hex()}
             if plan.is_product(question.step):
                 sizes = {"products": work.product.products, "rows": work.product.rows}
             else:
@@ -165,7 +197,7 @@ class NodeAnswers:
         answer = self._commitments[step]
         shares = tuple(
             {
-                "device": number,
+                "device": self.positions[number],
                 "seed": seeds.seed_of_answer(answer, number).hex(),
                 "wanted": [[one[1], one[2]] for one in found],
             }

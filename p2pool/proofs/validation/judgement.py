@@ -42,6 +42,18 @@ ENDINGS = frozenset({Fault.NO_ANSWER, Fault.BAD_ANSWER, Fault.DECLINED})
 
 
 @attrs.frozen
+class Arithmetic:
+    """How the heavy parts are computed: by default in plain Python, with the same results."""
+
+    right_image: Callable[[bytes, int, freivalds.Vector], freivalds.Vector] = freivalds.right_image
+    left_row: Callable[[bytes, int, int], Sequence[int]] = derivation.left_row
+    fingerprint: Callable[[bytes, bytes], bytes] = derivation.fingerprint
+
+
+PLAIN = Arithmetic()
+
+
+@attrs.frozen
 class Judgement:
     """What a transcript shows."""
 
@@ -49,14 +61,14 @@ class Judgement:
     findings: tuple[Finding, ...]
 
 
-def judge(transcript: Transcript, verifies: Verifies) -> Judgement:
+def judge(transcript: Transcript, verifies: Verifies, arithmetic: Arithmetic = PLAIN) -> Judgement:
     """What follows from a transcript; a `Refusal` if it does not hold together."""
     plan = transcript.challenge.plan
     check_plan(plan)
     _check_steps(transcript, verifies)
     findings = list(_late(transcript, plan))
     if transcript.ended is None:
-        findings += _opened_wrong(transcript)
+        findings += _opened_wrong(transcript, arithmetic)
     else:
         findings.append(transcript.ended)
     return Judgement(_conclusion(findings), tuple(findings[: limits.CHALLENGE_FINDINGS_MAX]))
@@ -159,7 +171,7 @@ def _late(transcript: Transcript, plan: Plan) -> Iterator[Finding]:
         yield Finding(Fault.SLOW_MEMORY, scans[plan.scans.late_max])
 
 
-def _opened_wrong(transcript: Transcript) -> Iterator[Finding]:
+def _opened_wrong(transcript: Transcript, arithmetic: Arithmetic) -> Iterator[Finding]:
     plan, openings = transcript.challenge.plan, transcript.openings
     draw = seeds.draw_of(transcript.secret, transcript.steps[-1].answer.commitment)
     challenge = seeds.challenge_id(transcript.challenge)
@@ -179,7 +191,14 @@ def _opened_wrong(transcript: Transcript) -> Iterator[Finding]:
         ):
             yield Finding(Fault.BAD_OPENING, plan.steps, number)
             continue
-        checked = _Device(number, work, commitments, challenge, draw)
+        checked = _Device(
+            number=number,
+            work=work,
+            commitments=commitments,
+            challenge=challenge,
+            draw=draw,
+            arithmetic=arithmetic,
+        )
         yield from checked.wrong_rows(rows)
         yield from checked.wrong_blocks(blocks)
 
@@ -193,20 +212,21 @@ class _Device:
     commitments: Sequence[Commitment]
     challenge: Digest
     draw: Digest
+    arithmetic: Arithmetic
 
     def wrong_rows(self, rows: Sequence[RowOpening]) -> Iterator[Finding]:
         """Each row that is not in its tree, or not in its product."""
         work = self.work.product
         x = freivalds.vector(self.draw, work.columns)
         seed = seeds.matrix_seed(self.challenge, self.number)
-        image = freivalds.right_image(seed, work.inner, x)
+        image = self.arithmetic.right_image(seed, work.inner, x)
         for one in rows:
             if not self._row_in_tree(one):
                 yield Finding(Fault.BAD_OPENING, one.step, self.number)
                 continue
             round_seed = seeds.seed_of_answer(self.commitments[one.step], self.number)
             product_seed = derivation.product_seed(round_seed, one.product)
-            left = derivation.left_row(product_seed, one.row, work.inner)
+            left = self.arithmetic.left_row(product_seed, one.row, work.inner)
             entries = struct.unpack(f"<{work.columns}i", one.entries)
             if not freivalds.holds(entries, left, x, image):
                 yield Finding(Fault.WRONG_PRODUCT, one.step, self.number)
@@ -235,7 +255,7 @@ class _Device:
                 continue
             made = derivation.memory_block(seed, one.block, memory.block_bytes, memory.repeats)
             at = width * (one.block % limits.CHALLENGE_GROUP_BLOCKS)
-            wanted = derivation.fingerprint(self._scan_seed(one), made)
+            wanted = self.arithmetic.fingerprint(self._scan_seed(one), made)
             if one.fingerprints[at : at + width] != wanted:
                 yield Finding(Fault.WRONG_MEMORY, one.step, self.number)
 

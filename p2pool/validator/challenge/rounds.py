@@ -29,6 +29,7 @@ from p2pool.model.validation.transcript import (
 from p2pool.model.validation.work import Plan
 from p2pool.proofs.validation import seeds
 from p2pool.proofs.validation.judgement import Verifies, check_commitment, check_plan, judge
+from p2pool.validator.challenge.arithmetic import arithmetic
 
 # --- what happens -------------------------------------------------------------------------------
 
@@ -327,7 +328,7 @@ def conclude(
     transcript: Transcript, binding: PeerBinding, verifies: Verifies, wall_ms: int
 ) -> Evidence:
     """The evidence of a challenge that has ended. It takes seconds: rows and blocks are checked."""
-    found = judge(transcript, verifies)
+    found = judge(transcript, verifies, arithmetic())
     return Evidence(
         transcript=transcript,
         binding=binding,
