@@ -266,13 +266,12 @@ class Joining:
                 command="p2pool agent run --provider-key FILE",
             )
         if not node.validated:
-            at, provider = address_text(self.chain.at.network), address_text(node.provider)
             return JoinStep(
                 name="validated",
                 progress=Progress.WAITING,
                 detail="the node is not validated",
                 waiting_on="the validator",
-                command=f"cast send {at} 'validateNode(address,address)' {provider} {me}",
+                command=f"p2pool validator validate {me}",
             )
         return JoinStep(
             name="joined",

@@ -17,7 +17,7 @@ import trio
 
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, function
-from p2pool.drivers.chain.contracts import PoolContracts
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
 from p2pool.drivers.chain.provider.facts import (
     NodeFacts,
     OwnNode,
@@ -34,7 +34,13 @@ from p2pool.model.ids import Address, NodeId
 
 T = TypeVar("T")
 
-NONE_SUCH = ("EnumerableMapNonexistentKey", "NoSuchProvider", "NoSuchPool", "NotTheProvidersNode")
+NONE_SUCH = (
+    "EnumerableMapNonexistentKey",
+    "NoSuchDomain",
+    "NoSuchPool",
+    "NoSuchProvider",
+    "NotTheProvidersNode",
+)
 PANIC = bytes.fromhex("4e487b71")
 OUT_OF_BOUNDS = 0x32
 
@@ -155,21 +161,30 @@ class Reader:
     async def node(self, pool_id: int, node_id: NodeId) -> NodeFacts:
         """A node in the registry and in a pool."""
         at, pool = self.chain.at, "ComputePool"
-
-        async def registry() -> Reading[Any]:
-            async def ask() -> Any:
-                found = await self.chain.node(node_id, self.block)
-                return None if found is None or not any(found.provider) else found
-
-            return await reading(ask)
-
         barred = function(pool, "isNodeBlacklistedFromPool")
         found = await gather(
-            registry,
+            lambda: self._registry(node_id),
             self._read(at.pool, function(pool, "isNodeInPool"), pool_id, node_id, take=None),
             self._read(at.pool, barred, pool_id, node_id, take=None),
         )
         return NodeFacts(node_id, *found)
+
+    async def _registry(self, node_id: NodeId) -> Reading[NodeInfo]:
+        async def ask() -> NodeInfo | None:
+            found = await self.chain.node(node_id, self.block)
+            return None if found is None or not any(found.provider) else found
+
+        return await reading(ask)
+
+    async def registry_nodes(self, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
+        """Several nodes in the registry, in order; of no pool was asked."""
+        unasked: Reading[bool] = Reading.unknown("Nobody asked for a pool.")
+        asks = [lambda one=one: self._registry(one) for one in node_ids]
+        found = await gather(*asks)
+        return tuple(
+            NodeFacts(node_id, registry, unasked, unasked)
+            for node_id, registry in zip(node_ids, found, strict=True)
+        )
 
     async def nodes(self, pool_id: int, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
         """Several nodes, in order."""

@@ -1,0 +1,1 @@
+"""What a validator of the network does on the chain: its roles, and plans of its acts."""
