@@ -445,6 +445,13 @@ BATCH_NODES_MAX = 64
 SLASH_REASON_MAX_BYTES = 256
 # A file of evidence that a reason names by its digest.
 EVIDENCE_FILE_MAX_BYTES = 64 * 1024 * 1024
+# What a validator's policy does in one go, and what of its acts is kept on disk: those of the time
+# in which a finding counts, and never more than these.
+POLICY_ACTS_MAX = 64
+JOURNAL_ACTS_MAX = 8_192
+JOURNAL_FILE_MAX_BYTES = 32 * 1024 * 1024
+JOURNAL_LINE_MAX_BYTES = 64 * 1024
+ACT_FINDINGS_MAX = 256
 # A piece of work is named by a hash, and its judge counts it in units.
 WORK_KEY_BYTES = 32
 # The contract counts the units of a node in 32 bits.

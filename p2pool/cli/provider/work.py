@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @click.command("submit-work")
 @click.argument("node", metavar="NODE", type=AccountType())
-@click.argument("key", metavar="KEY", type=WorkKey())
+@click.argument("work_key", metavar="KEY", type=WorkKey())
 @click.argument("units", metavar="UNITS", type=Number(1, UINT256))
 @pool_option
 @sender_options
 def submit_work(
-    node: "Address", key: bytes, units: int, pool_id: int | None, sender: Sender
+    node: "Address", work_key: bytes, units: int, pool_id: int | None, sender: Sender
 ) -> None:
     """Submit work that a node of yours has done, with the account of --key, once.
 
@@ -41,7 +41,7 @@ def submit_work(
         pool = await reader.pool(number, account)
         facts = await reader.node(number, node_id)
         work = await work_of(reader, number, pool.need().domain_id)
-        return submit_plan(chain.at, pool, facts, work, Submission(key, units), account)
+        return submit_plan(chain.at, pool, facts, work, Submission(work_key, units), account)
 
-    told = {"pool_id": number, "node": address_text(node_id), "key": "0x" + key.hex()}
+    told = {"pool_id": number, "node": address_text(node_id), "key": "0x" + work_key.hex()}
     run_errand(sender, make, told)

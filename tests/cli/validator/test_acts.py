@@ -37,13 +37,15 @@ async def test_a_node_goes_from_stranger_to_validated_and_back(desk: Desk) -> No
     await desk.agrees(judge, *validate, sends=1)
     await desk.again(judge, *validate)
     info = await chain.node(node_id)
-    assert info is not None and info.validated
+    assert info is not None
+    assert info.validated
 
     softly = ("validator", "invalidate", node)
     await desk.agrees(judge, *softly, sends=1)
     await desk.again(judge, *softly)
     info = await chain.node(node_id)
-    assert info is not None and not info.validated
+    assert info is not None
+    assert not info.validated
     hard = (*softly, "--hard", "--yes")
     await desk.agrees(judge, *hard, sends=1)
     await desk.again(judge, *hard)
@@ -156,7 +158,8 @@ async def test_work_is_submitted_once_and_judged_by_nobody_here(desk: Desk) -> N
     assert isinstance(error, Conflict)
     judge = desk.key_of(world.deployment.federator, "judge.json")
     error = await desk.refused(judge, "validator", "invalidate-work", key)
-    assert isinstance(error, Conflict) and "p2pool validator invalidate" in error.hint
+    assert isinstance(error, Conflict)
+    assert "p2pool validator invalidate" in error.hint
     assert not isinstance(error, TransactionFailed)
 
 

@@ -30,7 +30,8 @@ async def test_providers_and_nodes_are_judged(world: ForeignWorld, tmp_path: Pat
     assert isinstance(await desk.refused(boss, "validator", "invalidate", node), NotAllowed)
     nonce = await desk.nonce(world.network.federator)
     error = await desk.refused(boss, "validator", "blacklist", who, "--yes")
-    assert isinstance(error, TransactionFailed) and "lacks the role" in error.message
+    assert isinstance(error, TransactionFailed)
+    assert "lacks the role" in error.message
     assert await desk.nonce(world.network.federator) == nonce
     await desk.agrees(judge, "validator", "invalidate", node, sends=1)
     await desk.agrees(judge, "validator", "validate", node, sends=1)

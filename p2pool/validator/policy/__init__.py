@@ -1,0 +1,1 @@
+"""What follows from findings: a file of rules, and a function of findings, history and budget."""
