@@ -11,7 +11,7 @@ the policy asks for and none contradicts; a dry run decides what a real one woul
 Source: docs/validators.md.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 
 import attrs
@@ -85,9 +85,17 @@ def _by_node(
         for one in sorted(findings, key=lambda one: (one.at_ms, one.finding_id, one.validator))
         if oldest_ms <= one.at_ms <= now_ms and one.kind is not FindingKind.INCONCLUSIVE
     }
-    found: dict[NodeId, list[Finding]] = defaultdict(list)
+    # Of each validator the newest: nobody's flood takes the place of another's word.
+    newest: dict[tuple[NodeId, Address], deque[Finding]] = defaultdict(
+        lambda: deque(maxlen=limits.ACT_FINDINGS_MAX)
+    )
     for one in fresh.values():
-        found[one.node_id].append(one)
+        newest[one.node_id, one.validator].append(one)
+    found: dict[NodeId, list[Finding]] = defaultdict(list)
+    for (node_id, _), listed in newest.items():
+        found[node_id] += listed
+    for listed_all in found.values():
+        listed_all.sort(key=lambda one: (one.at_ms, one.finding_id, one.validator))
     return found
 
 

@@ -1,0 +1,96 @@
+"""The chain of `tests/chain`, and a validator on it."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.transactions.journal import MemoryJournal
+from p2pool.drivers.chain.transactions.writer import KeyWriter
+from p2pool.model.ids import Address, NodeId
+from p2pool.validator.execution import Executor
+from p2pool.validator.journal.act_journal import ActJournal
+from p2pool.validator.journal.act_record import Owner
+from p2pool.validator.policy.history import ChainNode, History, Registry
+from tests.chain.conftest import World, anvil, deployment, world
+
+__all__ = ["anvil", "deployment", "world"]
+
+
+@attrs.define
+class Validator:
+    """A validator's process, with its journals: what a restart leaves."""
+
+    world: World
+    directory: Path
+    kept: MemoryJournal = attrs.field(factory=MemoryJournal)
+
+    @property
+    def account(self) -> Address:
+        """Whose acts they are."""
+        return self.world.deployment.federator.address
+
+    def writer(self, fee_max_wei: int) -> KeyWriter:
+        """A writer of the account, with the transaction that an earlier one left."""
+        account = self.world.deployment.federator._account
+        rpc = self.world.chain.rpc
+        return KeyWriter(rpc, account, journal=self.kept, fee_max_wei=fee_max_wei)
+
+    def opened(self) -> "_Opened":
+        """A run of the process."""
+        return _Opened(self)
+
+    async def stake_wei(self, provider: Address) -> int:
+        """What a provider has staked."""
+        facts = await (await Reader.at_head(self.world.chain)).provider(provider)
+        return facts.stake_wei.need("stake")
+
+    async def sent(self) -> int:
+        """How many transactions the account has sent."""
+        rpc = self.world.chain.rpc
+        return await rpc.quantity("eth_getTransactionCount", "0x" + self.account.hex(), "latest")
+
+
+@attrs.define
+class _Opened:
+    """One run: its journal is open as long as the block lasts."""
+
+    validator: Validator
+
+    def __enter__(self) -> Executor:
+        owner = self.validator
+        chain = owner.world.chain
+        made = Owner(chain.rpc.chain_id, chain.at.network, owner.account)
+        self._context = ActJournal.opened(owner.directory, made)
+        journal = self._context.__enter__()
+        return Executor(chain, owner.account, owner.writer, journal)
+
+    def __exit__(self, *error: object) -> None:
+        self._context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def validator(world: World, tmp_path: Path) -> Validator:
+    """A validator with the role, and an empty journal."""
+    return Validator(world, tmp_path / "validator")
+
+
+async def history_of(executor: Executor, nodes: dict[NodeId, Address]) -> History:
+    """What the chain says of nodes, and what the journal holds."""
+    reader = await Reader.at_head(executor.chain)
+    known = {}
+    stakes = {}
+    for facts, provider in zip(
+        await reader.registry_nodes(list(nodes)), nodes.values(), strict=True
+    ):
+        info = facts.registry.value
+        if info is None:
+            known[facts.node_id] = ChainNode(Registry.ABSENT)
+        else:
+            state = Registry.VALIDATED if info.validated else Registry.REGISTERED
+            known[facts.node_id] = ChainNode(state, info.provider)
+        stakes[provider] = (await reader.provider(provider)).stake_wei.need("stake")
+    return History(
+        me=executor.account, nodes=known, stakes_wei=stakes, taken=executor.journal.taken
+    )
