@@ -1,5 +1,7 @@
 """The chain of `tests/chain`, and a validator on it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -37,9 +39,13 @@ class Validator:
         rpc = self.world.chain.rpc
         return KeyWriter(rpc, account, journal=self.kept, fee_max_wei=fee_max_wei)
 
-    def opened(self) -> "_Opened":
-        """A run of the process."""
-        return _Opened(self)
+    @contextmanager
+    def opened(self) -> Iterator[Executor]:
+        """A run of the process, with its journal."""
+        chain = self.world.chain
+        owner = Owner(chain.rpc.chain_id, chain.at.network, self.account)
+        with ActJournal.opened(self.directory, owner) as journal:
+            yield Executor(chain, self.account, self.writer, journal)
 
     async def stake_wei(self, provider: Address) -> int:
         """What a provider has staked."""
@@ -50,24 +56,6 @@ class Validator:
         """How many transactions the account has sent."""
         rpc = self.world.chain.rpc
         return await rpc.quantity("eth_getTransactionCount", "0x" + self.account.hex(), "latest")
-
-
-@attrs.define
-class _Opened:
-    """One run: its journal is open as long as the block lasts."""
-
-    validator: Validator
-
-    def __enter__(self) -> Executor:
-        owner = self.validator
-        chain = owner.world.chain
-        made = Owner(chain.rpc.chain_id, chain.at.network, owner.account)
-        self._context = ActJournal.opened(owner.directory, made)
-        journal = self._context.__enter__()
-        return Executor(chain, owner.account, owner.writer, journal)
-
-    def __exit__(self, *error: object) -> None:
-        self._context.__exit__(None, None, None)
 
 
 @pytest.fixture
