@@ -47,7 +47,16 @@ OURS: dict[str, set[str]] = {
     "client": {"model", "codec", "proofs", "wire", "client"},
     "validator": {"model", "codec", "proofs", "wire", "client", "drivers", "validator"},
     "cli": {
-        "model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev", "validator", "cli",
+        "model",
+        "codec",
+        "proofs",
+        "wire",
+        "client",
+        "drivers",
+        "agent",
+        "dev",
+        "validator",
+        "cli",
     },
     "dev": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev"},
 }

@@ -17,6 +17,10 @@ HEAVY = {
         "p2pool.cli.validator.work:invalidate_work",
         "Take work back that was submitted, where the deployment judges work.",
     ),
+    "policy": (
+        "p2pool.cli.validator.policy:policy",
+        "Check a policy file, and show all of it.",
+    ),
     "slash": ("p2pool.cli.validator.slash:slash", "Take of a provider's stake for good."),
     "validate": ("p2pool.cli.validator.nodes:validate", "Let nodes enter pools."),
     "whitelist": ("p2pool.cli.validator.providers:whitelist", "Let providers register nodes."),

@@ -40,12 +40,18 @@ ARGUMENTS = {
     "file": ["key.json"],
     "nodes": [NODE],
     "provider": ["0x" + "11" * 20],
+    "providers": ["0x" + "11" * 20],
+    "amount_wei": ["1wei"],
+    "keys": ["0x" + "22" * 32],
+    "work_key": ["0x" + "22" * 32],
+    "units": ["1"],
     "wanted": ["gpu:count=1"],
     "source": ["key.json"],
 }
 MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],
     "access revoke": ["--yes"],
+    "validator slash": ["--reason", "\u00fcber"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],
