@@ -135,7 +135,7 @@ class _Decider:
         self, mine: Sequence[Finding], others: Agreement
     ) -> dict[FindingKind, tuple[Finding, ...]]:
         """By kind: our failures that are as many as the kind's rule asks for."""
-        found = {}
+        found: dict[FindingKind, tuple[Finding, ...]] = {}
         for kind in FAILURES:
             rule = self.policy.rules.of(kind)
             recent = self._recent((one for one in mine if one.kind is kind), rule.within_s)

@@ -45,7 +45,7 @@ class FindingKind(StrEnum):
     """Work that it submitted is not what it says."""
 
 
-FAILURES = tuple(
+FAILURES: tuple[FindingKind, ...] = tuple(
     kind for kind in FindingKind if kind not in (FindingKind.PASSED, FindingKind.INCONCLUSIVE)
 )
 

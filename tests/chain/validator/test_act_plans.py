@@ -1,5 +1,6 @@
 """Plans of a validator's acts, from facts alone: what is missing, and nothing from the unknown."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -61,7 +62,7 @@ def names(plan: Plan) -> list[str]:
 def work(**changes: Any) -> PoolWork:
     """A judged pool with one piece of 10 units of the node."""
     piece = Piece(key=KEY, provider=ME, node_id=NODE, units=10, block=9, state=PieceState.SUBMITTED)
-    told = {
+    told: dict[str, Any] = {
         "pool_id": 7,
         "judge": Reading.of(Address(b"w" * 20)),
         "past": Reading.of(PastWork(5, {KEY: attrs.evolve(piece, **changes)})),
@@ -99,7 +100,7 @@ def test_who_may_is_judged_first(act: str) -> None:
 def test_nothing_is_planned_from_what_nobody_knows() -> None:
     """Of a provider, a node, the slashes so far, or the work."""
     unread = node(UNKNOWN)
-    asked = [
+    asked: list[Callable[[], Plan]] = [
         lambda: whitelist_plan(AT, JUDGE, [provider(registered=UNKNOWN)]),
         lambda: whitelist_plan(AT, JUDGE, [provider(whitelisted=UNKNOWN)]),
         lambda: blacklist_plan(AT, JUDGE, [provider(whitelisted=UNKNOWN)]),
@@ -184,7 +185,14 @@ def test_work_is_submitted_by_its_provider_once() -> None:
     piece = Submission(KEY, 10)
 
     def plan(**changes: Any) -> Plan:
-        told = {"pool": pool(), "node": inside, "work": empty, "piece": piece, "by": ME, **changes}
+        told: dict[str, Any] = {
+            "pool": pool(),
+            "node": inside,
+            "work": empty,
+            "piece": piece,
+            "by": ME,
+            **changes,
+        }
         return submit_plan(AT, **told)
 
     assert plan().ready[0].arguments == (7, NODE, KEY + (10).to_bytes(32, "big"))
