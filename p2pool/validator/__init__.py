@@ -1,5 +1,1 @@
-"""The validator: a process of its own that finds out whether nodes are what they claim, and acts.
-
-`policy` decides, purely, what follows from what was found; `journal` keeps what was decided, so
-that a restart neither loses nor doubles it; `execution` sends it.
-"""
+"""The validator: a process of its own that has nodes prove what they claim."""

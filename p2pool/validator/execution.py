@@ -7,7 +7,8 @@ which the account's writer knows from the ones it has on their way.
 
 Invariants: an act is in the journal as planned before its first transaction, and leaves that state
 only for a block, a refusal of the contract, or the chain being so already; it costs no more than
-its reserve; an endpoint that does not answer ends nothing.
+its reserve; an endpoint that does not answer ends nothing. `NotAllowed` passes to the caller: an
+account that has lost its role has nothing to try.
 """
 
 from collections.abc import Callable, Sequence

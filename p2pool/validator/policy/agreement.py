@@ -19,10 +19,15 @@ from p2pool.validator.policy.rules import Policy
 
 @attrs.frozen
 class Agreement:
-    """Other validators, by their last word on a node."""
+    """Other validators, by their last word on a node: who found a failure that is slashed for, who
+    found that it passes, and whom it answered at all."""
 
     agreeing: frozenset[Address] = frozenset()
     contradicting: frozenset[Address] = frozenset()
+    answered: frozenset[Address] = frozenset()
+
+
+UNANSWERED = (FindingKind.OFFLINE, FindingKind.REFUSED)
 
 
 def agreement_on(
@@ -45,4 +50,5 @@ def agreement_on(
         if one.is_failure and policy.rules.of(one.kind).penalty_percent
     }
     passed = {who for who, one in last.items() if one.kind is FindingKind.PASSED}
-    return Agreement(frozenset(agreeing), frozenset(passed))
+    answered = {who for who, one in last.items() if one.kind not in UNANSWERED}
+    return Agreement(frozenset(agreeing), frozenset(passed), frozenset(answered))

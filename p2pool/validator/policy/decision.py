@@ -7,7 +7,8 @@ starts again decides what it had decided.
 Invariants, each held by a test over random histories: nothing follows for a node, a stake or a
 price of gas that nobody knows; no finding leads to the same kind of act twice; the acts of any 24
 hours reserve no more than the budget; a stake is slashed only where as many validators agree as
-the policy asks for and none contradicts; a dry run decides what a real one would, and says so.
+the policy asks for, and for what is their word alone only where none contradicts; a dry run decides
+what a real one would.
 Source: docs/validators.md.
 """
 
@@ -145,6 +146,10 @@ class _Decider:
                 # Others reach it: it may be our own network that is down.
                 self._hold(ActKind.INVALIDATE, recent[0].node_id, "other validators reach it")
                 continue
+            if kind is FindingKind.REFUSED and not others.answered:
+                # All its devices may be leased, and then it owes an answer to nobody.
+                self._hold(ActKind.INVALIDATE, recent[0].node_id, "it answers nobody else either")
+                continue
             found[kind] = recent
         return found
 
@@ -227,6 +232,9 @@ class _Decider:
         if not answered:
             return []
         agreed = agreement_on(self.policy, bound, self.history.me, self.now_ms)
+        proven = tuple(one for one in answered if one.proven)
+        if proven and 1 + len(agreed.agreeing) >= self.policy.slash.validators_proven:
+            return self._priced(node_id, proven)
         if agreed.contradicting:
             self._hold(ActKind.SLASH, node_id, "another validator found that it passes")
             return []
@@ -249,7 +257,15 @@ class _Decider:
         if amount_wei <= 0:
             self._hold(ActKind.SLASH, node_id, "its provider was slashed enough for a day")
             return []
-        return [_Wanted(ActKind.SLASH, node_id, provider, answered, amount_wei)]
+        return [
+            _Wanted(
+                kind=ActKind.SLASH,
+                node_id=node_id,
+                provider=provider,
+                findings=answered,
+                amount_wei=amount_wei,
+            )
+        ]
 
     def _day_left_wei(self, provider: Address, stake_wei: int) -> int:
         """What may still be taken today: of the stake as it was before today's slashes."""

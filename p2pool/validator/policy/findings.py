@@ -8,6 +8,7 @@ evidence, so the same evidence is the same finding. What could not be decided is
 counts for nothing.
 """
 
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 import attrs
@@ -28,7 +29,10 @@ class FindingKind(StrEnum):
     OFFLINE = "offline"
     """It did not answer, or not to us."""
     REFUSED = "refused"
-    """It answered that it will not be checked, without a reason that counts."""
+    """It declined to be checked by us, as a node whose devices are leased may: it is a failure only
+    of one that answers others meanwhile."""
+    BAD_ANSWER = "bad_answer"
+    """What it answered cannot be checked: it is malformed, or not of what it committed to."""
     LATE = "late"
     """It answered rightly, and after the time that its hardware needs."""
     SHORT_MEMORY = "short_memory"
@@ -53,7 +57,8 @@ FAILURES: tuple[FindingKind, ...] = tuple(
 @attrs.frozen(kw_only=True)
 class Finding:
     """What one validator found of one node at one time. `finding_id`: a digest of the evidence.
-    `shortfall_ppm`: the part of what is claimed that was not shown, in millionths."""
+    `shortfall_ppm`: the part of what is claimed that was not shown, in millionths. `proven`: the
+    node's own signature proves it, so no validator can have invented it."""
 
     finding_id: bytes
     validator: Address
@@ -62,8 +67,33 @@ class Finding:
     kind: FindingKind
     at_ms: int
     shortfall_ppm: int = WHOLE_PPM
+    proven: bool = False
 
     @property
     def is_failure(self) -> bool:
         """Whether it speaks against the node."""
         return self.kind in FAILURES
+
+
+KIND_OF_FAULT: Mapping[str, FindingKind] = {
+    "wrong-product": FindingKind.WRONG_PRODUCT,
+    "wrong-memory": FindingKind.SHORT_MEMORY,
+    "slow-memory": FindingKind.SHORT_MEMORY,
+    "bad-opening": FindingKind.BAD_ANSWER,
+    "bad-answer": FindingKind.BAD_ANSWER,
+    "slow-fill": FindingKind.LATE,
+    "slow-product": FindingKind.LATE,
+    "no-answer": FindingKind.OFFLINE,
+    "declined": FindingKind.REFUSED,
+}
+"""What the faults of a hardware challenge count as; the gravest first, for one challenge may show
+several."""
+
+
+def kind_of_faults(faults: Iterable[str]) -> FindingKind:
+    """What a challenge with these faults counts as: as its gravest; `PASSED` with none. One that
+    nobody knows is inconclusive, since nothing may follow from it."""
+    found = set(faults)
+    if not found <= KIND_OF_FAULT.keys():
+        return FindingKind.INCONCLUSIVE
+    return next((kind for one, kind in KIND_OF_FAULT.items() if one in found), FindingKind.PASSED)

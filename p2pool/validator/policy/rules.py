@@ -2,7 +2,7 @@
 
     [policy]         dry_run, finding_age_max_s
     [validate]       passes, apart_s, within_s, passes_after_act
-    [slash]          validators, agree_within_s, percent_per_day_max
+    [slash]          validators, validators_proven, agree_within_s, percent_per_day_max
     [quiet]          hours, still
     [budget]         coin_per_day
     [rules.KIND]     act, times, within_s, penalty_percent
@@ -107,6 +107,9 @@ class SlashRule:
     validators: int = attrs.field(default=2, validator=Between(1, 100))
     """So many validators have to find a failure that is slashed for, this one among them, and none
     may have found that the node passes."""
+    validators_proven: int = attrs.field(default=1, validator=Between(1, 100))
+    """So many instead where the node's own signature proves the failure: no validator can invent
+    that, and that it passed elsewhere does not unmake it."""
     agree_within_s: int = attrs.field(default=DAY_S, validator=_SECONDS)
     """What others found longer ago is no agreement and no contradiction."""
     percent_per_day_max: int = attrs.field(default=10, validator=Between(0, 100))
@@ -159,8 +162,10 @@ class Rules:
 
     offline: Rule = _rule(SOFT, 12, DAY_S, 0)
     """It did not answer: a machine may be down for a while."""
-    refused: Rule = _rule(SOFT, 3, DAY_S, 0)
-    """It will not be checked."""
+    refused: Rule = _rule(SOFT, 6, DAY_S, 0)
+    """It declines to be checked by us, and answers others."""
+    bad_answer: Rule = _rule(SOFT, 3, DAY_S, 0)
+    """It answers with what cannot be checked."""
     late: Rule = _rule(SOFT, 3, DAY_S, 0)
     """It is slower than what it claims."""
     short_memory: Rule = _rule(SOFT, 2, DAY_S, 2)

@@ -10,11 +10,10 @@ import pytest
 from p2pool.drivers.chain.provider.reads import Reader
 from p2pool.drivers.chain.transactions.journal import MemoryJournal
 from p2pool.drivers.chain.transactions.writer import KeyWriter
-from p2pool.model.ids import Address, NodeId
+from p2pool.model.ids import Address
 from p2pool.validator.execution import Executor
 from p2pool.validator.journal.act_journal import ActJournal
 from p2pool.validator.journal.act_record import Owner
-from p2pool.validator.policy.history import ChainNode, History, Registry
 from tests.chain.conftest import World, anvil, deployment, world
 
 __all__ = ["anvil", "deployment", "world"]
@@ -62,23 +61,3 @@ class Validator:
 def validator(world: World, tmp_path: Path) -> Validator:
     """A validator with the role, and an empty journal."""
     return Validator(world, tmp_path / "validator")
-
-
-async def history_of(executor: Executor, nodes: dict[NodeId, Address]) -> History:
-    """What the chain says of nodes, and what the journal holds."""
-    reader = await Reader.at_head(executor.chain)
-    known = {}
-    stakes = {}
-    for facts, provider in zip(
-        await reader.registry_nodes(list(nodes)), nodes.values(), strict=True
-    ):
-        info = facts.registry.value
-        if info is None:
-            known[facts.node_id] = ChainNode(Registry.ABSENT)
-        else:
-            state = Registry.VALIDATED if info.validated else Registry.REGISTERED
-            known[facts.node_id] = ChainNode(state, info.provider)
-        stakes[provider] = (await reader.provider(provider)).stake_wei.need("stake")
-    return History(
-        me=executor.account, nodes=known, stakes_wei=stakes, taken=executor.journal.taken
-    )

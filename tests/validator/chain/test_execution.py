@@ -1,32 +1,37 @@
 """Acts on a real chain: what findings lead to, and a restart at each point of the way."""
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
 
 from p2pool.dev.chain.contracts import new_account
+from p2pool.drivers.chain.contracts import NodeInfo
 from p2pool.drivers.chain.provider.conduct import send_ready
+from p2pool.drivers.chain.provider.facts import NodeFacts, Reading
 from p2pool.drivers.chain.transactions.journal import MemoryJournal
 from p2pool.drivers.chain.transactions.record import PendingTransaction
 from p2pool.model.ids import Address, NodeId
+from p2pool.validator.chain_history import chain_node, history_of
 from p2pool.validator.execution import Executor, Tried, budget_of, plan_of
 from p2pool.validator.policy.acts import Act, ActKind, ActState
 from p2pool.validator.policy.decision import decide
 from p2pool.validator.policy.findings import Finding, FindingKind
+from p2pool.validator.policy.history import Registry
 from p2pool.validator.policy.rules import Policy
-from tests.validator.chain.conftest import Validator, history_of
-from tests.validator.policy.cases import NOW, policy
+from tests.validator.chain.conftest import Validator
+from tests.validator.policy.cases import ME, NODE, NOW, policy
 
 pytestmark = pytest.mark.chain
 
 WHOLE_ACTS = [ActKind.SLASH, ActKind.REMOVE]
 
 
-async def decided(
-    executor: Executor, bound: Policy, findings: list[Finding], nodes: dict[NodeId, Address]
-) -> list[Tried]:
+async def decided(executor: Executor, bound: Policy, findings: list[Finding]) -> list[Tried]:
     """One round of a validator: read, decide, do."""
-    history = await history_of(executor, nodes)
+    taken = executor.journal.taken
+    history = await history_of(executor.chain, executor.account, findings, taken)
     budget = await budget_of(bound, executor.chain)
     acts = decide(bound, findings, history, budget, NOW).acts
     return await executor.carry_out(acts, dry_run=bound.dry_run)
@@ -54,22 +59,22 @@ async def test_from_registered_to_validated_to_slashed_and_removed(validator: Va
     account = new_account()
     node = NodeId(bytes.fromhex(account.address[2:]))
     await world.chain.add_compute_node(provider, account, 1)
-    nodes = {node: provider.address}
     with validator.opened() as executor:
         passed = [found(validator, FindingKind.PASSED, node, provider.address, NOW - 9000)]
-        done = await decided(executor, policy(), passed, nodes)
+        done = await decided(executor, policy(), passed)
         assert [(one.taken.act.kind, one.taken.state) for one in done] == [
             (ActKind.VALIDATE, ActState.DONE)
         ]
-        assert await decided(executor, policy(), passed, nodes) == []
+        assert await decided(executor, policy(), passed) == []
         info = await world.chain.node(node)
         assert info is not None
         assert info.validated
         before_wei = await validator.stake_wei(provider.address)
         wrong = found(validator, FindingKind.WRONG_PRODUCT, node, provider.address, NOW - 10)
-        done += await decided(executor, policy(), [*passed, wrong], nodes)
+        done += await decided(executor, policy(), [*passed, wrong])
         assert [one.taken.act.kind for one in done[1:]] == WHOLE_ACTS
-        assert await decided(executor, policy(), [*passed, wrong], nodes) == []
+        assert [(one.postponed, one.taken.why) for one in done] == [("", "")] * 3
+        assert await decided(executor, policy(), [*passed, wrong]) == []
         assert await validator.stake_wei(provider.address) == before_wei - before_wei * 5 // 100
         assert await world.chain.node(node) is None
     for one in done:
@@ -80,18 +85,17 @@ async def test_from_registered_to_validated_to_slashed_and_removed(validator: Va
 async def test_a_dry_run_sends_nothing_and_does_not_stand_in_the_way(validator: Validator) -> None:
     """What it showed is done once it is told otherwise."""
     provider, node = await validator.world.candidate()
-    nodes = {node: provider.address}
     wrong = [found(validator, FindingKind.WRONG_PRODUCT, node, provider.address, NOW - 10)]
     dry = attrs.evolve(policy(), policy=Policy().policy)
     before = await validator.sent()
     with validator.opened() as executor:
-        shown = await decided(executor, dry, wrong, nodes)
+        shown = await decided(executor, dry, wrong)
         assert [one.taken.state for one in shown] == [ActState.SHOWN] * 2
-        assert await decided(executor, dry, wrong, nodes) == []
+        assert await decided(executor, dry, wrong) == []
     assert await validator.sent() == before
     with validator.opened() as executor:
         assert await executor.resume() == []
-        done = await decided(executor, policy(), wrong, nodes)
+        done = await decided(executor, policy(), wrong)
         assert [one.taken.act.kind for one in done] == WHOLE_ACTS
 
 
@@ -193,3 +197,15 @@ async def test_what_the_chain_will_not_have_is_over(validator: Validator) -> Non
         assert "does not know" in tried[0].taken.why
         assert "another provider" in tried[1].taken.why
         assert await executor.resume() == []
+
+
+def test_what_no_endpoint_tells_is_unknown_to_the_policy() -> None:
+    """Neither gone nor a stranger: nothing follows for it."""
+    unread: Reading[Any] = Reading.unknown("nobody answers")
+    for registry, expected in (
+        (unread, Registry.UNKNOWN),
+        (Reading.absent(), Registry.ABSENT),
+        (Reading.of(NodeInfo(ME, 1, False, False)), Registry.REGISTERED),
+        (Reading.of(NodeInfo(ME, 1, False, True)), Registry.VALIDATED),
+    ):
+        assert chain_node(NodeFacts(NODE, registry, unread, unread)).registry is expected

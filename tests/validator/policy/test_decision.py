@@ -7,7 +7,7 @@ import pytest
 
 from p2pool.validator.policy.acts import ActKind, ActState
 from p2pool.validator.policy.decision import decide
-from p2pool.validator.policy.findings import FAILURES, Finding, FindingKind
+from p2pool.validator.policy.findings import FAILURES, Finding, FindingKind, kind_of_faults
 from p2pool.validator.policy.history import ChainNode, NodeStanding, Registry
 from p2pool.validator.policy.rules import Quiet, Rules, SlashRule, ValidateRule, _rule
 from p2pool.validator.policy.transitions import TRANSITIONS, Verdict
@@ -70,6 +70,8 @@ def test_a_failure_counts_from_its_times_on(kind: FindingKind) -> None:
     """One less than the rule asks for does nothing; as many, within its time, do."""
     rule = policy().rules.of(kind)
     enough = failures(kind, rule.times)
+    if kind is FindingKind.REFUSED:
+        enough.append(finding(LATE, 1, by=OTHER))
     assert kinds(policy(), enough[1:], history(Registry.VALIDATED), budget(), NOW) == []
     found = kinds(policy(), enough, history(Registry.VALIDATED), budget(), NOW)
     act = ActKind.REMOVE if rule.act == "hard" else ActKind.INVALIDATE
@@ -120,14 +122,45 @@ def test_a_slash_needs_agreement_and_no_contradiction() -> None:
 
 
 def test_nobody_is_offline_while_others_reach_it() -> None:
-    """Our own network may be down; a refusal counts, because it is an answer to us."""
+    """Our own network may be down."""
     gone = failures(FindingKind.OFFLINE, 12)
     stands = history(Registry.VALIDATED)
     assert kinds(policy(), gone, stands, budget(), NOW) == [ActKind.INVALIDATE]
     reached = [*gone, finding(PASSED, 5, by=OTHER)]
     assert kinds(policy(), reached, stands, budget(), NOW) == []
-    refused = [*failures(FindingKind.REFUSED, 3), finding(PASSED, 5, by=OTHER)]
-    assert kinds(policy(), refused, stands, budget(), NOW) == [ActKind.INVALIDATE]
+
+
+def test_whoever_declines_to_some_only_is_found() -> None:
+    """A node whose devices are leased answers nobody, and is left alone."""
+    declined = failures(FindingKind.REFUSED, 6)
+    stands = history(Registry.VALIDATED)
+    assert kinds(policy(), declined, stands, budget(), NOW) == []
+    also = [*declined, finding(FindingKind.REFUSED, 5, by=OTHER)]
+    assert kinds(policy(), also, stands, budget(), NOW) == []
+    some = [*declined, finding(PASSED, 5, by=OTHER)]
+    assert kinds(policy(), some, stands, budget(), NOW) == [ActKind.INVALIDATE]
+
+
+def test_what_a_signature_proves_needs_no_other_word() -> None:
+    """Nobody can have invented it; what else was found waits for others all the same."""
+    two = policy(slash=SlashRule(validators=2, percent_per_day_max=100))
+    stands = history(Registry.VALIDATED)
+    proven = finding(WRONG, proven=True, shortfall_ppm=100_000)
+    word = finding(WRONG, 7)
+    said = [proven, word, finding(PASSED, 5, by=OTHER)]
+    found = decide(two, said, stands, budget(), NOW).acts
+    assert [one.kind for one in found] == [ActKind.SLASH, ActKind.REMOVE]
+    assert (found[0].findings, found[0].amount_wei) == ((proven.finding_id,), 5)
+    more = policy(slash=SlashRule(validators=2, validators_proven=2, percent_per_day_max=100))
+    assert ActKind.SLASH not in kinds(more, said, stands, budget(), NOW)
+
+
+def test_a_challenge_counts_as_its_gravest_fault() -> None:
+    """Each fault has a kind; what nobody knows leads to nothing."""
+    assert kind_of_faults([]) is PASSED
+    assert kind_of_faults(["slow-product", "wrong-product", "no-answer"]) is WRONG
+    assert kind_of_faults(["declined"]) is FindingKind.REFUSED
+    assert kind_of_faults(["wrong-product", "of a later version"]) is FindingKind.INCONCLUSIVE
 
 
 def test_a_penalty_is_in_proportion_and_bounded_by_day() -> None:
