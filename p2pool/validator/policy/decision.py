@@ -23,7 +23,7 @@ from p2pool.validator.policy.acts import Act, ActKind, TakenAct, sorted_ids
 from p2pool.validator.policy.agreement import Agreement, agreement_on
 from p2pool.validator.policy.findings import FAILURES, WHOLE_PPM, Finding, FindingKind
 from p2pool.validator.policy.history import DAY_MS, Budget, History, NodeStanding
-from p2pool.validator.policy.rules import HARD, NONE, Policy, Rule
+from p2pool.validator.policy.rules import HARD, SOFT, Policy, Rule
 from p2pool.validator.policy.transitions import TRANSITIONS, Verdict
 
 URGENCY = (ActKind.SLASH, ActKind.REMOVE, ActKind.INVALIDATE, ActKind.VALIDATE)
@@ -165,26 +165,31 @@ class _Decider:
         failures: Mapping[FindingKind, tuple[Finding, ...]],
     ) -> list[_Wanted]:
         """The act of the table, with the findings that it answers."""
-        rules = self.policy.rules
-        acting = {kind: found for kind, found in failures.items() if rules.of(kind).act != NONE}
-        hard = [kind for kind in acting if rules.of(kind).act == HARD]
-        if acting:
-            verdict = Verdict.HARD if hard else Verdict.SOFT
-            answered = [one for kind in hard or acting for one in acting[kind]]
-        else:
-            verdict, answered = Verdict.PASSES, list(self._passes(node_id, standing, mine))
+        act_of = {SOFT: ActKind.INVALIDATE, HARD: ActKind.REMOVE}
+        acting = {degree: self._unspent(failures, act, degree) for degree, act in act_of.items()}
+        verdict, answered = Verdict.PASSES, self._passes(node_id, standing, mine)
+        for degree in (SOFT, HARD):
+            if acting[degree]:
+                verdict, answered = Verdict(degree), acting[degree]
         kind = TRANSITIONS[standing, verdict]
         if kind is None or not answered:
             return []
-        if kind is not ActKind.VALIDATE:
-            answered = [one for one in answered if one.finding_id not in self._spent(kind)]
-            enough = any(
-                len([one for one in answered if one.kind is each]) >= rules.of(each).times
-                for each in acting
-            )
-            if not enough:
-                return []
-        return [_Wanted(kind, node_id, answered[0].provider, tuple(answered))]
+        return [_Wanted(kind, node_id, answered[0].provider, answered)]
+
+    def _unspent(
+        self, failures: Mapping[FindingKind, tuple[Finding, ...]], act: ActKind, degree: str = ""
+    ) -> tuple[Finding, ...]:
+        """Of failures that led to no such act yet: those that are as many as their kind's rule
+        asks for. `degree`: of rules that act so; empty: of those that slash."""
+        spent = self._spent(act)
+        found: list[Finding] = []
+        for kind, listed in failures.items():
+            rule = self.policy.rules.of(kind)
+            fresh = [one for one in listed if one.finding_id not in spent]
+            meant = rule.act == degree if degree else rule.penalty_percent > 0
+            if meant and len(fresh) >= rule.times:
+                found += fresh
+        return tuple(found)
 
     def _passes(
         self, node_id: NodeId, standing: NodeStanding, mine: Sequence[Finding]
@@ -220,15 +225,7 @@ class _Decider:
         failures: Mapping[FindingKind, tuple[Finding, ...]],
     ) -> list[_Wanted]:
         """The slash that the failures call for, if as many agree as the policy asks for."""
-        spent = self._spent(ActKind.SLASH)
-        rules = self.policy.rules
-        answered = tuple(
-            one
-            for kind, found in failures.items()
-            if rules.of(kind).penalty_percent
-            for one in found
-            if one.finding_id not in spent
-        )
+        answered = self._unspent(failures, ActKind.SLASH)
         if not answered:
             return []
         agreed = agreement_on(self.policy, bound, self.history.me, self.now_ms)

@@ -95,6 +95,26 @@ def test_passes_count_apart_and_since_the_last_failure() -> None:
     assert kinds(strict, more, after, budget(), NOW) == [ActKind.VALIDATE]
 
 
+def test_a_failure_that_had_its_effect_stands_in_nobodys_way() -> None:
+    """A node that was invalidated for being late is validated again by passes since, within the
+    same day; one more failure is not as many as the rule asks for, twice."""
+    late = failures(LATE, 3)
+    acts = decide(policy(), late, history(Registry.VALIDATED), budget(), NOW - HOUR // 2).acts
+    assert [one.kind for one in acts] == [ActKind.INVALIDATE]
+    done = attrs.evolve(taken(ActKind.INVALIDATE), act=acts[0])
+    since = history(Registry.REGISTERED, done)
+    passes = [finding(PASSED, ago) for ago in (2000, 1000)]
+    assert kinds(policy(), [*late, *passes], since, budget(), NOW) == [ActKind.VALIDATE]
+    back = attrs.evolve(since, nodes={NODE: ChainNode(Registry.VALIDATED, PROVIDER)})
+    assert kinds(policy(), [*late, finding(LATE, 5)], back, budget(), NOW) == []
+    short = failures(FindingKind.SHORT_MEMORY, 2)
+    acts = decide(policy(), short, history(Registry.VALIDATED), budget(), NOW - HOUR // 2).acts
+    assert [one.kind for one in acts] == [ActKind.SLASH, ActKind.INVALIDATE]
+    done = tuple(attrs.evolve(taken(one.kind), act=one) for one in acts)
+    once_more = [*short, finding(FindingKind.SHORT_MEMORY, 5)]
+    assert kinds(policy(), once_more, history(Registry.VALIDATED, *done), budget(), NOW) == []
+
+
 def test_others_findings_alone_lead_to_nothing() -> None:
     """Who did not look itself does not act, whoever says what."""
     said = [finding(WRONG, by=OTHER), finding(PASSED, by=THIRD), finding(WRONG, 1, by=THIRD)]
