@@ -253,6 +253,7 @@ class Agent:
             config.chain.confirmations,
             final_depth=config.chain.final_depth,
             heads=heads,
+            heard=self.provider_watch.hear,
         )
         self.metrics.add("chain_calls", chain.rpc.calls)
         self.metrics.add("chain_reads", lambda: follower.counters)

@@ -70,7 +70,7 @@ class Context:
     `suspects`: the nodes that this one misses right now, and why. `duplicate_identities`: nodes
     whose keys two agents use: the later one's incarnation, and until when we believe it.
     `store_failure`: why the store can no longer write. `joining`: how far this node is on its way
-    into the pool; `stuck`, `stake`: see `JoiningTold`.
+    into the pool; `stuck`: see `JoiningTold`.
     """
 
     config: NodeConfig
@@ -86,7 +86,6 @@ class Context:
     store_failure: str | None = None
     joining: str | None = None
     stuck: str | None = None
-    stake: str | None = None
     effects: list[Effect] = attrs.field(factory=list)
     numbers: Random = attrs.field(
         default=attrs.Factory(lambda self: Random(self.rng.getrandbits(64)), takes_self=True)

@@ -204,13 +204,12 @@ class PersistFailed:
 class JoiningTold:
     """How far this node is on its way into the pool, in sentences; None: it is on none.
 
-    `stuck`: which transaction of its provider's is in no block for long; `stake`: what the
-    provider's stake lacks. None: none, and nothing, as far as this agent knows.
+    `stuck`: which transaction of its provider's is in no block for long; None: none, as far as this
+    agent knows.
     """
 
     text: str | None
     stuck: str | None = None
-    stake: str | None = None
 
 
 @attrs.frozen

@@ -544,7 +544,7 @@ class Node:
 
     def _on_joining_told(self, event: inputs.JoiningTold, now: Now) -> None:
         self.context.joining = event.text
-        self.context.stuck, self.context.stake = event.stuck, event.stake
+        self.context.stuck = event.stuck
 
     def view(self, now: Now) -> View:
         """Everything this node knows, frozen; its tables can be read until the next step."""

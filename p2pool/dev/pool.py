@@ -49,7 +49,7 @@ from p2pool.model.ids import Address, NodeId, StoreId
 
 PASSPHRASE = "development"
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
-WAIT_S = 90.0
+WAIT_S = 180.0
 POLL_S = 0.1
 
 

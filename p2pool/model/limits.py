@@ -20,6 +20,7 @@ SNAPSHOT_MAX_BYTES = 64 * 1024 * 1024
 SPEC_JSON_MAX_BYTES = 64 * 1024
 SPEC_TEXT_MAX_BYTES = 32 * 1024
 TEXT_MAX_BYTES = 1024
+TASK_REQUIREMENTS_MAX_BYTES = 1024
 HOST_NAME_MAX_BYTES = 253
 FOREIGN_TEXT_MAX = 8192
 ENDPOINT_URL_MAX_BYTES = 2048
@@ -133,6 +134,7 @@ MOUNTS_MAX = 16
 PORTS_MAX = 32
 LABELS_MAX = 32
 CONSTRAINTS_MAX = 16
+TASK_REQUIREMENTS_CACHED_MAX = 1024
 SECRETS_MAX = 32
 SECRET_MAX_BYTES = 32 * 1024
 SECRETS_TOTAL_MAX_BYTES = 64 * 1024
@@ -598,9 +600,11 @@ CHAIN_REMOVALS_WINDOW_MS = 60_000
 JOIN_POLL_MIN_MS = 1_000
 JOIN_POLL_MAX_MS = 10_000
 JOIN_REFUSED_MAX = 64
-STAKE_LOOK_MS = 600_000
 CHAIN_FULL_READ_INTERVAL_MS = 600_000
-PROVIDER_POLL_MS = 60_000
+# How often an agent reads its provider's coin and stake where no event names the provider, and the
+# pause after each look, however many do.
+PROVIDER_POLL_MS = 600_000
+PROVIDER_PAUSE_MS = 30_000
 # What a contract account is asked: for how long, how often again where nobody knows, and how far
 # the block of an answer may lie behind the last final one (two spans of a chain that finalizes in
 # spans).

@@ -19,20 +19,22 @@ import trio
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.provider.conduct import Done, send_ready
-from p2pool.drivers.chain.provider.costs import TYPICAL_GAS, Costs, costs_of
+from p2pool.drivers.chain.provider.costs import TYPICAL_GAS, Costs, Payer, costs_of
 from p2pool.drivers.chain.provider.plan import Plan
 from p2pool.drivers.chain.provider.reads import Reader, reading
 from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.transactions.journal import Journal
 from p2pool.drivers.chain.transactions.refusals import cause_of
-from p2pool.drivers.chain.transactions.writer import GAS_MARGIN_PERCENT, KeyWriter
+from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.chain.validator.act_plans import (
     Penalty,
     invalidate_plan,
     slash_plan,
     validate_plan,
 )
-from p2pool.drivers.chain.validator.roles import Standing
+from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.drivers.chain.validator.slashes import slashes_of
+from p2pool.model import limits
 from p2pool.model.errors import (
     ChainUnavailable,
     Conflict,
@@ -80,11 +82,13 @@ class Tried:
 
 @attrs.frozen
 class Executor:
-    """Carries the acts of one validator out, one after the other."""
+    """Carries the acts of one validator out, one after the other. `pending`: where its account
+    keeps a transaction that is on its way, the same one that the writers have."""
 
     chain: PoolContracts
     account: Address
     writer_for: WriterFor
+    pending: Journal
     journal: ActJournal
 
     async def resume(self) -> list[Tried]:
@@ -111,7 +115,8 @@ class Executor:
             plan = await plan_of(act, self.chain, self.account)
             if not plan.ready:
                 return await self._needless(act, plan, resumed=settled is not None)
-            costs = await costs_of(self.chain, plan)
+            payer = Payer(limits.CHAIN_WORD_MAX, self.pending)
+            costs = await costs_of(self.chain, plan, payer)
             if costs.missing_coin_wei:
                 return self._postponed(act, "the account lacks coin for gas")
             if costs.refusal is not None:
@@ -165,20 +170,20 @@ class Executor:
 async def plan_of(act: Act, chain: PoolContracts, account: Address) -> Plan:
     """The plan of an act from what the chain says now."""
     reader = await Reader.at_head(chain)
-    standing = await Standing.of(chain, account, reader.block)
+    roles = await Roles.of(chain, account, reader.block)
     if act.kind is ActKind.SLASH:
         facts, earlier = await reader.provider(act.provider), await slashes_of(reader, act.provider)
         penalty = Penalty(act.provider, act.amount_wei, act.act_id)
-        return slash_plan(chain.at, standing, facts, penalty, earlier)
+        return slash_plan(chain.at, roles, facts, penalty, earlier)
     nodes = await reader.registry_nodes([act.node_id])
     owner = nodes[0].registry.value
     if owner is not None and owner.provider != act.provider:
         raise Conflict("The node is another provider's by now.")
     if act.kind is ActKind.VALIDATE:
         return validate_plan(
-            chain.at, standing, nodes, {act.provider: await reader.provider(act.provider)}
+            chain.at, roles, nodes, {act.provider: await reader.provider(act.provider)}
         )
-    return invalidate_plan(chain.at, standing, nodes, hard=act.kind is ActKind.REMOVE)
+    return invalidate_plan(chain.at, roles, nodes, hard=act.kind is ActKind.REMOVE)
 
 
 def _will_end(refused: TransactionFailed) -> bool:
@@ -195,9 +200,9 @@ def _price_wei(act: Act) -> int:
 def _cap_wei(act: Act, costs: Costs) -> int | None:
     """The most to pay for a unit of gas, so that all comes to no more than the reserve; None: a
     block costs more than that now."""
-    ready = [one for one in costs.gas[: len(costs.plan.ready)] if one is not None]
-    if costs.price_wei.value is None or any(one.units is None for one in ready):
+    ready = [one.limit for one in costs.gas[: len(costs.plan.ready)] if one is not None]
+    market = costs.market.value
+    if market is None or None in ready:
         raise ChainUnavailable("No endpoint says what gas costs.")
-    units = sum(one.units or 0 for one in ready) * (100 + GAS_MARGIN_PERCENT) // 100
-    cap_wei = act.reserve_wei // max(1, units)
-    return cap_wei if cap_wei >= costs.price_wei.value else None
+    cap_wei = act.reserve_wei // max(1, sum(one or 0 for one in ready))
+    return cap_wei if cap_wei >= market.least_wei else None

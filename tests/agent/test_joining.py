@@ -10,14 +10,11 @@ import trio
 import trio.testing
 
 from p2pool.agent.effect_runner import EffectRunner
-from p2pool.agent.join.driver import JoiningReport, stay_in_pool, watch_stake
+from p2pool.agent.join.driver import JoiningReport, stay_in_pool, top_up
 from p2pool.agent.loop import Loop
 from p2pool.core.inputs import JoiningTold
-from p2pool.drivers.chain.contracts import NodeInfo
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
-from p2pool.model import limits
-from p2pool.model.errors import Conflict
-from p2pool.model.ids import Address
+from p2pool.model.errors import ChainUnavailable, Conflict
 
 WAITS = JoinStep(
     "invited", Progress.WAITING, "no invite is known", "the manager 0x11", "p2pool pool invite 0x22"
@@ -127,59 +124,38 @@ async def test_the_end_of_the_pool_ends_the_way_into_it() -> None:
 
 @attrs.define
 class FakeStake:
-    """A provider's stake as a chain has it, for a node that it registered."""
+    """A provider's stake that takes two steps to add to, or nobody may add to."""
 
-    staked_wei: int
-    needed_wei: int = 2
-    allowed: bool = False
+    allowed: bool = True
+    failing: int = 0
     topped: int = 0
-    read: trio.Event = attrs.field(factory=trio.Event)
-    node_id: bytes = b"n"
-
-    @property
-    def chain(self) -> "FakeStake":
-        return self
-
-    async def node(self, _: bytes) -> NodeInfo:
-        return NodeInfo(Address(b"p" * 20), 1, True, True)
-
-    async def stake_needed(self, _: object, units: int) -> int:
-        return self.needed_wei
-
-    async def stake(self, _: object) -> int:
-        await trio.lowlevel.checkpoint()
-        self.read.set()
-        return self.staked_wei
 
     async def top_up(self) -> JoinStep | None:
-        if not self.allowed or self.staked_wei >= self.needed_wei:
+        await trio.lowlevel.checkpoint()
+        if self.failing:
+            self.failing -= 1
+            raise ChainUnavailable("nobody answers")
+        if not self.allowed:
             return None
         self.topped += 1
-        if self.topped == 2:
-            self.staked_wei = self.needed_wei
         return JoinStep("approved" if self.topped == 1 else "staked", Progress.DOING)
 
 
 @pytest.mark.parametrize("allowed", [True, False])
-async def test_a_member_says_what_its_providers_stake_lacks(
+async def test_a_member_adds_what_a_slash_took_once_at_its_start(
     autojump_clock: trio.testing.MockClock, allowed: bool
 ) -> None:
-    """As long as it does; at the start it adds it, if that is allowed, later nothing."""
-    loop, stake = FakeLoop(), FakeStake(1, allowed=allowed)
+    """If its owner allows that; it tries again where nobody answers, and then says nothing more."""
+    loop, stake = FakeLoop(), FakeStake(allowed, failing=2)
     loop.inside = True
     told = JoiningReport(cast(Loop, loop))
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_stake, cast(Joining, stake), cast(Loop, loop), told)
-        await stake.read.wait()
-        await trio.testing.wait_all_tasks_blocked()
-        assert (told.stake is None, stake.topped) == (allowed, 2 * allowed)
-        if not allowed:
-            assert "p2pool provider stake add 0.000000000000000001" in str(told.stake)
-        stake.staked_wei = 1
-        await trio.sleep(limits.STAKE_LOOK_MS / 1000 + 1)
-        assert "less than its nodes need" in str(told.stake)
-        assert stake.topped == 2 * allowed
-        stake.staked_wei = 2
-        await trio.sleep(limits.STAKE_LOOK_MS / 1000 + 1)
-        assert told.stake is None
-        nursery.cancel_scope.cancel()
+    await top_up(cast(Joining, stake), cast(Loop, loop), told)
+    assert (stake.failing, stake.topped) == (0, 2 * allowed)
+    assert (told.text, told.status) == (None, None)
+
+
+async def test_a_node_outside_leaves_its_stake_to_the_way_in() -> None:
+    """There each step is looked at anew."""
+    loop, stake = FakeLoop(), FakeStake()
+    await top_up(cast(Joining, stake), cast(Loop, loop), JoiningReport(cast(Loop, loop)))
+    assert stake.topped == 0

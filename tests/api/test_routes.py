@@ -226,6 +226,17 @@ async def test_a_request_that_cannot_be_meant_is_refused_here(
     assert served.port.asked == []
 
 
+async def test_requirements_that_cannot_be_read_are_refused_here(served: Served) -> None:
+    """With what is wrong with them, in a pool that takes those that can be."""
+    served.port.seen = attrs.evolve(sample_view(), feature_level=DISTRUST_LEVEL)
+    text = '{"image":"busybox","name":"a","requirements":"%s"}'
+    with pytest.raises(BadSpec, match="requirements cannot be read: ram_mb='64GB' is not a number"):
+        await thread(served.client.send, signed(spec_json=text % "ram_mb=64GB"))
+    assert served.port.asked == []
+    await thread(served.client.send, signed(spec_json=text % "ram_mb=64000"))
+    assert len(served.port.asked) == 1
+
+
 @pytest.mark.usefixtures("as_first_version")
 async def test_a_key_above_the_pools_level_is_refused_with_who_keeps_it_there(
     served: Served, monkeypatch: pytest.MonkeyPatch

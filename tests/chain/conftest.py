@@ -6,6 +6,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from eth_account.signers.local import LocalAccount
 
 from p2pool.dev.chain.anvil import Anvil, start_anvil
 from p2pool.dev.chain.contracts import Deployment, deploy, fund, fund_tokens, new_account
@@ -13,6 +14,7 @@ from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import Address, NodeId
+from tests.chain.harness import acts
 
 
 @pytest.fixture(scope="session")
@@ -35,9 +37,9 @@ class World:
     manager_writer: KeyWriter
     pool_id: int
 
-    async def account(self) -> KeyWriter:
-        """A new account with coin and tokens."""
-        made = KeyWriter(self.chain.rpc, new_account())
+    async def account(self, account: LocalAccount | None = None) -> KeyWriter:
+        """An account with coin and tokens, a new one without `account`."""
+        made = KeyWriter(self.chain.rpc, account or new_account())
         await fund(self.chain.rpc, made.address)
         await fund_tokens(self.deployment, made.address)
         return made
@@ -46,7 +48,7 @@ class World:
         """A provider with a node that is in the pool, by the whole flow."""
         provider, node_id = await self.candidate(provider)
         invite = self.manager.sign_invite(0, self.pool_id, node_id, await self.soon())
-        await self.chain.join_pool(provider, self.pool_id, invite)
+        await acts.join_pool(self.chain, provider, self.pool_id, invite)
         return provider, node_id
 
     async def candidate(self, provider: KeyWriter | None = None) -> tuple[KeyWriter, NodeId]:
@@ -55,12 +57,12 @@ class World:
         if provider is None:
             provider = await self.account()
             stake_wei = 10 * await chain.stake_needed(provider.address, 1)
-            await chain.approve(provider, stake_wei)
-            await chain.register_provider(provider, stake_wei)
+            await acts.approve(chain, provider, stake_wei)
+            await acts.register_provider(chain, provider, stake_wei)
             await chain.whitelist(self.deployment.federator, provider.address)
         node = new_account()
         node_id = NodeId(bytes.fromhex(node.address[2:]))
-        await chain.add_compute_node(provider, node, 1)
+        await acts.add_compute_node(chain, provider, node, 1)
         await chain.validate_node(self.deployment.federator, provider.address, node_id)
         return provider, node_id
 

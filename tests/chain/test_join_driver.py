@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.requests import invite_json
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
@@ -24,6 +25,7 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 
 pytestmark = pytest.mark.chain
 
@@ -116,7 +118,7 @@ async def test_an_invite_by_the_api_ends_a_long_pause(world: World) -> None:
     federator, hour_ms = world.deployment.federator, 3_600_000
     with trio.fail_after(60):
         await world.chain.whitelist(federator, await registered(world, provider))
-        await world.chain.add_compute_node(provider, joining.node, 1)
+        await acts.add_compute_node(world.chain, provider, joining.node, 1)
         await world.chain.validate_node(federator, provider.address, joining.node_id)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
@@ -132,8 +134,8 @@ async def test_an_invite_by_the_api_ends_a_long_pause(world: World) -> None:
 async def registered(world: World, provider: KeyWriter) -> Address:
     """Stake for a provider; its address."""
     stake_wei = 10 * await world.chain.stake_needed(provider.address, 1)
-    await world.chain.approve(provider, stake_wei)
-    await world.chain.register_provider(provider, stake_wei)
+    await acts.approve(world.chain, provider, stake_wei)
+    await acts.register_provider(world.chain, provider, stake_wei)
     return provider.address
 
 
@@ -145,11 +147,16 @@ async def test_what_a_person_can_mend_does_not_end_it(world: World) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: drive_joining(joining, told, poll_ms=10))
             poor = await told.wait("refused")
-            assert "Send it" in poor.waiting_on
+            assert "Send it" in poor.detail
+            who = address_text(writer.address)
+            assert who in poor.waiting_on
+            assert poor.command.startswith(f"cast send {who} --value ")
             await fund(world.chain.rpc, writer.address)
             while len(told.waits()) < 2:
                 await told.changed.wait()
             assert "too few tokens" in told.steps[-1].detail
+            token = address_text(world.chain.at.token)
+            assert told.steps[-1].command.startswith(f"cast send {token} 'transfer(")
             await fund_tokens(world.deployment, writer.address)
             await told.wait("whitelisted")
             nursery.cancel_scope.cancel()
@@ -167,13 +174,13 @@ async def test_an_ejected_node_waits_for_a_new_invite(world: World) -> None:
         return invites[-1]
 
     joining = Joining(world.chain, world.pool_id, node, 1, find, provider)
-    await world.chain.add_compute_node(provider, node, 1)
+    await acts.add_compute_node(world.chain, provider, node, 1)
     await world.chain.validate_node(world.deployment.federator, provider.address, joining.node_id)
     soon = await world.soon()
     invites.append(world.manager.sign_invite(0, world.pool_id, joining.node_id, soon))
     with trio.fail_after(60):
         await drive_joining(joining, told, poll_ms=10)
-        await world.chain.eject(world.manager_writer, world.pool_id, joining.node_id)
+        await acts.eject(world.chain, world.manager_writer, world.pool_id, joining.node_id)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: drive_joining(joining, told, poll_ms=10))
             assert "used before" in (await told.wait("invited")).detail
@@ -194,7 +201,7 @@ async def test_the_chain_away_is_one_wait_and_it_comes_back(world: World, anvil:
             while rpc.failures["http://127.0.0.1:9"] < 4:
                 await trio.testing.wait_all_tasks_blocked(0.01)
             rpc.endpoints = anvil.rpc().endpoints
-            assert "--provider-key" in (await told.wait("registered")).command
+            assert "p2pool pool join 0x" in (await told.wait("registered")).command
             nursery.cancel_scope.cancel()
     assert told.waits() == ["chain", "registered"]
     assert node_id != joining.node_id
@@ -224,7 +231,7 @@ async def test_the_pauses_grow_up_to_a_cap(
 
 async def test_nobody_stakes_for_a_pool_that_has_ended(world: World) -> None:
     """The one thing that ends the way; nothing was sent before it was found."""
-    await world.chain.end_pool(world.creator, world.pool_id)
+    await acts.end_pool(world.chain, world.creator, world.pool_id)
     provider, told = await world.account(), Told()
     with trio.fail_after(20), pytest.raises(Conflict, match="has ended"):
         await drive_joining(joining_of(world, provider, nobody), told, poll_ms=10)

@@ -1,11 +1,16 @@
 """Joining does what is missing, waits for others by name, and can be walked again at any time."""
 
+import attrs
 import pytest
 import trio
 
+from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
+from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
+from p2pool.drivers.chain.join_waits import mending_of
+from p2pool.drivers.chain.provider.entry_plans import Closed
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import TransactionFailed
@@ -13,6 +18,13 @@ from p2pool.model.ids import NodeId
 from tests.chain.conftest import World
 
 pytestmark = pytest.mark.chain
+
+
+@attrs.frozen
+class NamedKey:
+    """A node key of which the address alone is known."""
+
+    address: str
 
 
 async def newcomer(world: World, invites: list[Invite]) -> Joining:
@@ -94,13 +106,68 @@ async def test_an_interrupted_way_is_gone_on_from_where_it_was(world: World) -> 
 
 
 async def test_without_the_providers_key_it_is_waited_for(world: World) -> None:
-    """The message says which command the provider runs."""
+    """The message says which command the provider runs, where it is to take the node in; before
+    that, who else has to act first, as the provider's own plan says."""
+    invites: list[Invite] = []
+    joining = await newcomer(world, invites)
+    writer, node = joining.writer, address_text(joining.node_id)
+    assert writer is not None
+    seen: list[tuple[str, str]] = []
+
+    async def wait() -> JoinStep:
+        joining.writer = None
+        step = await joining.next_step()
+        joining.writer = writer
+        assert step.progress is Progress.WAITING
+        seen.append((step.name, step.command))
+        return step
+
+    with trio.fail_after(60):
+        assert "its provider" in (await wait()).waiting_on
+        async for step in joining.steps():
+            if step.name == "whitelisted":
+                await world.chain.whitelist(world.deployment.federator, writer.address)
+            if step.name == "node registered":
+                break
+        unlist = function("PrimeNetwork", "blacklistProvider")
+        await world.deployment.federator.send(world.chain.at.network, unlist, writer.address)
+        assert (await wait()).waiting_on == "the validator"
+        judge = world.deployment.federator
+        await world.chain.validate_node(judge, writer.address, joining.node_id)
+        assert "is not whitelisted" in (await wait()).detail
+        await world.chain.whitelist(judge, writer.address)
+        assert address_text(world.manager.address) in (await wait()).waiting_on
+        soon = await world.soon()
+        invites.append(world.manager.sign_invite(0, world.pool_id, joining.node_id, soon))
+        assert address_text(writer.address) in (await wait()).waiting_on
+    assert [name for name, _ in seen] == [
+        *("registered", "validated", "whitelisted", "invited", "joined")
+    ]
+    assert seen[0][1] == f"p2pool pool join {node} --node-key FILE"
+    assert seen[3][1] == f"p2pool pool invite {node}"
+    assert seen[4][1] == f"p2pool pool join {node} --invite FILE"
+
+
+async def test_nobody_is_sent_to_register_for_a_pool_that_will_not_have_the_node(
+    world: World,
+) -> None:
+    """Without the provider's key, too: one that has not started waits for its creator, and one that
+    bars the node is told as that."""
     joining = await newcomer(world, [])
     joining.writer = None
-    with trio.fail_after(30):
-        step = await anext(joining.steps())
-    assert step.progress is Progress.WAITING
-    assert "--provider-key" in step.command
+    joining.pool_id = await world.chain.create_pool(
+        world.creator, 0, world.manager.address, "later"
+    )
+    step = await joining.next_step()
+    assert (step.name, step.command) == ("pool started", f"p2pool pool start {joining.pool_id}")
+    _, node_id = await world.member()
+    bar = function("ComputePool", "blacklistNode")
+    await world.manager_writer.send(world.chain.at.pool, bar, world.pool_id, node_id)
+    barred = await newcomer(world, [])
+    barred.writer, barred.node = None, NamedKey(address_text(node_id))  # type: ignore[assignment]
+    with pytest.raises(Closed, match="blacklisted in pool") as refused:
+        await barred.next_step()
+    assert mending_of(refused.value, "0x11", "0x22").command == "p2pool node rekey"
 
 
 @pytest.mark.parametrize("fault", ["expired", "another manager", "another node"])

@@ -17,6 +17,7 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import BadSignature, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
@@ -76,7 +77,7 @@ async def test_two_of_three_members_invite(world: World, managed: Managed) -> No
         signer = managed.signer(*pair)
         invite = signer.sign_invite(0, managed.pool_id, node_id, await world.soon())
         assert await world.chain.invited_by(managed.contract, invite)
-        await world.chain.join_pool(provider, managed.pool_id, invite)
+        await acts.join_pool(world.chain, provider, managed.pool_id, invite)
         assert await world.chain.in_pool(managed.pool_id, node_id)
 
 
@@ -89,7 +90,7 @@ async def test_no_other_number_of_signatures_does(
     invite = managed.signer(*which).sign_invite(0, managed.pool_id, node_id, await world.soon())
     assert not await world.chain.invited_by(managed.contract, invite)
     with pytest.raises(TransactionFailed, match="not signed by the pool's manager"):
-        await world.chain.join_pool(provider, managed.pool_id, invite)
+        await acts.join_pool(world.chain, provider, managed.pool_id, invite)
 
 
 async def test_a_stranger_counts_for_nobody(world: World, managed: Managed) -> None:

@@ -12,6 +12,7 @@ from p2pool.model.errors import BadSignature, NotFound, TransactionFailed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 
 pytestmark = pytest.mark.chain
 
@@ -31,11 +32,11 @@ async def test_an_invite_is_single_use_and_readmits_nobody(world: World) -> None
     """An ejected node does not come back by the invite that it used."""
     provider, node_id = await world.candidate()
     invite = world.manager.sign_invite(0, world.pool_id, node_id, await world.soon())
-    await world.chain.join_pool(provider, world.pool_id, invite)
-    await world.chain.eject(world.manager_writer, world.pool_id, node_id)
+    await acts.join_pool(world.chain, provider, world.pool_id, invite)
+    await acts.eject(world.chain, world.manager_writer, world.pool_id, node_id)
     assert not await world.chain.in_pool(world.pool_id, node_id)
     with pytest.raises(TransactionFailed, match="used before"):
-        await world.chain.join_pool(provider, world.pool_id, invite)
+        await acts.join_pool(world.chain, provider, world.pool_id, invite)
 
 
 async def test_an_expired_or_foreign_invite_is_refused_with_a_sentence(world: World) -> None:
@@ -43,11 +44,11 @@ async def test_an_expired_or_foreign_invite_is_refused_with_a_sentence(world: Wo
     provider, node_id = await world.candidate()
     late = world.manager.sign_invite(0, world.pool_id, node_id, 1)
     with pytest.raises(TransactionFailed, match=r"expired.*new one"):
-        await world.chain.join_pool(provider, world.pool_id, late)
+        await acts.join_pool(world.chain, provider, world.pool_id, late)
     stranger = KeyManager(new_account())
     foreign = stranger.sign_invite(0, world.pool_id, node_id, await world.soon())
     with pytest.raises(TransactionFailed, match="not signed by the pool's manager"):
-        await world.chain.join_pool(provider, world.pool_id, foreign)
+        await acts.join_pool(world.chain, provider, world.pool_id, foreign)
 
 
 async def test_an_invite_tells_its_signer_and_garbage_is_refused(world: World) -> None:
@@ -78,7 +79,7 @@ async def test_a_removed_node_makes_purge_revert_but_not_eject(world: World) -> 
     purge = function("ComputePool", "purgeProvider")
     with pytest.raises(TransactionFailed, match="not registered"):
         await world.manager_writer.send(world.chain.at.pool, purge, world.pool_id, provider.address)
-    await world.chain.eject(world.manager_writer, world.pool_id, node_id)
+    await acts.eject(world.chain, world.manager_writer, world.pool_id, node_id)
     assert not await world.chain.in_pool(world.pool_id, node_id)
 
 
@@ -90,9 +91,9 @@ async def test_an_unknown_node_is_an_answer_not_an_outage(world: World) -> None:
 async def test_an_ended_pool_lists_its_members_and_lets_them_leave(world: World) -> None:
     """Trap 3, second half: the end of a pool empties nothing."""
     provider, node_id = await world.member()
-    await world.chain.end_pool(world.creator, world.pool_id)
+    await acts.end_pool(world.chain, world.creator, world.pool_id)
     assert await world.chain.in_pool(world.pool_id, node_id)
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert not await world.chain.in_pool(world.pool_id, node_id)
 
 
@@ -101,7 +102,7 @@ async def test_only_creator_and_manager_have_the_managers_powers(world: World) -
     _, node_id = await world.member()
     stranger = await world.account()
     with pytest.raises(TransactionFailed, match="creator or manager"):
-        await world.chain.eject(stranger, world.pool_id, node_id)
+        await acts.eject(world.chain, stranger, world.pool_id, node_id)
     with pytest.raises(TransactionFailed, match="creator or manager"):
         await world.chain.update_uri(stranger, world.pool_id, "p2pool:root=x")
 
@@ -109,9 +110,9 @@ async def test_only_creator_and_manager_have_the_managers_powers(world: World) -
 async def test_a_stake_too_small_says_how_much_is_needed(world: World) -> None:
     """The sentence carries both numbers."""
     poor = await world.account()
-    await world.chain.approve(poor, 1)
+    await acts.approve(world.chain, poor, 1)
     with pytest.raises(TransactionFailed, match=r"1 of \d+ wei"):
-        await world.chain.register_provider(poor, 1)
+        await acts.register_provider(world.chain, poor, 1)
 
 
 async def test_a_pool_that_does_not_exist_is_not_found(world: World) -> None:
@@ -124,7 +125,7 @@ async def test_a_dry_run_sends_nothing_and_says_what_it_would(world: World) -> N
     """The recording writer has the same interface as the real one."""
     writer = DryWriter(world.manager.address)
     block = await world.chain.rpc.quantity("eth_getTransactionCount", "0x" + "00" * 20, "latest")
-    await world.chain.eject(writer, world.pool_id, NodeId(b"n" * 20))
+    await acts.eject(world.chain, writer, world.pool_id, NodeId(b"n" * 20))
     assert "would call ComputePool.ejectNode" in writer.said[0]
     after = await world.chain.rpc.quantity("eth_getTransactionCount", "0x" + "00" * 20, "latest")
     assert block == after
@@ -136,7 +137,7 @@ async def test_transactions_of_one_account_never_collide(world: World) -> None:
     hashes: list[str] = []
 
     async def one(amount_wei: int) -> None:
-        sent = await world.chain.approve(account, amount_wei)
+        sent = await acts.approve(world.chain, account, amount_wei)
         hashes.append(sent.transaction_hash)
 
     with trio.fail_after(60):

@@ -15,6 +15,7 @@ from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.chain.roster import ChainRoster
 from p2pool.model.ids import NodeId, PeerKey, StoreId
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 
 pytestmark = pytest.mark.chain
@@ -46,9 +47,9 @@ async def test_leave_and_eject_are_seen(world: World) -> None:
     provider, first = await world.member()
     _, second = await world.member(provider)
     assert ids(await latest(following)) == {first, second}
-    await world.chain.leave_pool(provider, world.pool_id, first)
+    await acts.leave_pool(world.chain, provider, world.pool_id, first)
     assert ids(await latest(following)) == {second}
-    await world.chain.eject(world.manager_writer, world.pool_id, second)
+    await acts.eject(world.chain, world.manager_writer, world.pool_id, second)
     assert ids(await latest(following)) == set()
 
 
@@ -122,7 +123,7 @@ async def test_a_reorganisation_takes_a_join_back(world: World) -> None:
     await settle(world)
     await latest(following)
     before = await world.chain.rpc.quantity("eth_blockNumber")
-    await world.chain.join_pool(provider, world.pool_id, invite)
+    await acts.join_pool(world.chain, provider, world.pool_id, invite)
     assert late in ids(await latest(following))
     # The chain makes a block each second, so the join may lie deeper than one, and deeper again
     # when it is to go; what was there before stays.

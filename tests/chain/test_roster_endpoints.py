@@ -19,6 +19,7 @@ from p2pool.model.errors import ChainUnavailable
 from p2pool.model.timing import Now
 from tests.chain.conftest import World
 from tests.chain.endpoints import Proxy, endpoint, proxy
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 
 pytestmark = pytest.mark.chain
@@ -77,7 +78,7 @@ async def test_while_they_disagree_nobody_is_out_but_joiners_are_in(
     seen = await following.observe()
     book.observe(seen.latest, seen.final, Now(0, 0))
     second.twist = lying
-    await world.chain.leave_pool(provider, world.pool_id, leaver)
+    await acts.leave_pool(world.chain, provider, world.pool_id, leaver)
     _, joiner = await world.member(provider)
     await settle(world)
     doubted = await following.observe()

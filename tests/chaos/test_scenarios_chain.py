@@ -11,6 +11,7 @@ from p2pool.drivers.chain.consent import KeyManager
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.access.requests import Action
 from p2pool.model.ids import NodeId
+from tests.chain.harness import acts
 from tests.chaos.fixtures import Scene
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
@@ -75,7 +76,9 @@ async def test_only_some_see_that_a_voter_left(scene: Scene) -> None:
     for agent in blind:
         pool.views[agent.name].show("stuck", block)
     manager = KeyWriter(deployment.chain.rpc, pool._manager)
-    await deployment.chain.eject(manager, pool.pool_id, NodeId(bytes.fromhex(gone.node_id[2:])))
+    await acts.eject(
+        deployment.chain, manager, pool.pool_id, NodeId(bytes.fromhex(gone.node_id[2:]))
+    )
 
     async def members_seen(by: DevAgent) -> int:
         return len((await pool.ask(by, "/v1/roster"))["roster"]["members"])

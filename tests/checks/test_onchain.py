@@ -7,6 +7,7 @@ import pytest
 
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import new_account
+from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.checks.onchain import (
     REQUIREMENTS,
@@ -84,12 +85,21 @@ async def test_the_way_into_the_pool_is_told_step_by_step(world: World, anvil: A
     found = await look(world, anvil, node, rich.address)
     assert found["provider's coin"].verdict is Verdict.PASS
     assert found["stake"].verdict is Verdict.WARN
+    assert found["stake"].needed == "0.002 staked for 1 units"
+    assert "--stake-max 0.002" in found["stake"].todo
     assert "validator" in found["whitelist"].todo
     provider, candidate = await world.candidate()
     found = await look(world, anvil, candidate, None)
     assert "p2pool pool invite" in found["node"].todo
     assert found["whitelist"].verdict is Verdict.PASS
-    _, member = await world.member(provider)
+    assert "stake" not in found
+    slash, federator = function("PrimeNetwork", "slash"), world.deployment.federator
+    lost_wei = await world.chain.stake(provider.address) - 10**15
+    await federator.send(world.chain.at.network, slash, provider.address, lost_wei, b"")
+    found = await look(world, anvil, candidate, None)
+    assert "0.001 tokens less than its nodes need, as after a slash" in found["stake"].found
+    assert "p2pool provider stake add" in found["stake"].todo
+    _, member = await world.member()
     found = await look(world, anvil, member, None)
     assert found["node"].verdict is Verdict.PASS
     assert "provider's coin" not in found

@@ -25,6 +25,7 @@ from p2pool.model.errors import (
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.states import PoolStatus
 from tests.api.conftest import Served
+from tests.chain.harness import acts
 from tests.cli.output.held import held
 from tests.cli.shell import (
     FOUNDER,
@@ -178,7 +179,7 @@ async def test_an_ended_or_unknown_pool_does_not_start(shell: Shell) -> None:
     pool = await new_pool(shell)
     await shell.done("start", str(pool), "--founder", FOUNDER)
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
-    await shell.world.chain.end_pool(writer, pool)
+    await acts.end_pool(shell.world.chain, writer, pool)
     error, code = await shell.refused("start", str(pool), "--founder", FOUNDER)
     assert (type(error), code, "has ended" in str(error)) == (Conflict, errors.REFUSED, True)
     error, code = await shell.refused("start", "999", "--founder", FOUNDER)

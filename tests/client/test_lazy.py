@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 import trio
 
@@ -17,7 +16,7 @@ from p2pool.cli.wallet import wallet
 from p2pool.model.access.requests import Action
 from p2pool.model.ids import ADDRESS_BYTES
 from p2pool.model.ports.agent import SubmitCommand
-from tests.cli.command_tree import every_command
+from tests.cli.command_tree import context_of, every_command
 from tests.client.conftest import Commands, Served
 from tests.wire.samples import NODE_ID
 
@@ -100,7 +99,7 @@ def test_the_lines_of_lazy_commands_are_their_own() -> None:
         if not isinstance(group, LazyGroup) or group is cli:
             continue
         for name, (_, line) in group.table.items():
-            command = group.get_command(click.Context(group), name)
+            command = group.get_command(context_of(group, ""), name)
             assert command is not None
             assert command.get_short_help_str(200) == line, name
             found += 1

@@ -146,6 +146,10 @@ async def test_flags_of_containers(served: Served, commands: Commands) -> None:
         ("--image=", "--image is empty"),
         ("--entrypoint=", "--entrypoint is empty"),
         ("--gpus 1 --gpu-model=", "--gpu-model is empty"),
+        ("--requirements=", "--requirements is empty"),
+        ("--requirements gpus=8", "--requirements cannot be read: 'gpus' is none of the keys"),
+        ("--requirements ram_mb=64GB", "ram_mb='64GB' is not a number"),
+        ("--requirements ;", "--requirements asks for nothing"),
     ],
 )
 async def test_a_flag_that_is_not_good(
@@ -242,6 +246,16 @@ async def test_an_init_unless_it_is_turned_off(served: Served, commands: Command
     assert not (await signed_by(served, commands, "--no-init")).init
     spec = await signed_by(served, commands, "--gpus 1 --gpu-model NVIDIA-H100")
     assert spec.resources.gpu.model == "nvidia-h100"
+
+
+async def test_requirements_are_signed_as_they_were_written(
+    served: Served, commands: Commands
+) -> None:
+    """Whoever wrote them finds them again; without the flag there are none."""
+    text = "gpu:count=8;gpu:model=H100;ram_mb=64000"
+    spec = await signed_by(served, commands, f"--requirements {text}")
+    assert spec.requirements == text
+    assert (await signed_by(served, commands, "")).requirements == ""
 
 
 async def test_the_keys_of_a_file_are_told_as_keys(

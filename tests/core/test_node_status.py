@@ -114,22 +114,21 @@ def test_who_is_outside_is_told_what_it_waits_for_and_nothing_else() -> None:
     assert "--provider-key" not in said
 
 
-def test_a_stuck_transaction_and_missing_stake_are_told() -> None:
+def test_a_stuck_transaction_is_told() -> None:
     """What keeps a node out is a problem; of one that takes part it is a warning."""
     world = running(3, 20_000)
     node = nodes(world)[0]
     assert node.context.roster.belongs(node.context.me)
-    for stuck, stake in (("It is stuck.", "The stake is short."), (None, None)):
-        node.step(inputs.JoiningTold(None, stuck, stake), world.now())
+    for stuck in ("It is stuck.", None):
+        node.step(inputs.JoiningTold(None, stuck), world.now())
         view = node.view(world.now())
-        told = tuple(said for said in (stuck, stake) if said is not None)
-        assert view.warnings == told
+        assert view.warnings == (() if stuck is None else (stuck,))
         assert "It is stuck." not in view.problems
     world.members.remove(2)
     outside = world.machines[2].node
     assert outside is not None
     assert world.run_until(lambda: not outside.context.roster.belongs(outside.context.me), 120_000)
-    outside.step(inputs.JoiningTold("It waits.", "It is stuck.", None), world.now())
+    outside.step(inputs.JoiningTold("It waits.", "It is stuck."), world.now())
     view = outside.view(world.now())
     assert "It is stuck." in view.problems
     assert view.warnings == ()

@@ -14,6 +14,7 @@ from p2pool.client.agent_client import Answer
 from p2pool.dev.pool import DevAgent
 from p2pool.model.ids import NodeId
 from p2pool.model.tasks.endings import ENDINGS, markdown
+from tests.chain.harness import acts
 from tests.e2e.conftest import IMAGE, p2pool
 from tests.e2e.harness.actions import ENDLESS
 from tests.e2e.harness.machines import Place, chain_as, place
@@ -360,7 +361,7 @@ async def test_who_leaves_the_pool_ends_its_tasks(place: Place) -> None:
     agent = place.agents[2]
     assert any(copy["node_id"] == agent.node_id for copy in copies)
     chain, manager = chain_as(place, "manager")
-    await chain.eject(manager, place.pool.pool_id, NodeId(bytes.fromhex(agent.node_id[2:])))
+    await acts.eject(chain, manager, place.pool.pool_id, NodeId(bytes.fromhex(agent.node_id[2:])))
 
     def moved(found: list[Answer]) -> bool:
         away = all(copy["node_id"] != agent.node_id for copy in found)
@@ -381,7 +382,7 @@ async def test_the_end_of_the_pool_ends_all(place: Place) -> None:
     task = place.submit(at, "last", ENDLESS, "--replicas", "2")
     await place.wait_states(at, task, "running", "running")
     chain, manager = chain_as(place, "manager")
-    await chain.end_pool(manager, place.pool.pool_id)
+    await acts.end_pool(chain, manager, place.pool.pool_id)
 
     async def empty() -> bool:
         return all([await place.containers(agent) == {} for agent in place.agents])

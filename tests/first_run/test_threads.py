@@ -44,6 +44,7 @@ from p2pool.model.ports.store import Put
 from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
+from tests.chain.harness import acts
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
@@ -156,7 +157,7 @@ async def test_consent() -> None:
     writer = DryWriter(Address(b"\x01" * 20))
     with exercised("consent"):
         chain = PoolContracts.of(config_of().chain)
-        await chain.add_compute_node(writer, new_account(), 1)
+        await acts.add_compute_node(chain, writer, new_account(), 1)
     assert len(writer.said) == 1
 
 

@@ -23,13 +23,12 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_driver import INVITE_FILE_NAME, drive_joining, find_in_file
 from p2pool.drivers.chain.join_steps import STAKED, Joining, JoinStep, Progress
-from p2pool.drivers.chain.provider.texts import utc
 from p2pool.drivers.chain.provider.ways import compute_units
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.stakes import read_stake
 from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.record import Delay
 from p2pool.drivers.chain.transactions.writer import KeyWriter
+from p2pool.drivers.dates import utc
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, Misconfigured, P2poolError, Unavailable
@@ -64,7 +63,7 @@ async def join_pool(
         if not options.skip_checks and not node.context.roster.belongs(node.context.me):
             await wait_qualified(options, runtime, told.say)
         joining = _joining(options, loop, effects, chain, writer)
-        nursery.start_soon(watch_stake, joining, loop, told)
+        nursery.start_soon(top_up, joining, loop, told)
         try:
             await stay_in_pool(joining, loop, effects, told)
         except Conflict as error:
@@ -126,35 +125,25 @@ async def _settle(writer: KeyWriter) -> None:
         await trio.sleep(limits.JOIN_POLL_MAX_MS / 1000)
 
 
-async def watch_stake(joining: Joining, loop: Loop, told: "JoiningReport") -> None:
-    """Say what the provider's stake lacks as long as it does; first add it, where that is allowed.
-
-    Every STAKE_LOOK_MS: a slash comes without notice, and no more than a validation waits for it. A
-    node that is out of the pool adds it on its way in.
-    """
-    roster = loop.node.context.roster
+async def top_up(joining: Joining, loop: Loop, told: "JoiningReport") -> None:
+    """Add what a slash took of the provider's stake, once, where its owner allows that. A node that
+    is out of the pool adds it on its way in."""
+    roster, me = loop.node.context.roster, loop.node.context.me
     while not roster.known:
         await loop.wait_stepped()
-    adds = roster.belongs(loop.node.context.me)
-    while True:
+    while roster.belongs(me):
         try:
-            step = await joining.top_up() if adds else None
-            adds = step is not None and step.name != STAKED
-            node = await joining.chain.node(joining.node_id)
-            stake = await read_stake(joining.chain, node.provider) if node is not None else None
+            step = await joining.top_up()
         except (P2poolError, Reverted) as error:
-            log.info("the provider's stake cannot be read", why=str(error))
-        else:
-            if step is not None:
-                told.step(step)
-                continue
-            shortage = stake.shortage() if stake is not None else None
-            if stake is None or shortage is None:
-                told.missing_stake(None)
-            else:
-                said = f"{shortage[0].upper()}{shortage[1:]}."
-                told.missing_stake(f"{said} It waits for {stake.whom()}: {stake.adding()}.")
-        await trio.sleep(limits.STAKE_LOOK_MS / 1000)
+            log.warning("the provider's stake was not added to", why=str(error))
+            await trio.sleep(limits.PROVIDER_POLL_MS / 1000)
+            continue
+        if step is None:
+            return
+        told.step(step)
+        if step.name == STAKED:
+            told.say(None)
+            return
 
 
 def _joining(
@@ -193,7 +182,6 @@ class JoiningReport:
     status: JoinStatus | None = None
     """The step that the way is at, for the API; None once the node is in the pool."""
     stuck: str | None = None
-    stake: str | None = None
     changed: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self) -> None:
@@ -201,7 +189,7 @@ class JoiningReport:
         while True:
             await self.changed.wait()
             self.changed = trio.Event()
-            await self.loop.put(JoiningTold(self.text, self.stuck, self.stake))
+            await self.loop.put(JoiningTold(self.text, self.stuck))
 
     def say(self, text: str | None, status: JoinStatus | None = None) -> None:
         """What holds from now on."""
@@ -214,14 +202,6 @@ class JoiningReport:
             log.warning("a transaction is stuck", what=delay.text())
         self.stuck = delay.text() if delay is not None else None
         self.changed.set()
-
-    def missing_stake(self, text: str | None) -> None:
-        """What the provider's stake lacks from now on; None: nothing."""
-        if text is not None and text != self.stake:
-            log.warning("the provider's stake is too small", what=text)
-        if text != self.stake:
-            self.stake = text
-            self.changed.set()
 
     def step(self, step: JoinStep) -> None:
         """A step that was taken, or a wait that began."""

@@ -6,6 +6,7 @@ from litestar.datastructures import State
 
 from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.stake import shortage_warning
 from p2pool.model.errors import NotFound
 from p2pool.model.ports.agent import JoinStatus, ProviderStatus, WebhookStatus
 from p2pool.model.ports.view import View
@@ -171,12 +172,9 @@ def provider_warnings(one: ProviderStatus | None) -> tuple[str, ...]:
     if one is None:
         return ()
     account, said = address_text(one.account), []
-    staked_wei, needed_wei = one.stake_wei or 0, one.stake_needed_wei or 0
-    if one.registered and one.stake_wei is not None and staked_wei < needed_wei:
-        said.append(
-            f"The stake of the provider {account} is below what its nodes need, so no node of its"
-            " is validated any more: p2pool provider stake add."
-        )
+    if one.registered and one.stake_wei is not None:
+        short = shortage_warning(one.account, one.stake_wei, one.stake_needed_wei or 0)
+        said += [short] if short is not None else []
     if one.registered and one.whitelisted is False:
         said.append(f"The provider {account} is not whitelisted: ask the network's validator.")
     if one.coin_wei == 0:

@@ -15,7 +15,7 @@ HEAVY = {
     ),
     "init": (
         "p2pool.cli.agent.init:init",
-        "Write this machine's configuration and keys, step by step, and check them.",
+        "Write this machine's configuration and keys, step by step, and check what was written.",
     ),
     "notify": (
         "p2pool.cli.agent.notify:notify",
@@ -97,7 +97,7 @@ def _provider(told: Answer | None) -> list[tuple[str, str]]:
     """The provider's coin and stake, as the chain said a moment ago."""
     if told is None:
         return []
-    from p2pool.drivers.chain.provider.texts import amount_or_unknown
+    from p2pool.codec.text.amounts import amount_or_unknown
 
     needed = amount_or_unknown(told["stake_needed_wei"])
     pairs = [
@@ -113,7 +113,8 @@ def _provider(told: Answer | None) -> list[tuple[str, str]]:
 
 
 def _unbonding(told: Answer) -> str:
-    from p2pool.drivers.chain.provider.texts import amount_or_unknown, utc
+    from p2pool.codec.text.amounts import amount_or_unknown
+    from p2pool.drivers.dates import utc
 
     text = amount_or_unknown(told["unbonding_wei"])
     if told["withdrawable_wei"] not in ("0", None):

@@ -11,6 +11,7 @@ from p2pool.cli.errors import say
 from p2pool.cli.shared.chain import config_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json_line
+from p2pool.cli.shared.plans.options import Amount
 from p2pool.cli.shared.process import (
     begin_logs,
     data_directory,
@@ -18,7 +19,7 @@ from p2pool.cli.shared.process import (
     log_options,
     run_until_signal,
 )
-from p2pool.cli.shared.types import CommitteeHash, FilePath, KeyPlaceType, Tokens
+from p2pool.cli.shared.types import CommitteeHash, FilePath, KeyPlaceType
 from p2pool.model.data_dir import NODE_KEY_FILE
 from p2pool.model.errors import BadKey, Misconfigured
 from p2pool.model.ids import Digest
@@ -65,10 +66,10 @@ if TYPE_CHECKING:
 @click.option(
     "--stake-max",
     "stake_max_wei",
-    type=Tokens(),
-    metavar="TOKENS",
-    help="The most that the provider's stake may come to by this agent, in tokens. Default: it"
-    " stakes nothing by itself, and says what is needed; on a development chain, what is asked.",
+    type=Amount(),
+    help="The most that the provider's stake may come to by this agent: 2.5 tokens, or 300wei."
+    " Default: it stakes nothing by itself, and says what is needed; on a development chain, what"
+    " is asked.",
 )
 @click.option(
     "--stake-top-up",

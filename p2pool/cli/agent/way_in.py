@@ -1,7 +1,9 @@
 """`p2pool agent run --dry-run`: the whole rest of this node's way into the pool; nothing is sent.
 
 It is the plan that the agent would take the first step of, with the units of this machine and the
-invite that lies in the data directory.
+invite that lies in the data directory: the same calls, to the last byte, for what the agent would
+offer for gas. Where its owner allows it to make a slash good, that comes first, as it does for the
+agent.
 """
 
 from pathlib import Path
@@ -14,6 +16,7 @@ from p2pool.cli.shared.output import write_json
 if TYPE_CHECKING:
     from p2pool.drivers.chain.join_steps import Joining, JoinStep
     from p2pool.drivers.chain.provider.costs import Costs
+    from p2pool.drivers.chain.provider.plan import Plan
     from p2pool.drivers.chain.stakes import StakePolicy
     from p2pool.drivers.config.schema import AgentConfig
     from p2pool.model.ports.signer import Signer
@@ -31,14 +34,15 @@ def write_way_in(
     stake is more than `policy` allows, the next step is the wait for that."""
     import trio
 
+    from p2pool.cli.plan_documents import plan_document, would_send
     from p2pool.cli.shared.plans import pages
 
     step, costs = trio.run(_look, settings, directory, node, provider, policy)
-    said = [] if costs is None else pages.would_send(costs.plan)
+    said = [] if costs is None else would_send(costs.plan)
     if as_json:
         told: dict[str, Any] = {**attrs.asdict(step), "would_send": said, "plan": None}
         if costs is not None:
-            told["plan"] = pages.plan_document(costs, (), costs.plan, True, {})
+            told["plan"] = plan_document(costs, (), costs.plan, True, {})
         write_json("join-step", told)
         return
     print(f"next step: {step.name} ({step.progress}) {step.detail}".rstrip())
@@ -59,34 +63,64 @@ async def _look(
     provider: "Signer | None",
     policy: "StakePolicy",
 ) -> "tuple[JoinStep, Costs | None]":
+    from p2pool.codec.text.amounts import GWEI
     from p2pool.drivers.chain.join_steps import STAKE, JoinStep, Progress, waiting_step
-    from p2pool.drivers.chain.provider.costs import costs_of
-    from p2pool.drivers.chain.provider.plan import Call, Wait
-    from p2pool.drivers.chain.stakes import read_stake
+    from p2pool.drivers.chain.provider.costs import Payer, costs_of
+    from p2pool.drivers.chain.provider.plan import Wait
+    from p2pool.drivers.chain.provider.reads import read_stake
+    from p2pool.drivers.chain.stakes import StakePolicy
+    from p2pool.drivers.chain.transactions.journal import FileJournal
     from p2pool.model.ids import Address
 
-    joining = await _joining(settings, directory, node)
+    joining = attrs.evolve(await _joining(settings, directory, node), stake=policy)
     if provider is None:
         return await joining.next_step(), None
-    plan = await joining.plan(Address(bytes.fromhex(provider.address[2:])))
-    costs = await costs_of(joining.chain, plan)
+    account = Address(bytes.fromhex(provider.address[2:]))
+    # The whole way is shown beyond what is allowed, too: its owner learns what to allow.
+    unbound = attrs.evolve(joining, stake=StakePolicy())
+    plan = await _with_top_up(joining, await unbound.plan(account))
+    payer = Payer(
+        settings.chain.fee_max_gwei * GWEI,
+        FileJournal.of(directory, settings.chain.id, account),
+    )
+    costs = await costs_of(joining.chain, plan, payer)
     if not plan.steps:
         return JoinStep("joined", Progress.DONE, f"{node.address.lower()} is in the pool"), costs
     first = plan.steps[0]
-    if any(isinstance(one, Call) and one.tokens_wei for one in plan.steps):
+    most_wei = policy.most_wei
+    if most_wei is not None and any(call.stake_wei > most_wei for call in plan.calls):
         stake = await read_stake(joining.chain, plan.account, joining.units)
-        if (over := stake.over(policy)) is not None:
-            waits = JoinStep(
-                name=STAKE,
-                progress=Progress.WAITING,
-                detail=over,
-                waiting_on=stake.whom(),
-                command=stake.allowing(),
-            )
-            return waits, costs
+        waits = JoinStep(
+            name=STAKE,
+            progress=Progress.WAITING,
+            detail=stake.over(policy) or "",
+            waiting_on=stake.whom(),
+            command=stake.allowing(),
+        )
+        return waits, costs
     if isinstance(first, Wait):
         return waiting_step(first), costs
     return JoinStep(first.name, Progress.DOING, first.purpose), costs
+
+
+async def _with_top_up(joining: "Joining", plan: "Plan") -> "Plan":
+    """The plan with what the agent adds to the stake at its start, after a slash."""
+    from p2pool.drivers.chain.join_steps import STAKE
+    from p2pool.drivers.chain.provider.plan import Wait
+    from p2pool.drivers.chain.provider.provider_plans import stake_plan
+    from p2pool.drivers.chain.provider.reads import Reader, read_stake
+
+    first = plan.steps[0] if plan.steps else None
+    waits = isinstance(first, Wait) and first.name == STAKE
+    if not joining.stake.top_up or not (waits or first is None):
+        return plan
+    if (await read_stake(joining.chain, plan.account)).over(joining.stake) is not None:
+        return plan
+    facts = await (await Reader.at_head(joining.chain)).provider(plan.account)
+    if not facts.is_registered:
+        return plan
+    added = stake_plan(joining.chain.at, facts).steps
+    return attrs.evolve(plan, steps=(*added, *plan.steps[1:])) if added else plan
 
 
 async def _joining(settings: "AgentConfig", directory: Path, node: "Signer") -> "Joining":

@@ -12,7 +12,8 @@ import click
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
 from p2pool.cli.shared.plans.errand import run_errand
 from p2pool.cli.shared.plans.node_keys import consent_by, open_node_key
-from p2pool.cli.shared.plans.options import nodes_argument, stake_max_option
+from p2pool.cli.shared.plans.options import nodes_argument, stake_options
+from p2pool.cli.shared.plans.stake_words import StakeWord
 from p2pool.cli.shared.types import FilePath, KeyPlaceType, Number
 from p2pool.model import limits
 from p2pool.model.ids import NodeId
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     default=0,
     help="How many GPUs the node offers: its compute units follow from that.",
 )
-@stake_max_option
+@stake_options
 @pool_option
 @sender_options
 def register(
@@ -52,6 +53,7 @@ def register(
     node_passphrase_file: Path | None,
     gpus: int,
     stake_max_wei: int | None,
+    yes: bool,
     pool_id: int | None,
     sender: Sender,
 ) -> None:
@@ -71,7 +73,8 @@ def register(
         candidate = Candidate(node_id, compute_units(gpus), consent_by(node, account))
         return await ways.into_registry(number, candidate, stake_max_wei)
 
-    run_errand(sender, make, {"node_id": node.address.lower()})
+    told = {"node_id": node.address.lower()}
+    run_errand(sender, make, told, stake=StakeWord.of(stake_max_wei, yes))
 
 
 @click.command("deregister")

@@ -27,6 +27,7 @@ from p2pool.model.ids import Address, NodeId
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.plan_writer import DryRun
     from p2pool.drivers.chain.transactions.writer import Writer
     from p2pool.drivers.config.schema import AgentConfig
     from p2pool.drivers.config.start_record import StartRecord
@@ -88,13 +89,13 @@ def rekey(
         agent=str(old.directory),
     )
     left = _in_pool(old)
-    said: list[str] = []
+    dry: DryRun | None = None
     if left:
         if not (no_drain or dry_run):
             _drain(old, sender, agent, timeout)
-        _, said = sender.run(lambda chain, writer: _leave(chain, writer, old))
+        _, dry = sender.run(lambda chain, writer: _leave(chain, writer, old))
     if dry_run:
-        write_dry(said, as_json)
+        write_dry(dry, as_json)
         return
     told = {"former": address_text(old.node_id), "left": left, "node_id": None, "aside": None}
     try:
@@ -110,8 +111,29 @@ def rekey(
         return
     write_line(f"This machine was {told['former']}, and is {told['node_id']} now.")
     write_line(f"The old keys and store: {aside}. Volumes stay where they were.")
-    write_line(f"next: p2pool agent run --data-dir {old.directory} --provider-key FILE", err=True)
+    write_line(f"next: {_next_start(old, key)}", err=True)
     write_line("It registers the new node, and waits to be validated and invited.", err=True)
+    write_line(
+        "The old node's stake stays bound until its provider takes it off the registry:"
+        f" p2pool node deregister {told['former']}",
+        err=True,
+    )
+
+
+def _next_start(old: Old, key: str | None) -> str:
+    """The command that starts the new node: as the last start, which knows all it needs; where no
+    provider's key is left to it, one that describes a start as a whole."""
+    import shlex
+
+    from p2pool.drivers.config.start_record import read_start
+    from p2pool.drivers.keys.signers.place import is_there, key_place
+
+    start = read_start(old.directory) or old.start
+    words = ["p2pool", "agent", "run", "--data-dir", str(old.directory)]
+    if not start.provider_key or not is_there(key_place(start.provider_key)):
+        words += ["--config", start.config, "--provider-key", key or "FILE"]
+        words += ["--passphrase-file", start.passphrase_file] if start.passphrase_file else []
+    return shlex.join(words)
 
 
 def _old(directory: Path) -> Old:

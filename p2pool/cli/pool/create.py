@@ -126,9 +126,9 @@ def create(
             "data_uri": uri,
         }
 
-    told, said = sender.run(act)
+    told, dry = sender.run(act)
     if sender.dry_run:
-        write_dry(said, sender.as_json)
+        write_dry(dry, sender.as_json)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

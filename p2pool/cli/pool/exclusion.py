@@ -18,6 +18,7 @@ from p2pool.model.ids import Address, NodeId
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.facts import NodeFacts
     from p2pool.drivers.chain.provider.plan import Plan
     from p2pool.drivers.chain.provider.reads import Reader
 
@@ -124,7 +125,7 @@ def purge(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> 
 
 def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes: bool) -> None:
     """Run the errand; where the registry has forgotten a node, say what helps."""
-    from p2pool.drivers.chain.provider.reads import says_none
+    from p2pool.drivers.chain.contracts import says_none
     from p2pool.drivers.chain.rpc import Reverted
 
     told = {"pool_id": number, "provider": "0x" + provider.hex()}
@@ -132,18 +133,18 @@ def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes
         run_errand(sender, make, told, yes=yes)
     except TransactionFailed as refused:
         cause = refused.__cause__
-        if isinstance(cause, Reverted) and says_none(cause):
+        if isinstance(cause, Reverted) and says_none(cause, in_list=True):
             raise TransactionFailed(
-                "The contract cannot purge this provider: one of its nodes is in the pool and no"
-                " longer in the registry.",
-                hint="Eject that node first: p2pool pool eject NODE.",
+                "The contract cannot purge this provider: the registry has forgotten one of its"
+                " nodes.",
+                hint="Eject its nodes that are in the pool, one by one: p2pool pool eject NODE...",
             ) from refused
         raise
 
 
-async def members_of(reader: "Reader", pool_id: int, provider: Address) -> list[NodeId]:
+async def members_of(reader: "Reader", pool_id: int, provider: Address) -> "list[NodeFacts]":
     """The nodes of a provider that are in a pool, as far as the registry has them."""
     listed = await reader.own_nodes(provider)
     nodes = () if listed.is_absent else listed.need("list of nodes")
     found = await reader.nodes(pool_id, [one.node_id for one in nodes])
-    return [one.node_id for one in found if one.is_member]
+    return [one for one in found if one.is_member]

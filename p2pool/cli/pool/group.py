@@ -73,6 +73,10 @@ HEAVY = {
         "p2pool.cli.pool.settings:set_setting",
         "Change a setting of the pool, as its creator or manager.",
     ),
+    "set-limit": (
+        "p2pool.cli.pool.requirements:set_limit",
+        "Change how many compute units a pool takes, as its creator or manager.",
+    ),
     "set-requirements": (
         "p2pool.cli.pool.requirements:set_requirements",
         "Change what a pool requires of machines that join it, as its creator or manager.",

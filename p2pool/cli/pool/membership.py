@@ -19,8 +19,9 @@ from p2pool.cli.shared.plans.options import (
     invite_option,
     nodes_argument,
     read_invites,
-    stake_max_option,
+    stake_options,
 )
+from p2pool.cli.shared.plans.stake_words import StakeWord
 from p2pool.cli.shared.types import UINT256, KeyPlaceType, Number
 from p2pool.model import limits
 from p2pool.model.errors import NotFound
@@ -70,7 +71,7 @@ def _finder(paths: Sequence[Path], nodes: Sequence[NodeId]) -> "FindInvite":
     default=0,
     help="How many GPUs each node offers that is not registered yet.",
 )
-@stake_max_option
+@stake_options
 @pool_option
 @sender_options
 def join(
@@ -79,6 +80,7 @@ def join(
     node_keys: "tuple[KeyPlace, ...]",
     gpus: int,
     stake_max_wei: int | None,
+    yes: bool,
     pool_id: int | None,
     sender: Sender,
 ) -> None:
@@ -101,7 +103,7 @@ def join(
         ]
         return await ways.into_pool(number, candidates, find, stake_max_wei=stake_max_wei)
 
-    run_errand(sender, make, named(nodes, number))
+    run_errand(sender, make, named(nodes, number), stake=StakeWord.of(stake_max_wei, yes))
 
 
 def _node_keys(

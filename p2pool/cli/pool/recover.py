@@ -102,7 +102,8 @@ def recover(
         await write_root(chain, writer, info, proposal)
         return proposal
 
-    proposal, said = sender.run(act)
+    proposal, dry = sender.run(act)
+    said = [] if dry is None else list(dry.said)
     told = describe(pool.pool_id, asked, proposal)
     told |= {"dry_run": sender.dry_run, "would_send": said, "leader": None}
     if sender.dry_run:

@@ -1,9 +1,10 @@
-"""`p2pool pool set-requirements`: changes what a pool asks of machines, and keeps all else.
+"""`p2pool pool set-requirements` and `set-limit`: what a pool asks of machines, and how many it
+takes.
 
 The requirements share the pool's data URI with whatever else stands there: p2pool's own pairs of a
 pool without `PoolRoot`, and keys of others. A tool that writes the whole text erases the root
 record; this command replaces the requirements alone. What other tools of the network would refuse
-is refused here, for they then check nothing by the whole text.
+is refused here, for they then check nothing by the whole text. The limit stands by itself.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,9 @@ import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
 from p2pool.cli.shared.output import warn, write_dry, write_json
+from p2pool.cli.shared.plans.errand import run_errand
 from p2pool.cli.shared.tables import write_pairs
+from p2pool.cli.shared.types import UINT256, Number
 from p2pool.codec.text.data_uri import with_requirements, without_own
 from p2pool.codec.text.requirements import (
     KEYS,
@@ -26,7 +29,9 @@ from p2pool.model.errors import Malformed
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
+    from p2pool.drivers.chain.provider.plan import Plan
     from p2pool.drivers.chain.transactions.writer import Writer
+    from p2pool.model.ids import Address
 
 
 def check_wanted(text: str, force: bool) -> tuple[str, ...]:
@@ -87,14 +92,14 @@ def set_requirements(
             "changed": changes,
         }
 
-    told, said = sender.run(act)
+    told, dry = sender.run(act)
     if told["kept"]:
         warn(
             f"Kept {', '.join(told['kept'])}, which other tools of the network refuse together with"
             " all requirements: --drop-unknown takes it out."
         )
     if sender.dry_run:
-        write_dry(said, sender.as_json)
+        write_dry(dry, sender.as_json)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:
@@ -113,3 +118,25 @@ def _show(told: dict[str, Any]) -> None:
             ("changed", "yes" if told["changed"] else "no: these stood there already"),
         ]
     )
+
+
+@click.command("set-limit")
+@click.argument("units", metavar="UNITS", type=Number(0, UINT256))
+@pool_option
+@sender_options
+def set_limit(units: int, pool_id: int | None, sender: Sender) -> None:
+    """Change how many compute units a pool takes, as its creator or manager.
+
+    UNITS is the most of all nodes together; 0 sets no limit. Nodes that are in the pool stay, also
+    above the limit. Safe to repeat.
+    """
+    number = sender.pool(pool_id).pool_id
+
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        from p2pool.drivers.chain.provider.pool_plans import limit_plan
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        return limit_plan(chain.at, await reader.pool(number), account, units)
+
+    run_errand(sender, make, {"pool_id": number, "compute_limit": str(units)})

@@ -33,6 +33,7 @@ from p2pool.model.ids import PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
+    from p2pool.drivers.chain.provider.plan_writer import DryRun
     from p2pool.drivers.chain.transactions.writer import Writer
 
 
@@ -112,10 +113,10 @@ def _restore(
         await write_root(chain, writer, info, held)
         return True
 
-    written, said = sender.run(act)
+    written, dry = sender.run(act)
     told: dict[str, Any] = {"pool_id": pool.pool_id, "root": format_root(held), "written": written}
     done = "The record is written again." if written else "The record is there already."
-    _report(sender, told, said, lambda: click.echo(done))
+    _report(sender, told, dry, lambda: click.echo(done))
 
 
 def _move(sender: Sender, pool: PoolRef, held: RootRecord | None, asks: bool) -> None:
@@ -142,18 +143,18 @@ def _move(sender: Sender, pool: PoolRef, held: RootRecord | None, asks: bool) ->
             "cleaned": done.cleaned,
         }
 
-    told, said = sender.run(act)
+    told, dry = sender.run(act)
     moved = told["created"] or told["written"] or told["cleaned"]
     where = f"PoolRoot at {told['contract']}"
     done = f"The record stands in {where}." if moved else f"It stands in {where} already."
-    _report(sender, told, said, lambda: click.echo(done))
+    _report(sender, told, dry, lambda: click.echo(done))
 
 
 def _report(
-    sender: Sender, told: dict[str, Any], said: list[str], write: Callable[[], None]
+    sender: Sender, told: dict[str, Any], dry: "DryRun | None", write: Callable[[], None]
 ) -> None:
     if sender.dry_run:
-        write_dry(said, sender.as_json)
+        write_dry(dry, sender.as_json)
     elif sender.as_json:
         write_json("transaction", {"dry_run": False, **told})
     else:

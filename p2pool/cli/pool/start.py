@@ -104,11 +104,11 @@ def start(
             check_no_log(agent, pool, force)  # It blocks: nothing else runs beside a command.
         return await start_pool(chain, writer, pool.pool_id, root)
 
-    done, said = sender.run(act)
+    done, dry = sender.run(act)
     if done.replaced:
         warn("Replaced a root record that nobody can read.")
     if sender.dry_run:
-        write_dry(said, sender.as_json)
+        write_dry(dry, sender.as_json)
     else:
         write_started(done, sender.as_json)
 

@@ -9,7 +9,8 @@ import click
 
 from p2pool.cli.shared.chain import Sender, sender_options
 from p2pool.cli.shared.plans.errand import run_errand
-from p2pool.cli.shared.plans.options import Amount, stake_max_option, yes_option
+from p2pool.cli.shared.plans.options import Amount, stake_options, yes_option
+from p2pool.cli.shared.plans.stake_words import StakeWord
 from p2pool.cli.shared.types import UINT256, Number
 from p2pool.model import limits
 
@@ -32,14 +33,17 @@ if TYPE_CHECKING:
     default=0,
     help="Stake enough for nodes of so many compute units besides.",
 )
-@stake_max_option
+@stake_options
 @sender_options
-def register(stake_wei: int | None, units: int, stake_max_wei: int | None, sender: Sender) -> None:
+def register(
+    stake_wei: int | None, units: int, stake_max_wei: int | None, yes: bool, sender: Sender
+) -> None:
     """Stake and register as a provider, with the account of --key.
 
     The network's validator then has to whitelist it; nodes come after that (p2pool node register,
     or an agent with --provider-key). Of a provider that is registered already the stake is brought
-    up to what is asked for.
+    up to what is asked for. --stake names an amount, so it is not asked about; what the network
+    asks for beyond it is.
     """
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
@@ -49,7 +53,7 @@ def register(stake_wei: int | None, units: int, stake_max_wei: int | None, sende
         facts = await (await Reader.at_head(chain)).provider(account, units)
         return register_plan(chain.at, facts, stake_wei, stake_max_wei)
 
-    run_errand(sender, make, {})
+    run_errand(sender, make, {}, stake=StakeWord.of(stake_max_wei, yes, stake_wei))
 
 
 @click.command("deregister")

@@ -10,7 +10,8 @@ import click
 
 from p2pool.cli.shared.chain import Sender, sender_options
 from p2pool.cli.shared.plans.errand import run_errand
-from p2pool.cli.shared.plans.options import Amount
+from p2pool.cli.shared.plans.options import Amount, stake_options
+from p2pool.cli.shared.plans.stake_words import StakeWord
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
@@ -31,22 +32,23 @@ def stake() -> None:
     help="The stake that there shall be in all, in tokens. Default: what your nodes need, as after"
     " a slash.",
 )
+@stake_options
 @sender_options
-def add(target_wei: int | None, sender: Sender) -> None:
+def add(target_wei: int | None, stake_max_wei: int | None, yes: bool, sender: Sender) -> None:
     """Bring the stake up to an amount, with the account of --key.
 
-    --to names the whole stake, not what is added: run again, it sends nothing.
+    --to names the whole stake, not what is added: run again, it sends nothing. It is the amount
+    that you allow by it; without it, what nodes need is staked up to --stake-max, or asked about.
     """
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.provider_plans import stake_plan
         from p2pool.drivers.chain.provider.reads import Reader
 
-        return stake_plan(
-            chain.at, await (await Reader.at_head(chain)).provider(account), target_wei
-        )
+        facts = await (await Reader.at_head(chain)).provider(account)
+        return stake_plan(chain.at, facts, target_wei, stake_max_wei)
 
-    run_errand(sender, make, {})
+    run_errand(sender, make, {}, stake=StakeWord.of(stake_max_wei, yes, target_wei))
 
 
 @stake.command("reclaim")

@@ -14,7 +14,8 @@ from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.tables import write_pairs, write_table
 from p2pool.cli.shared.types import AccountType
-from p2pool.drivers.chain.provider.texts import coin_text, tokens, utc
+from p2pool.codec.text.amounts import coin_text, tokens_text
+from p2pool.drivers.dates import utc
 from p2pool.model.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     "--key",
     metavar="FILE",
     envvar="P2POOL_KEY",
-    help="The key file of the provider: only its address is read. Default: P2POOL_KEY.",
+    help="The key of the provider, of which only the address is read: a file, fd:N or clef:PATH."
+    " Default: P2POOL_KEY.",
 )
 @config_option
 @json_option
@@ -64,10 +66,10 @@ def _account(key: str | None) -> "Address":
             "No provider is named.",
             hint="Name its address, or its key file: --key FILE or P2POOL_KEY.",
         )
-    from p2pool.drivers.input_files import input_path
-    from p2pool.drivers.keys.keystore import key_file_address
+    from p2pool.drivers.keys.signers.opener import key_address
+    from p2pool.drivers.keys.signers.place import key_place
 
-    return key_file_address(input_path(key))
+    return key_address(key_place(key))
 
 
 def _read(
@@ -113,20 +115,20 @@ def _pairs(facts: "ProviderFacts", stake: "StakeFacts") -> list[tuple[str, str]]
         ("provider", "0x" + facts.address.hex()),
         ("registered", _said(facts.registered)),
         ("whitelisted", _said(facts.whitelisted)),
-        ("stake", _said(facts.stake_wei, tokens)),
-        ("needed", _said(facts.minimum_wei, tokens)),
+        ("stake", _said(facts.stake_wei, tokens_text)),
+        ("needed", _said(facts.minimum_wei, tokens_text)),
     ]
     if staked is not None and needed is not None and not facts.registered.why:
         registered = facts.registered.value is not None
         if registered and staked < needed:
-            lacks = f"{tokens(needed - staked)} too little: p2pool provider stake add"
+            lacks = f"{tokens_text(needed - staked)} too little: p2pool provider stake add"
             pairs.append(("", lacks))
         spare = staked - (needed if registered else 0)
         if spare > 0:
-            pairs.append(("spare", f"{tokens(spare)}: p2pool provider stake reclaim"))
+            pairs.append(("spare", f"{tokens_text(spare)}: p2pool provider stake reclaim"))
     pairs += _unbonding(facts, stake)
     pairs += [
-        ("tokens", _said(facts.tokens_wei, tokens)),
+        ("tokens", _said(facts.tokens_wei, tokens_text)),
         ("coin", _said(facts.coin_wei, lambda wei: coin_text(wei, "coin"))),
         ("as of", utc(facts.time_s)),
     ]
@@ -138,10 +140,10 @@ def _unbonding(facts: "ProviderFacts", stake: "StakeFacts") -> list[tuple[str, s
         return [("unbonding", f"unknown: {stake.unbonds.why}")]
     pairs: list[tuple[str, str]] = []
     if due := stake.due_wei(facts.time_s):
-        pairs.append(("unbonded", f"{tokens(due)}: p2pool provider withdraw"))
+        pairs.append(("unbonded", f"{tokens_text(due)}: p2pool provider withdraw"))
     for one in stake.unbonds.value or ():
         if one.due_s > facts.time_s:
-            pairs.append(("unbonding", f"{tokens(one.amount_wei)} until {utc(one.due_s)}"))
+            pairs.append(("unbonding", f"{tokens_text(one.amount_wei)} until {utc(one.due_s)}"))
     return pairs
 
 

@@ -16,19 +16,20 @@ import click
 
 from p2pool.cli.errors import say
 from p2pool.cli.shared.options import found_agent, json_option, key_options
-from p2pool.cli.shared.output import write_dry, write_json
+from p2pool.cli.shared.output import warn, write_dry, write_json
 from p2pool.cli.shared.signer import opened_account, place_of
 from p2pool.cli.shared.types import UINT256, FilePath, Number
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.amounts import GWEI
-from p2pool.model.errors import Misconfigured
+from p2pool.model.errors import Misconfigured, TransactionStuck
 from p2pool.model.ids import Address, PoolRef
 
 if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
-    from p2pool.drivers.chain.provider.plan_writer import PlanWriter
+    from p2pool.drivers.chain.provider.costs import Payer
+    from p2pool.drivers.chain.provider.plan_writer import DryRun, PlanWriter
     from p2pool.drivers.chain.transactions.record import Delay
     from p2pool.drivers.chain.transactions.writer import KeyWriter, Sent, Writer
     from p2pool.drivers.config.schema import ChainConfig
@@ -128,6 +129,23 @@ class DelayLines:
             say(delay.text())
 
 
+async def bring_home(chain: "PoolContracts", writer: "KeyWriter", payer: "Payer") -> None:
+    """Name what an account has on its way from before, and get it into a block."""
+    from p2pool.drivers.chain.transactions.earlier import read_earlier
+
+    earlier = await read_earlier(chain.rpc, payer.journal)
+    if earlier is None:
+        return
+    warn(f"{earlier.told()}, is in no block yet and comes first.")
+    try:
+        await writer.settle()
+    except TransactionStuck as stuck:
+        raise TransactionStuck(
+            f"Nothing else was sent: an earlier one of this account comes first. {stuck.message}",
+            hint="Do it again: the same command, or the agent by itself, goes on with that one.",
+        ) from stuck
+
+
 pool_option = click.option(
     "--pool",
     "pool_id",
@@ -173,23 +191,39 @@ class Sender:
             given = load_config(self.config.path, self.config.environment).pool.id
         return PoolRef(chain.id, chain.addresses.pool, given)
 
-    def run(self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]") -> tuple[T, list[str]]:
-        """The result, and the transactions that a dry run would have sent (else none)."""
+    def payer(self, account: Address) -> "Payer":
+        """By what an account of this command pays."""
+        from p2pool.drivers.chain.provider.costs import Payer
+        from p2pool.drivers.chain.transactions.journal import FileJournal
+
+        config = self.chain_config
+        journal = FileJournal.of(self.directory, config.id, account)
+        return Payer(config.fee_max_gwei * GWEI, journal)
+
+    def run(
+        self, act: "Callable[[PoolContracts, Writer], Awaitable[T]]"
+    ) -> "tuple[T, DryRun | None]":
+        """The result, and what a dry run would have sent (else None). What an earlier command left
+        on its way is named and brought home first, so that `act` reads the chain with it."""
         import trio
 
+        from p2pool.drivers.agent_log import configure_logs
         from p2pool.drivers.chain.contracts import PoolContracts
-        from p2pool.drivers.chain.provider.plan_writer import PlanWriter, whole_sentences
+        from p2pool.drivers.chain.provider.plan_writer import PlanWriter, dry_run_of
 
+        configure_logs(level="warning")  # On standard error: documents stand on standard output.
         config = self.chain_config
         make_writer = writer_maker(self.key, self.passphrase_file, self.dry_run, config)
 
-        async def main() -> tuple[T, list[str]]:
+        async def main() -> "tuple[T, DryRun | None]":
             chain = PoolContracts.of(config)
             writer = make_writer(chain, self.directory)
-            done = await act(chain, writer)
+            payer = self.payer(writer.address)
             if not isinstance(writer, PlanWriter):
-                return done, []
-            return done, await whole_sentences(chain, writer)
+                await bring_home(chain, writer, payer)
+                return await act(chain, writer), None
+            done = await act(chain, writer)
+            return done, await dry_run_of(chain, writer, payer)
 
         return trio.run(main)
 
@@ -200,9 +234,9 @@ class Sender:
         sentence: str,
     ) -> None:
         """Send one transaction and report it: `sentence` with its hash, or `told` as JSON."""
-        sent, said = self.run(act)
+        sent, dry = self.run(act)
         if self.dry_run:
-            write_dry(said, self.as_json)
+            write_dry(dry, self.as_json)
         elif self.as_json:
             told = {"dry_run": False, **told, "transaction": sent.transaction_hash}
             write_json("transaction", told)

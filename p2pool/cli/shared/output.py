@@ -3,12 +3,15 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.documents import envelope, json_text, note_warning, visible
 from p2pool.cli.errors import is_narrow
+
+if TYPE_CHECKING:
+    from p2pool.drivers.chain.provider.plan_writer import DryRun
 
 _UNITS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 SPANS = ((86400, "d"), (3600, "h"), (60, "m"))
@@ -64,9 +67,17 @@ def short(name: str | None) -> str:
     return name[:12] if name.startswith("0x") else name[:10]
 
 
-def write_dry(said: list[str], as_json: bool) -> None:
-    """Write the transactions of a dry run."""
-    if as_json:
-        write_json("transaction", {"dry_run": True, "would_send": said, "transaction": None})
+def write_dry(dry: "DryRun | None", as_json: bool) -> None:
+    """Write the transactions of a dry run; None: there are none."""
+    if not as_json:
+        for line in dry.said if dry is not None else ("Nothing to send.",):
+            write_line(line)
+    elif dry is None:
+        told: dict[str, Any] = {"dry_run": True, "would_send": [], "transaction": None, "steps": []}
+        write_json("transaction", told)
     else:
-        click.echo("\n".join(said) if said else "Nothing to send.")
+        from p2pool.cli.plan_documents import plan_document
+
+        costs = dry.costs
+        shown = plan_document(costs, (), costs.plan, True, {})
+        write_json("transaction", {**shown, "would_send": list(dry.said)})

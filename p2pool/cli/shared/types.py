@@ -36,24 +36,6 @@ class AddressType(click.ParamType["Address"]):
         return Address(found)
 
 
-class Tokens(click.ParamType[int]):
-    """An amount of tokens on the command line, as a decimal number; in wei for who reads it."""
-
-    name = "tokens"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The amount in wei."""
-        from p2pool.codec.text.amounts import parse_tokens
-        from p2pool.model.errors import Malformed
-
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_tokens(str(value))
-        except Malformed as error:
-            self.fail(str(error), param, ctx)
-
-
 class AccountType(AddressType):
     """The address of an account that somebody has: with capitals it has to be right by its
     checksum (EIP-55), which finds a mistyped digit."""

@@ -19,6 +19,7 @@ _FLAGS: Mapping[str, str] = {
     "pull": "--pull",
     "read_only": "--read-only",
     "init": "--init",
+    "requirements": "--requirements",
     "mounts": "--mount",
     "ports": "--publish",
     "deadline_s": "--deadline",

@@ -54,6 +54,12 @@ OPTIONS = (
     click.option("--gpu-model", help="Part of the GPUs' model name, such as h100, in any case."),
     click.option("--gpu-memory", type=_SIZE, help="Minimum memory of each GPU, such as 40GiB."),
     click.option(
+        "--requirements",
+        metavar="TEXT",
+        help="What a node's whole machine must have, as pools write it, such as"
+        " 'gpu:count=8;gpu:model=h100;ram_mb=64000'.",
+    ),
+    click.option(
         "--cpus",
         type=types.Cpus(),
         help=f"Processors of each copy, such as 0.5. Default: {_RESOURCES.cpu_milli / 1000:g}.",
@@ -197,6 +203,7 @@ def specification(
         "pull": given["pull"],
         "read_only": given["read_only"],
         "init": given["init"],
+        "requirements": given["requirements"],
         "mounts": (
             *(flag_values.mount(text) for text in given["mounts"]),
             *(flag_values.volume(text) for text in given["volumes"]),
@@ -239,7 +246,7 @@ def specification(
 
 
 def _refuse_empty(given: dict[str, Any]) -> None:
-    for option in ("image", "name", "entrypoint", "gpu_model"):
+    for option in ("image", "name", "entrypoint", "gpu_model", "requirements"):
         if given[option] == "":
             flag = "--" + option.replace("_", "-")
             raise click.UsageError(f"{flag} is empty: name one, or leave {flag} out.")

@@ -29,15 +29,15 @@ def validate(nodes: "list[NodeId]", sender: Sender) -> None:
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
         from p2pool.drivers.chain.validator.act_plans import validate_plan
-        from p2pool.drivers.chain.validator.roles import Standing
+        from p2pool.drivers.chain.validator.roles import Roles
 
         reader = await Reader.at_head(chain)
-        standing = await Standing.of(chain, account, reader.block)
-        standing.check_validator()
+        roles = await Roles.of(chain, account, reader.block)
+        roles.check_validator()
         found = await reader.registry_nodes(nodes)
         owners = {one.registry.value.provider for one in found if one.registry.value is not None}
         facts = {owner: await reader.provider(owner) for owner in sorted(owners)}
-        return validate_plan(chain.at, standing, found, facts)
+        return validate_plan(chain.at, roles, found, facts)
 
     run_errand(sender, make, named_nodes(nodes))
 
@@ -62,12 +62,12 @@ def invalidate(nodes: "list[NodeId]", hard: bool, yes: bool, sender: Sender) -> 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
         from p2pool.drivers.chain.validator.act_plans import invalidate_plan
-        from p2pool.drivers.chain.validator.roles import Standing
+        from p2pool.drivers.chain.validator.roles import Roles
 
         reader = await Reader.at_head(chain)
-        standing = await Standing.of(chain, account, reader.block)
-        standing.check_validator()
-        return invalidate_plan(chain.at, standing, await reader.registry_nodes(nodes), hard)
+        roles = await Roles.of(chain, account, reader.block)
+        roles.check_validator()
+        return invalidate_plan(chain.at, roles, await reader.registry_nodes(nodes), hard)
 
     told = {**named_nodes(nodes), "hard": hard}
     run_errand(sender, make, told, yes=yes if hard else None)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from p2pool.drivers.chain.contracts import PoolContracts
     from p2pool.drivers.chain.provider.facts import ProviderFacts
     from p2pool.drivers.chain.provider.plan import Plan
-    from p2pool.drivers.chain.validator.roles import Standing
+    from p2pool.drivers.chain.validator.roles import Roles
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,10 +85,10 @@ def named_providers(providers: Sequence[Address]) -> dict[str, Any]:
 
 async def _facts(
     chain: "PoolContracts", account: Address, providers: Sequence[Address]
-) -> "tuple[Standing, list[ProviderFacts]]":
+) -> "tuple[Roles, list[ProviderFacts]]":
     from p2pool.drivers.chain.provider.reads import Reader
-    from p2pool.drivers.chain.validator.roles import Standing
+    from p2pool.drivers.chain.validator.roles import Roles
 
     reader = await Reader.at_head(chain)
-    standing = await Standing.of(chain, account, reader.block)
-    return standing, [await reader.provider(one) for one in providers]
+    roles = await Roles.of(chain, account, reader.block)
+    return roles, [await reader.provider(one) for one in providers]

@@ -49,15 +49,15 @@ def slash(
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
         from p2pool.drivers.chain.validator.act_plans import Penalty, slash_plan
-        from p2pool.drivers.chain.validator.roles import Standing
+        from p2pool.drivers.chain.validator.roles import Roles
         from p2pool.drivers.chain.validator.slashes import slashes_of
 
         reader = await Reader.at_head(chain)
-        standing = await Standing.of(chain, account, reader.block)
-        standing.check_validator()
+        roles = await Roles.of(chain, account, reader.block)
+        roles.check_validator()
         facts, earlier = await reader.provider(provider), await slashes_of(reader, provider)
         penalty = Penalty(provider, amount_wei, because)
-        return slash_plan(chain.at, standing, facts, penalty, earlier)
+        return slash_plan(chain.at, roles, facts, penalty, earlier)
 
     told = {"provider": address_text(provider), "reason": "0x" + because.hex()}
     run_errand(sender, make, told, yes=yes)

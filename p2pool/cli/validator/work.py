@@ -52,16 +52,16 @@ def invalidate_work(
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
-        from p2pool.drivers.chain.validator.roles import Standing
+        from p2pool.drivers.chain.validator.roles import Roles
         from p2pool.drivers.chain.work import Invalidation, invalidate_work_plan, work_of
 
         reader = await Reader.at_head(chain)
-        standing = await Standing.of(chain, account, reader.block)
-        standing.check_validator()
+        roles = await Roles.of(chain, account, reader.block)
+        roles.check_validator()
         pool = (await reader.pool(number)).need()
         work = await work_of(reader, number, pool.domain_id)
         how = Invalidation(penalty_wei, units)
-        return invalidate_work_plan(chain.at, standing, work, keys, how)
+        return invalidate_work_plan(chain.at, roles, work, keys, how)
 
     told = {"pool_id": number, "keys": ["0x" + one.hex() for one in keys]}
     run_errand(sender, make, told, yes=None if penalty_wei is None else yes)

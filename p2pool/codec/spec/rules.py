@@ -8,8 +8,10 @@ variable. What a node refuses by its own policy (bind mounts, registries), the n
 import re
 from collections.abc import Iterator
 
+from p2pool.codec.text.requirements import KEYS, refusals, task_requirements
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel
+from p2pool.model.machine.requirements import Requirements
 from p2pool.model.tasks.spec import Mount, MountKind, RestartMode, RestartPolicy, TaskSpec
 
 ATTRIBUTES = ("node", "provider", "gpu.model", "cpu.model", "runtime", "architecture")
@@ -111,6 +113,17 @@ def gpu_model_rule(text: str) -> str:
     if len(text) > limits.NAME_MAX_BYTES:
         return f"is longer than {limits.NAME_MAX_BYTES} characters"
     return "" if text == text.lower() else "must be in lower case"
+
+
+def requirements_rule(text: str) -> str:
+    """A pool's grammar (`codec.text.requirements`), of which nothing is passed over. Replicas judge
+    a submission by it: a key or number that it takes later belongs to a later feature level."""
+    if len(text) > limits.TASK_REQUIREMENTS_MAX_BYTES:
+        return f"is longer than {limits.TASK_REQUIREMENTS_MAX_BYTES} characters"
+    if wrong := refusals(text):
+        return f"cannot be read: {', '.join(wrong)} (the keys: {', '.join(sorted(KEYS))})"
+    asks = not text or task_requirements(text) != Requirements()
+    return "" if asks else "asks for nothing: name a key, or leave it out"
 
 
 def target_rule(text: str) -> str:

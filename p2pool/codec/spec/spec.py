@@ -266,6 +266,7 @@ def _task(r: Reader) -> TaskSpec:
         pull=r.choice("pull", PullPolicy, d.pull),
         read_only=r.flag("read_only", d.read_only),
         init=r.flag("init", d.init),
+        requirements=r.text("requirements", d.requirements, rule=rules.requirements_rule),
     )
 
 

@@ -1,6 +1,9 @@
 """Amounts of coin and tokens as people write them: gwei for prices, whole tokens for stakes.
 
-Exact both ways: no float ever holds an amount.
+Intuition: the chain counts in wei, people in tokens; only here is one made of the other.
+
+Invariants: exact both ways, since no float ever holds an amount; what is written for people is read
+back as the same number of wei.
 """
 
 import re
@@ -12,7 +15,8 @@ GWEI = 10**9
 TOKEN = 10**18
 """A token's smallest unit is a wei, as of the chain's own coin: eighteen places."""
 _PLACES = 18
-_TOKENS = re.compile(rf"(\d{{1,60}})(?:\.(\d{{1,{_PLACES}}}))?")
+_TOKENS = re.compile(rf"([0-9]{{1,60}})(?:\.([0-9]{{1,{_PLACES}}}))?")
+_WEI = re.compile(r"([0-9]{1,78}) ?wei")
 
 
 def gwei_text(wei: int) -> str:
@@ -20,9 +24,20 @@ def gwei_text(wei: int) -> str:
     return f"{_decimal(wei, 9)} gwei"
 
 
+def coin_text(wei: int, unit: str = "coin") -> str:
+    """An amount of the chain's coin, or of another unit with as many places, for people; none of
+    its places is left out."""
+    return f"{tokens_number(wei)} {unit}"
+
+
 def tokens_text(wei: int) -> str:
-    """An amount of tokens, for people; none of its places is left out."""
-    return f"{tokens_number(wei)} tokens"
+    """An amount of the staked token, for people."""
+    return coin_text(wei, "tokens")
+
+
+def amount_or_unknown(wei: int | str | None, unit: str = "tokens") -> str:
+    """An amount, or that nobody knows it."""
+    return "unknown" if wei is None else coin_text(int(wei), unit)
 
 
 def tokens_number(wei: int) -> str:
@@ -31,16 +46,20 @@ def tokens_number(wei: int) -> str:
 
 
 def parse_tokens(text: str) -> int:
-    """An amount in wei of "2.5"; `Malformed` for anything but a decimal number in range."""
-    found = _TOKENS.fullmatch(text.strip())
-    if found is None:
+    """Wei of `2.5` (tokens) or `300wei`; `Malformed` for anything else, and for what is out of
+    range."""
+    text = text.strip()
+    if (found := _WEI.fullmatch(text)) is not None:
+        wei = int(found[1])
+    elif (found := _TOKENS.fullmatch(text)) is not None:
+        wei = int(found[1]) * TOKEN + int((found[2] or "0").ljust(_PLACES, "0"))
+    else:
         raise Malformed(
-            f"{text[:80]!r} is no amount of tokens.",
-            hint="Write whole tokens, with at most 18 places: 1000 or 2.5.",
+            f"{text[:64]!r} is not an amount.",
+            hint=f"Write tokens, with up to {_PLACES} decimals (2.5), or wei (300wei).",
         )
-    wei = int(found[1]) * TOKEN + int((found[2] or "0").ljust(_PLACES, "0"))
     if wei > limits.CHAIN_WORD_MAX:
-        raise Malformed(f"{text[:80]!r} is more than a contract can hold.")
+        raise Malformed(f"{text[:64]!r} is more than a contract can hold.")
     return wei
 
 

@@ -1,13 +1,16 @@
-"""Requirement strings of pools: `gpu:count=8;gpu:model=h100,h200;ram_mb=64000;storage_gb=1000`.
+"""Requirement strings: `gpu:count=8;gpu:model=h100,h200;ram_mb=64000;storage_gb=1000`.
 
-The form is the one that the network's tools write, and it means what they take it to mean: a second
-`gpu:count` begins another alternative, `gpu:memory_mb` is a minimum as `gpu:memory_mb_min` is, and
-a model's name matches without regard to case, spaces and underscores. Unknown keys are kept apart,
-so the rest can still be judged for a pool of a newer version, while those tools refuse the whole
-text for one of them (`refusals`); an error names the key whose value is not a number.
+A pool asks with them of whoever joins, a task of the nodes that its copies may go to. The form is
+the one that the network's tools write, and it means what they take it to mean: a second `gpu:count`
+begins another alternative, `gpu:memory_mb` is a minimum as `gpu:memory_mb_min` is, and a model's
+name matches without regard to case, spaces and underscores. Of a pool's, unknown keys are kept
+apart, so the rest can still be judged for one of a newer version, while those tools refuse the
+whole text for one of them (`refusals`), and so does a task; an error names the key whose value is
+not a number.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 import attrs
 
@@ -36,7 +39,24 @@ NUMBER_MAX = 2**32 - 1
 
 
 def parse_requirements(text: str) -> Requirements:
-    """Read a requirement string; `Malformed` names every pair that cannot be read."""
+    """Read a pool's requirement string; `Malformed` names every pair that cannot be read."""
+    read, problems = _read(text)
+    if problems:
+        raise Malformed(
+            f"The pool's requirements cannot be read: {'; '.join(problems)}.",
+            hint="Ask its creator or manager to correct them: p2pool pool set-requirements.",
+        )
+    return read
+
+
+@lru_cache(maxsize=limits.TASK_REQUIREMENTS_CACHED_MAX)
+def task_requirements(text: str) -> Requirements:
+    """What a task's requirement string means, of which `refusals` finds nothing."""
+    return _read(text)[0]
+
+
+def _read(text: str) -> tuple[Requirements, list[str]]:
+    """What can be read of a text, and what is wrong with the rest."""
     problems: list[str] = []
     gpus: list[GpuRequirement] = []
     plain: dict[str, int] = {}
@@ -64,12 +84,8 @@ def parse_requirements(text: str) -> Requirements:
             field, unit = _PLAIN_FIELDS[key]
             plain[field] = number * unit
     problems += [problem for gpu in gpus for problem in _contradictions(gpu)]
-    if problems:
-        raise Malformed(
-            f"The pool's requirements cannot be read: {'; '.join(problems)}.",
-            hint="Ask its creator or manager to correct them: p2pool pool set-requirements.",
-        )
-    return Requirements(gpus=tuple(gpus), unknown=tuple(dict.fromkeys(unknown)), **plain)
+    read = Requirements(gpus=tuple(gpus), unknown=tuple(dict.fromkeys(unknown)), **plain)
+    return read, problems
 
 
 def requirement_pairs(text: str) -> tuple[str, ...]:
@@ -94,25 +110,10 @@ def refusals(text: str) -> tuple[str, ...]:
         if not separator:
             found.append(f"{key!r} is not key=value")
         elif key not in KEYS:
-            found.append(f"{key!r} is no key of theirs")
+            found.append(f"{key!r} is none of the keys")
         elif key != "gpu:model" and ((number := _number(value)) is None or number > NUMBER_MAX):
             found.append(f"{key}={value!r} is not a number up to {NUMBER_MAX}")
-    try:
-        parse_requirements(text)
-    except Malformed as error:
-        return tuple(found) or (error.message,)
-    return tuple(found)
-
-
-def names_model(model: str, wanted: str) -> bool:
-    """Whether a GPU's model matches a requirement: `h100` matches `NVIDIA H100 80GB`, `RTX4090`
-    matches `NVIDIA GeForce RTX 4090`, and either may hold the other."""
-    has, needs = _bare_name(model), _bare_name(wanted)
-    return bool(has and needs) and (needs in has or has in needs)
-
-
-def _bare_name(text: str) -> str:
-    return text.lower().replace(" ", "").replace("_", "")
+    return tuple(found or _read(text)[1])
 
 
 def _plain_name(text: str) -> str:

@@ -18,6 +18,7 @@ from p2pool.core.fsm.state import PoolState
 from p2pool.core.voter.history_signatures import history_of
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL
+from p2pool.model.log.certificates import SignedHistory
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import HistoryRequested, HistorySigned
 from p2pool.model.messages.registry import Verified
@@ -96,3 +97,5 @@ class HistoryProofs:
             # While a voter is exchanged in the largest committee there is one more: not needed.
             self.proof = tuple(self.heard.values())[: limits.VOTERS_MAX]
             self.proven_index = ours.index
+            # Nobody announces it to the leader itself, which seals secrets by it as others do.
+            self.context.pool_log.histories.sign(SignedHistory(ours.index, ours.history))

@@ -92,9 +92,9 @@ def accusations(context: Context, proofs: Iterable[LieProof]) -> tuple[str, ...]
 
 def provider_warnings(context: Context) -> tuple[str, ...]:
     """What the provider has to see to, while this node takes part all the same: a transaction on
-    its way, unless it is what keeps the node out, and stake that is missing."""
+    its way, unless it is what keeps the node out. Of its coin and stake the agent's API warns."""
     stuck = context.stuck if context.roster.belongs(context.me) else None
-    return tuple(said for said in (stuck, context.stake) if said is not None)
+    return () if stuck is None else (stuck,)
 
 
 def _no_root(pool_log: PoolLog) -> str:

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from p2pool.codec.text.clip import clipped
+from p2pool.codec.text.requirements import task_requirements
 from p2pool.core.fsm.order_room import OrderRoom, room_on, task_order_bytes
 from p2pool.core.fsm.state import PoolState, Task
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, TaskId
+from p2pool.model.machine.fitness import unmet
 from p2pool.model.machine.hardware import Gpu, Hardware
 from p2pool.model.states import AllocationState, Intent, Reachability
 from p2pool.model.tasks.secrets import RecipientPolicy
@@ -86,12 +88,14 @@ class Demand:
     refused: Mapping[NodeId, int] = attrs.field(factory=dict)
     set_aside: Mapping[NodeId, str] = attrs.field(factory=dict)
     secrets: SecretReach | None = None
+    requirements: str = ""
 
     @property
     def shape(self) -> tuple[object, ...]:
         """Everything but the task's id."""
         aside = tuple(sorted(self.set_aside.items()))
-        return (self.resources, self.constraints, self.ports, self.order_bytes, aside, self.secrets)
+        wanted = self.resources, self.constraints, self.requirements, self.ports
+        return (*wanted, self.order_bytes, aside, self.secrets)
 
 
 def need_of(
@@ -112,6 +116,7 @@ def need_of(
         ports=ports,
         order_bytes=task_order_bytes(task.record),
         secrets=secrets,
+        requirements=spec.requirements,
         refused={row.node_id: row.times for row in rows},
         set_aside={row.node_id: row.reason for row in rows if not row.over(at_ms)},
     )
@@ -122,7 +127,8 @@ class NodeCapacity:
     """One node's free resources. `closed`: why it takes nothing at all, if so.
 
     `gpus`: free and healthy, smallest first. `of_task`: copies of each task on it; `leaving`: tasks
-    with a lost copy that may still be on it.
+    with a lost copy that may still be on it. `judged`: what the machine lacks of each requirement
+    string, which no copy changes.
     """
 
     offer: NodeOffer
@@ -135,6 +141,7 @@ class NodeCapacity:
     order: OrderRoom = attrs.field(factory=OrderRoom)
     of_task: dict[TaskId, int] = attrs.field(factory=dict)
     leaving: dict[TaskId, None] = attrs.field(factory=dict)
+    judged: dict[str, str | None] = attrs.field(factory=dict)
 
     def refusal(self, need: Demand) -> str | None:
         """Why this node does not take a copy, or None if it does."""
@@ -154,6 +161,8 @@ class NodeCapacity:
             if not meets(self.offer, constraint, bool(wanted.gpu.count)):
                 word = "is not" if constraint.equals else "is"
                 return f"{constraint.attribute} {word} {_clip(constraint.value)}"
+        if need.requirements and (lacks := self._lacks(need.requirements)) is not None:
+            return lacks
         if wanted.cpu_milli > self.cpu_milli:
             return f"not enough CPU (wants {wanted.cpu_milli}m, {max(0, self.cpu_milli)}m free)"
         if wanted.memory_bytes > self.memory_bytes:
@@ -171,9 +180,11 @@ class NodeCapacity:
         """Whether this node, empty and well, could run a copy."""
         wanted, hardware = need.resources, self.offer.hardware
         gpus = [gpu for gpu in hardware.gpus if _suits(gpu, need)]
+        required = task_requirements(need.requirements)
         return (
             (need.secrets is None or need.secrets.permits(self.offer))
             and all(meets(self.offer, one, bool(wanted.gpu.count)) for one in need.constraints)
+            and unmet(hardware, required, well=True) is None
             and wanted.cpu_milli <= hardware.cpu_milli
             and wanted.memory_bytes <= hardware.memory_bytes
             and wanted.disk_bytes <= hardware.disk_bytes
@@ -212,6 +223,13 @@ class NodeCapacity:
         self.memory_bytes -= sign * wanted.memory_bytes
         self.disk_bytes -= sign * wanted.disk_bytes
         self.of_task[task_id] = self.of_task.get(task_id, 0) + sign
+
+    def _lacks(self, requirements: str) -> str | None:
+        """What the whole machine, free or not, lacks of them."""
+        if requirements not in self.judged:
+            lacks = unmet(self.offer.hardware, task_requirements(requirements))
+            self.judged[requirements] = None if lacks is None else _clip(lacks)
+        return self.judged[requirements]
 
     def _matching(self, need: Demand) -> list[Gpu]:
         """The free GPUs that fit this task, by its constraints on the model too."""

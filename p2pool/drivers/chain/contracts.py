@@ -21,11 +21,11 @@ from p2pool.drivers.chain.consent import (
     invite_digest,
     invite_signer,
     personal_hash,
-    sign_consent,
 )
 from p2pool.drivers.chain.contract_accounts import IS_VALID, IS_VALID_MAGIC
 from p2pool.drivers.chain.root import contract
 from p2pool.drivers.chain.rpc import Reverted, Rpc
+from p2pool.drivers.chain.transactions.refusals import cause_of
 from p2pool.drivers.chain.transactions.writer import Sent, Writer
 from p2pool.model import limits
 from p2pool.model.chain.invite import Invite
@@ -40,13 +40,11 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
 from p2pool.model.states import PoolStatus
-from p2pool.wire.evm.key_signer import AnySigner
 
 if TYPE_CHECKING:
     from p2pool.drivers.config.schema import ChainConfig
 
 JOIN = "joinComputePool(uint256,address,address,uint256,uint256,bytes)"
-LEAVE = "leaveComputePool(uint256,address,address)"
 GET_NODE = "getNode(address)"
 RECEIPT_LOOKS = 50
 
@@ -94,7 +92,14 @@ class NodeInfo:
 
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
-NO_SUCH_KEY = "EnumerableMapNonexistentKey"
+NONE_SUCH = (
+    "EnumerableMapNonexistentKey",
+    "NoSuchDomain",
+    "NoSuchPool",
+    "NoSuchProvider",
+    "NotTheProvidersNode",
+)
+"""Causes that say of whom a contract was asked about that there is none."""
 NO_SUCH_INDEX = 0x32
 """The panic of a list that is too short: what was looked up stood in one that was deleted."""
 
@@ -107,10 +112,13 @@ def _no_pool(pool_id: int) -> NotFound:
     return NotFound(f"There is no pool {pool_id}.", hint="Check [pool] id, and the pool's address.")
 
 
-def _absent(reverted: Reverted) -> bool:
-    """Whether a registry's revert means that it does not know whom it was asked about."""
-    index = reverted.name == "Panic" and reverted.arguments.get("code") == NO_SUCH_INDEX
-    return reverted.name == NO_SUCH_KEY or index
+def says_none(reverted: Reverted, *, in_list: bool = False) -> bool:
+    """Whether a revert means that there is none. `in_list`: what was asked looks somebody up in a
+    list, as the registry does; only there the panic of a list that is too short means that, too.
+    Anywhere else it is a contract that fails, and says nothing."""
+    if reverted.name == "Panic":
+        return in_list and reverted.arguments.get("code") == NO_SUCH_INDEX
+    return cause_of(reverted) in NONE_SUCH
 
 
 @attrs.define
@@ -171,7 +179,7 @@ class PoolContracts:
         try:
             v = await self.rpc.call(self.at.registry, get, node_id, block=block)
         except Reverted as reverted:
-            if _absent(reverted):
+            if says_none(reverted, in_list=True):
                 return None
             raise
         # Where its provider is gone, a node that is gone may be a record of zeros, or another's.
@@ -190,7 +198,7 @@ class PoolContracts:
         try:
             return bool(await self.rpc.call(self.at.registry, check, provider, block=block))
         except Reverted as reverted:
-            if _absent(reverted):
+            if says_none(reverted, in_list=True):
                 return False
             raise
 
@@ -232,72 +240,14 @@ class PoolContracts:
             return False
         return bool(said == IS_VALID_MAGIC)
 
-    async def allowance(self, owner: Address) -> int:
-        """How many tokens the network may take from an account."""
-        check = function("AIToken", "allowance")
-        return int(await self.rpc.call(self.at.token, check, owner, self.at.network))
-
     async def tokens(self, owner: Address) -> int:
         """How many tokens an account holds, in wei."""
         check = function("AIToken", "balanceOf")
         return int(await self.rpc.call(self.at.token, check, owner))
 
-    async def time_s(self) -> int:
-        """The latest block's time in Unix seconds, which the contracts take for now."""
-        found = await self.rpc.request("eth_getBlockByNumber", "latest", False, read=answers.block)
-        if found is None:
-            raise ChainUnavailable("An endpoint has no latest block.")
-        return found.time_ms // 1000
-
     async def balance_wei(self, account: Address) -> int:
         """An account's balance of the chain's own coin, in wei."""
         return await self.rpc.quantity("eth_getBalance", address_text(account), "latest")
-
-    # --- a provider ---------------------------------------------------------------------------
-
-    async def approve(self, writer: Writer, amount_wei: int) -> Sent:
-        """Let the network take this many tokens."""
-        approve = function("AIToken", "approve")
-        return await writer.send(self.at.token, approve, self.at.network, amount_wei)
-
-    async def register_provider(self, writer: Writer, stake_wei: int) -> Sent:
-        """Register the writer as a provider, with a stake approved before."""
-        register = function("PrimeNetwork", "registerProvider")
-        return await writer.send(self.at.network, register, stake_wei)
-
-    async def increase_stake(self, writer: Writer, amount_wei: int) -> Sent:
-        """Add to the stake, with tokens approved before."""
-        increase = function("PrimeNetwork", "increaseStake")
-        return await writer.send(self.at.network, increase, amount_wei)
-
-    async def add_compute_node(
-        self, writer: Writer, node: AnySigner, units: int, specs_uri: str = ""
-    ) -> Sent:
-        """Register a node with its consent."""
-        consent = await trio.to_thread.run_sync(
-            sign_consent, node, writer.address, abandon_on_cancel=True
-        )
-        node_id = bytes.fromhex(node.address[2:])
-        add = function("PrimeNetwork", "addComputeNode")
-        return await writer.send(self.at.network, add, node_id, specs_uri, units, consent)
-
-    async def join_pool(self, writer: Writer, pool_id: int, invite: Invite) -> Sent:
-        """Join with an invite."""
-        return await writer.send(
-            self.at.pool,
-            function("ComputePool", JOIN),
-            pool_id,
-            writer.address,
-            invite.node_id,
-            invite.nonce,
-            invite.expiration_s,
-            invite.signature,
-        )
-
-    async def leave_pool(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
-        """Leave the pool with one node."""
-        leave = function("ComputePool", LEAVE)
-        return await writer.send(self.at.pool, leave, pool_id, writer.address, node_id)
 
     # --- validator and federator --------------------------------------------------------------
 
@@ -368,10 +318,6 @@ class PoolContracts:
         """Start a pool that is pending."""
         return await writer.send(self.at.pool, function("ComputePool", "startComputePool"), pool_id)
 
-    async def end_pool(self, writer: Writer, pool_id: int) -> Sent:
-        """End a pool."""
-        return await writer.send(self.at.pool, function("ComputePool", "endComputePool"), pool_id)
-
     async def update_uri(self, writer: Writer, pool_id: int, uri: str) -> Sent:
         """Set the pool's data URI."""
         update = function("ComputePool", "updateComputePoolURI")
@@ -395,9 +341,3 @@ class PoolContracts:
                 " its address in each agent's configuration: [chain.addresses] root.",
             )
         return await writer.send(contract.PROXY, contract.CREATE, self.at.pool)
-
-    async def eject(self, writer: Writer, pool_id: int, node_id: NodeId) -> Sent:
-        """Eject a node from the pool."""
-        return await writer.send(
-            self.at.pool, function("ComputePool", "ejectNode"), pool_id, node_id
-        )

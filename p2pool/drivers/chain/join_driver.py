@@ -16,8 +16,10 @@ import attrs
 import trio
 
 from p2pool.codec.json.envelope import unwrapped
+from p2pool.codec.json.hex import address_text
 from p2pool.codec.json.requests import read_invite
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
+from p2pool.drivers.chain.join_waits import mending_of
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.transactions.refusals import refusal
 from p2pool.model import limits
@@ -67,9 +69,18 @@ async def _next(joining: Joining) -> JoinStep:
         return await joining.next_step()
     except Reverted as reverted:
         error: TransactionFailed | NotFound | WrongChain = refusal("Reading the chain", reverted)
+        error.__cause__ = reverted
     except (TransactionFailed, NotFound, WrongChain) as refused:
         error = refused
-    return JoinStep("refused", Progress.WAITING, error.message, error.hint or "its operator")
+    provider = address_text(joining.writer.address) if joining.writer is not None else "of the node"
+    mending = mending_of(error, provider, address_text(joining.chain.at.token))
+    return JoinStep(
+        name="refused",
+        progress=Progress.WAITING,
+        detail=f"{error.message} {error.hint}".strip(),
+        waiting_on=mending.whom,
+        command=mending.command,
+    )
 
 
 def _key(step: JoinStep) -> JoinStep:

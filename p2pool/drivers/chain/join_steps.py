@@ -3,8 +3,8 @@
 Every step is idempotent: it reads first and does only what is missing, so the way can be repeated
 at any time, after a crash or from another machine with the same keys. Each look makes the whole
 rest of the way as a plan, and takes its first step: `p2pool agent run --dry-run` shows that plan.
-Without the provider's account the node sends nothing: the steps that need the account wait for the
-provider.
+Without the provider's account the node sends nothing: the plan is its provider's, and what could be
+sent waits for that.
 
 stake -> registered -> whitelisted -> node registered -> node validated -> invited -> joined
 """
@@ -17,13 +17,14 @@ import trio
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.consent import sign_consent
-from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
+from p2pool.drivers.chain.contracts import NOBODY, PoolContracts
+from p2pool.drivers.chain.provider.entry_plans import invite_wait
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_plan
-from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.provider.reads import Reader, read_stake
 from p2pool.drivers.chain.provider.ways import Candidate, Ways
 from p2pool.drivers.chain.rpc import Reverted
-from p2pool.drivers.chain.stakes import StakePolicy, read_stake
+from p2pool.drivers.chain.stakes import StakePolicy
 from p2pool.drivers.chain.transactions.refusals import cause_of
 from p2pool.drivers.chain.transactions.writer import Writer
 from p2pool.model import limits
@@ -31,14 +32,12 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import (
     ChainUnavailable,
-    Conflict,
     FeesTooHigh,
     NotAllowed,
     TransactionFailed,
     TransactionStuck,
 )
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.states import PoolStatus
 from p2pool.wire.evm.key_signer import AnySigner
 
 BAD_INVITES = ("InviteExpired", "InviteUsed", "BadInviteSignature")
@@ -151,7 +150,7 @@ class Joining:
             self.pool_id,
             [Candidate(self.node_id, self.units, consent)],
             find_invite,
-            stake_max_wei=self.stake.most_wei,
+            stake_max_wei=self.stake.most_wei if self.writer is not None else None,
             refused=lambda invite: self.refused.renew(invite, None),
         )
 
@@ -177,9 +176,8 @@ class Joining:
     async def _take(self, writer: Writer, step: Step) -> JoinStep:
         """Send a call, or report a wait."""
         if isinstance(step, Wait):
-            if step.name == STAKE:
-                return await self._short(writer.address) or waiting_step(step)
-            return waiting_step(step)
+            topped = await self.top_up() if step.name == STAKE else None
+            return topped or waiting_step(step)
         assert isinstance(step, Call), "what lacks something stands behind a wait"
         try:
             sent = await writer.send(step.to, step.function, *step.arguments)
@@ -210,22 +208,6 @@ class Joining:
         steps = stake_plan(self.chain.at, facts).steps
         return await self._take(self.writer, steps[0]) if steps else None
 
-    async def _short(self, provider: Address) -> JoinStep | None:
-        """The wait for stake that is missing for nodes that are registered, or the step that adds
-        it; None: nothing is missing."""
-        stake = await read_stake(self.chain, provider)
-        if (shortage := stake.shortage()) is None:
-            return None
-        if (step := await self.top_up()) is not None:
-            return step
-        return JoinStep(
-            name=STAKE,
-            progress=Progress.WAITING,
-            detail=shortage,
-            waiting_on=stake.whom(),
-            command=stake.adding(),
-        )
-
     def _refuse_offered(self) -> None:
         """The invite was used, or is not taken: look for another one."""
         if self.offered is not None:
@@ -234,52 +216,29 @@ class Joining:
     async def _uninvited(self, why: str) -> JoinStep:
         """Another invite is needed."""
         pool = await self.chain.pool(self.pool_id)
-        return JoinStep(
-            name="invited",
-            progress=Progress.WAITING,
-            detail=why,
-            waiting_on=f"the manager {address_text(pool.manager)}",
-            command=f"p2pool pool invite {address_text(self.node_id)}",
-        )
+        return waiting_step(invite_wait(pool, self.node_id, why))
 
     async def _for_provider(self) -> JoinStep:
-        """What others have to do for a node whose agent has no provider key."""
+        """What others have to do for a node whose agent has no provider key: the waits of its
+        provider's own plan, and where that could send, the provider itself."""
         if await self.chain.in_pool(self.pool_id, self.node_id):
             return self._joined()
-        # Before any stake: nobody pays for a pool that does not exist, or no longer does.
-        pool = await self.chain.pool(self.pool_id)
-        if pool.status is PoolStatus.COMPLETED:
-            raise Conflict("The pool has ended.", hint="Choose another pool.")
         node = await self.chain.node(self.node_id)
-        if node is None or node.validated:
-            return self._told_provider(node)
-        return await self._short(node.provider) or self._told_provider(node)
-
-    def _told_provider(self, node: NodeInfo | None) -> JoinStep:
-        me = address_text(self.node_id)
         if node is None:
-            return JoinStep(
-                name="registered",
-                progress=Progress.WAITING,
-                detail="the node is not registered",
-                waiting_on="its provider, whose key this agent does not have",
-                command="p2pool agent run --provider-key FILE",
-            )
-        if not node.validated:
-            return JoinStep(
-                name="validated",
-                progress=Progress.WAITING,
-                detail="the node is not validated",
-                waiting_on="the validator",
-                command=f"p2pool validator validate {me}",
-            )
+            ways = await Ways.at_head(self.chain, NOBODY)
+            waits = await ways.of_a_stranger(self.pool_id, self.node_id, self.units)
+            return waiting_step(waits[0])
+        plan = await self.plan(node.provider)
+        if not plan.steps:
+            return self._joined()
+        if isinstance(plan.steps[0], Wait):
+            return waiting_step(plan.steps[0])
         return JoinStep(
             name="joined",
             progress=Progress.WAITING,
-            detail="the node is in no pool",
-            waiting_on=f"its provider {address_text(node.provider)}, who joins it once the"
-            " manager has invited it",
-            command=f"p2pool pool join {me}",
+            detail="the node is in no pool, and the manager has invited it",
+            waiting_on=f"its provider {address_text(node.provider)}, who takes it in",
+            command=f"p2pool pool join {address_text(self.node_id)} --invite FILE",
         )
 
     def _joined(self) -> JoinStep:

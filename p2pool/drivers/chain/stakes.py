@@ -8,17 +8,12 @@ a validator who can do nothing about it.
 Invariants: nothing here sends; an amount that nobody could read is not taken for none.
 """
 
-from typing import TYPE_CHECKING
-
 import attrs
 
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.amounts import tokens_number, tokens_text
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.ids import Address
-
-if TYPE_CHECKING:
-    from p2pool.drivers.chain.contracts import PoolContracts
 
 
 @attrs.frozen
@@ -46,11 +41,6 @@ class Stake:
     staked_wei: int
     needed_wei: int
 
-    @property
-    def missing_wei(self) -> int:
-        """What has to be added; 0: nothing."""
-        return max(0, self.needed_wei - self.staked_wei)
-
     def over(self, policy: StakePolicy) -> str | None:
         """Why an agent may not add what is missing, in a sentence; None: it may."""
         if policy.most_wei is None or self.needed_wei <= policy.most_wei:
@@ -68,24 +58,3 @@ class Stake:
     def allowing(self) -> str:
         """The command by which its owner allows it."""
         return f"p2pool agent run --stake-max {tokens_number(self.needed_wei)}"
-
-    def shortage(self) -> str | None:
-        """What is missing for the nodes that it has, in a sentence; None: nothing."""
-        if not self.missing_wei:
-            return None
-        return (
-            f"the stake of the provider {address_text(self.provider)},"
-            f" {tokens_text(self.staked_wei)}, is {tokens_text(self.missing_wei)} less than its"
-            " nodes need, as after a slash: nobody can validate them"
-        )
-
-    def adding(self) -> str:
-        """The command by which its owner adds what is missing; an agent does, where it is allowed
-        to: `p2pool agent run --stake-top-up --stake-max`."""
-        return "p2pool provider stake add"
-
-
-async def read_stake(chain: "PoolContracts", provider: Address, new_units: int = 0) -> Stake:
-    """A provider's stake, and what it has to be with so many units more."""
-    needed_wei = await chain.stake_needed(provider, new_units)
-    return Stake(provider, await chain.stake(provider), needed_wei)

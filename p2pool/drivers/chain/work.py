@@ -20,15 +20,15 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.chain.abi import Function, function, topic
+from p2pool.codec.text.amounts import tokens_text
+from p2pool.drivers.chain.abi import Function, decoded, function, topic
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.answers import Log
 from p2pool.drivers.chain.provider.facts import NodeFacts, PoolFacts, Reading
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step
 from p2pool.drivers.chain.provider.reads import Reader, reading
-from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.drivers.chain.validator.past_events import past_events
-from p2pool.drivers.chain.validator.roles import Standing
+from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NotAllowed, NotFound
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
@@ -38,13 +38,18 @@ from p2pool.model.states import PoolStatus
 DOMAIN = Function(
     "DomainRegistry", "get(uint256)", ("uint256",), ("(uint256,string,address,string)",)
 )
-SOFT = Function("PrimeNetwork", "softInvalidateWork(uint256,bytes)", ("uint256", "bytes"), ())
+SOFT = Function(
+    "PrimeNetwork",
+    "softInvalidateWork(uint256,bytes)",
+    ("uint256", "bytes"),
+    ("address", "address", "uint256"),
+)
 HARD = Function(
     "PrimeNetwork", "invalidateWork(uint256,uint256,bytes)", ("uint256", "uint256", "bytes"), ()
 )
-PIECE = Function("Judge", "piece", (), ("uint256", "address", "address", "bytes32", "uint256"))
+PIECE = ("uint256", "address", "address", "bytes32", "uint256")
 """The data of each of a judge's events."""
-OURS = Function("ComputePool", "WorkSubmitted", (), ("address", "bytes"))
+OURS = ("address", "bytes")
 """The data of our pool contract's event; pool and provider are topics."""
 
 
@@ -133,7 +138,7 @@ async def judge_of(reader: Reader, domain_id: int) -> Reading[Address]:
         address = Address(bytes.fromhex(found[2][2:]))
         return address if any(address) else None
 
-    return await reading(ask)
+    return await reading(ask, in_list=True)
 
 
 async def work_of(reader: Reader, pool_id: int, domain_id: int) -> PoolWork:
@@ -175,7 +180,7 @@ def _piece(event: Log, pool_id: int) -> Piece | None:
         if state is None:
             told = _submitted(event)
         elif len(event.topics) == 1:
-            told = PIECE.answer(event.data)
+            told = decoded(PIECE, event.data)
         else:
             return None
     except (DecodingError, ValueError):
@@ -197,7 +202,7 @@ def _submitted(event: Log) -> tuple[Any, ...] | None:
     """The event of our pool contract; None if its data is no key with units."""
     if len(event.topics) != 3 or event.data is None:
         return None
-    node, data = OURS.answer(event.data)
+    node, data = decoded(OURS, event.data)
     if len(data) != limits.WORK_KEY_BYTES + 32:
         return None
     key, units = data[: limits.WORK_KEY_BYTES], int.from_bytes(data[limits.WORK_KEY_BYTES :], "big")
@@ -266,13 +271,13 @@ class Invalidation:
 
 def invalidate_work_plan(
     at: Addresses,
-    standing: Standing,
+    roles: Roles,
     work: PoolWork,
     keys: Sequence[bytes],
     how: Invalidation,
 ) -> Plan:
     """Pieces of work taken back, each by a transaction of the validator, each once."""
-    standing.check_validator()
+    roles.check_validator()
     if work.judge.is_absent:
         raise Conflict(
             f"Nobody judges work in the domain of pool {work.pool_id}, so none can be taken back on"
@@ -294,7 +299,7 @@ def invalidate_work_plan(
             notes.append(f"The work 0x{key.hex()} was {piece.state} in block {piece.block}.")
         else:
             steps.append(_taken_back(at, work.pool_id, piece, how))
-    return Plan(standing.account, tuple(steps), tuple(notes))
+    return Plan(roles.account, tuple(steps), tuple(notes))
 
 
 def _taken_back(at: Addresses, pool_id: int, piece: Piece, how: Invalidation) -> Call:
@@ -314,8 +319,9 @@ def _taken_back(at: Addresses, pool_id: int, piece: Piece, how: Invalidation) ->
         )
     return Call(
         name="work invalidated",
-        purpose=f"Call the work {key} invalid, take {tokens(how.penalty_wei)} from the provider"
-        f" {address_text(piece.provider)}, and put {node} out of the pool and the registry.",
+        purpose=f"Call the work {key} invalid, take {tokens_text(how.penalty_wei)} from the"
+        f" provider {address_text(piece.provider)}, and put {node} out of the pool and the"
+        " registry.",
         to=at.network,
         function=HARD,
         arguments=(pool_id, how.penalty_wei, piece.key),

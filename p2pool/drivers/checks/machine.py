@@ -11,13 +11,13 @@ from pathlib import Path
 import attrs
 import psutil
 
-from p2pool.codec.text.requirements import names_model
 from p2pool.drivers.hardware.host import CPUINFO, disk_free_bytes
 from p2pool.drivers.hardware.nvml import NvmlAnswer
 from p2pool.model import limits
 from p2pool.model.machine.checks import Check, Group, Verdict
+from p2pool.model.machine.fitness import gpu_counts, meets_one
 from p2pool.model.machine.hardware import Gpu, Hardware
-from p2pool.model.machine.requirements import GpuRequirement, Requirements
+from p2pool.model.machine.requirements import Requirements
 
 GIB = 2**30
 FLAGS_SHOWN = ("avx", "avx2", "avx512f", "amx_tile", "asimd", "sve")
@@ -173,11 +173,9 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
                 todo="The scheduler gives this node no task that needs GPUs.",
             )
         return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed="none is asked for")
-    offered = [(option.count, _counts(well, option)) for option in wanted.gpus]
-    if any(count in counts or (count is None and counts) for count, counts in offered):
+    if meets_one(well, wanted.gpus):
         return Check(Group.HARDWARE, "gpu", Verdict.PASS, found, needed=needed)
-    dim = [(option.count, _counts(well, option, unknown_fits=True)) for option in wanted.gpus]
-    if any(count in counts or (count is None and counts) for count, counts in dim):
+    if meets_one(well, wanted.gpus, unknown_fits=True):
         return Check(
             Group.HARDWARE,
             "gpu",
@@ -188,6 +186,7 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
             " that ask for GPU memory do not come here.",
         )
     todo = "This machine cannot join this pool; look for one that asks for less."
+    dim = [(option.count, gpu_counts(well, option, unknown_fits=True)) for option in wanted.gpus]
     fewer = [count for count, counts in dim if count is not None and counts]
     if fewer:
         todo = (
@@ -199,47 +198,6 @@ def _gpus(hardware: Hardware, nvml: NvmlAnswer, wanted: Requirements) -> Check:
     elif any(not gpu.healthy for gpu in hardware.gpus):
         todo = "Fix the unhealthy GPUs, then check again."
     return Check(Group.HARDWARE, "gpu", Verdict.FAIL, found, needed=needed, todo=todo)
-
-
-def _counts(
-    gpus: list[Gpu], option: GpuRequirement, *, unknown_fits: bool = False
-) -> frozenset[int]:
-    """How many GPUs there are of each model that satisfies an alternative: as many as it asks for,
-    or more. `unknown_fits`: GPUs that do not report their memory have enough of it."""
-    by_model: dict[str, list[Gpu]] = {}
-    for gpu in gpus:
-        if _fits(gpu, option, unknown_fits=unknown_fits):
-            by_model.setdefault(gpu.model, []).append(gpu)
-    counts = {0} if option.count == 0 and not gpus else set[int]()
-    for group in by_model.values():
-        if option.count is not None and len(group) < option.count:
-            continue
-        known = all(gpu.memory_known for gpu in group)
-        if (known or not unknown_fits) and not _in_all(group, option):
-            continue
-        counts.add(len(group))
-    return frozenset(counts)
-
-
-def _in_all(group: list[Gpu], option: GpuRequirement) -> bool:
-    """Whether the cards of one model have together what is asked of all of them."""
-    total_bytes = sum(gpu.memory_bytes for gpu in group)
-    most = option.total_memory_max_bytes
-    return total_bytes >= (option.total_memory_min_bytes or 0) and (
-        most is None or total_bytes <= most
-    )
-
-
-def _fits(gpu: Gpu, option: GpuRequirement, *, unknown_fits: bool) -> bool:
-    if option.models and not any(names_model(gpu.model, name) for name in option.models):
-        return False
-    if not gpu.memory_known:
-        least, most = option.memory_bytes or option.memory_min_bytes, option.memory_max_bytes
-        return unknown_fits or (not least and most is None)
-    if gpu.memory_bytes < max(option.memory_bytes or 0, option.memory_min_bytes or 0):
-        return False
-    most = option.memory_max_bytes
-    return most is None or gpu.memory_bytes <= most
 
 
 def _counted(gpus: tuple[Gpu, ...]) -> str:

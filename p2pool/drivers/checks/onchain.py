@@ -7,9 +7,14 @@ checked only as far as something is still to be paid: a member needs none.
 import trio
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_number, tokens_text
 from p2pool.codec.text.data_uri import requirements as requirements_of
 from p2pool.codec.text.requirements import parse_requirements
+from p2pool.codec.text.stake import ADDING, shortage_text
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
+from p2pool.drivers.chain.provider.facts import ProviderFacts
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.provider.ways import compute_units
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.config.schema import AgentConfig
 from p2pool.model import limits
@@ -24,10 +29,6 @@ from p2pool.model.ids import Address, NodeId
 from p2pool.model.machine.checks import Check, Group, Verdict
 from p2pool.model.machine.requirements import Requirements
 from p2pool.model.states import PoolStatus
-
-UNITS_PER_GPU = 1000
-COIN = 10**18
-
 
 REQUIREMENTS = "requirements"
 """The name of the check that fails while nobody can say what the pool asks of a machine."""
@@ -141,7 +142,7 @@ def _pool(pool: PoolInfo) -> Check:
     if pool.status is PoolStatus.ACTIVE:
         return Check(Group.CHAIN, "pool", Verdict.PASS, found, needed="active")
     if pool.status is PoolStatus.PENDING:
-        todo = "Ask its creator or manager to start it: p2pool pool start."
+        todo = f"Ask its creator or manager to start it: p2pool pool start {pool.pool_id}."
         return Check(Group.CHAIN, "pool", Verdict.WARN, found, needed="active", todo=todo)
     return Check(
         Group.CHAIN, "pool", Verdict.FAIL, found, needed="active", todo="Choose another pool."
@@ -159,23 +160,26 @@ async def _standing(
     if node_id is None:
         todo = "Name it: --node-key FILE, or --node ADDRESS."
         return [Check(Group.CHAIN, "node", Verdict.WARN, "no node key is named", todo=todo)]
+    reader = await Reader.at_head(chain)
+    node = await reader.node(pool.pool_id, node_id)
     name = address_text(node_id)
-    if await chain.in_pool(pool.pool_id, node_id):
+    if node.is_member:
         return [Check(Group.CHAIN, "node", Verdict.PASS, f"{name} is in the pool")]
-    node = await chain.node(node_id)
-    checks = [_registered(name, node is not None, node is not None and node.validated)]
-    if provider is None and node is not None:
-        provider = node.provider
+    info = None if node.registry.is_absent else node.registry.value
+    checks = [_registered(name, info is not None, info is not None and info.validated)]
+    if provider is None and info is not None:
+        provider = info.provider
     if provider is None:
         todo = "Name it: --provider ADDRESS, or run the agent with --provider-key."
         checks.append(Check(Group.CHAIN, "provider", Verdict.WARN, "none is named", todo=todo))
         return checks
-    return checks + await _provider(chain, provider, node is None, gpus)
+    units = compute_units(gpus) if info is None else 0
+    return checks + _provider(await reader.provider(provider, units))
 
 
 def _registered(name: str, registered: bool, validated: bool) -> Check:
     if not registered:
-        todo = "The agent registers it with its provider's key: agent run --provider-key FILE."
+        todo = f"Its provider takes it in: p2pool pool join {name} --node-key FILE."
         return Check(
             Group.CHAIN,
             "node",
@@ -203,30 +207,11 @@ def _registered(name: str, registered: bool, validated: bool) -> Check:
     )
 
 
-async def _provider(
-    chain: PoolContracts, provider: Address, to_stake: bool, gpus: int
-) -> list[Check]:
+def _provider(facts: ProviderFacts) -> list[Check]:
     """Whether the provider can pay for the remaining steps."""
-    name = address_text(provider)
-    coin_wei = await chain.balance_wei(provider)
-    checks = []
-    if coin_wei == 0:
-        checks.append(
-            Check(
-                Group.CHAIN,
-                "provider's coin",
-                Verdict.FAIL,
-                f"{name} has none",
-                needed="enough for gas",
-                todo=f"Send it some of the chain's coin: {name}.",
-            )
-        )
-    else:
-        found = f"{name} has {coin_wei / COIN:.4f}"
-        checks.append(Check(Group.CHAIN, "provider's coin", Verdict.PASS, found))
-    if to_stake:
-        checks.append(await _stake(chain, provider, gpus))
-    if await chain.whitelisted(provider):
+    checks = [_coin(facts), *_stake(facts)]
+    name = address_text(facts.address)
+    if facts.is_whitelisted:
         checks.append(Check(Group.CHAIN, "whitelist", Verdict.PASS, f"{name} is on it"))
     else:
         checks.append(
@@ -242,24 +227,44 @@ async def _provider(
     return checks
 
 
-async def _stake(chain: PoolContracts, provider: Address, gpus: int) -> Check:
-    units = max(1, UNITS_PER_GPU * gpus)
-    needed_wei = await chain.stake_needed(provider, units)
-    staked_wei = await chain.stake(provider)
-    held_wei = await chain.tokens(provider)
-    found = f"{staked_wei / COIN:.4f} staked, {held_wei / COIN:.4f} tokens held"
-    needed = f"{needed_wei / COIN:.4f} staked for {units} units"
-    if staked_wei >= needed_wei:
-        return Check(Group.CHAIN, "stake", Verdict.PASS, found, needed=needed)
-    if staked_wei + held_wei >= needed_wei:
-        todo = "The agent stakes it with its provider's key: agent run --provider-key FILE."
-        return Check(Group.CHAIN, "stake", Verdict.WARN, found, needed=needed, todo=todo)
-    missing = (needed_wei - staked_wei - held_wei) / COIN
+def _coin(facts: ProviderFacts) -> Check:
+    name, coin_wei = address_text(facts.address), facts.coin_wei.need("balance")
+    if coin_wei:
+        found = f"{name} has {tokens_number(coin_wei)}"
+        return Check(Group.CHAIN, "provider's coin", Verdict.PASS, found)
     return Check(
         Group.CHAIN,
-        "stake",
+        "provider's coin",
         Verdict.FAIL,
-        found,
-        needed=needed,
-        todo=f"Send {missing:.4f} more tokens to {address_text(provider)}.",
+        f"{name} has none",
+        needed="enough for gas",
+        todo=f"Send it some of the chain's coin: {name}.",
     )
+
+
+def _stake(facts: ProviderFacts) -> list[Check]:
+    """Whether the stake is enough for this machine, or for the nodes that the provider has."""
+    staked_wei = 0 if facts.stake_wei.is_absent else facts.stake_wei.need("stake")
+    if not facts.units:
+        minimum_wei = 0 if facts.minimum_wei.is_absent else facts.minimum_wei.need("minimum stake")
+        short = shortage_text(facts.address, staked_wei, minimum_wei)
+        todo = f"Its owner runs: {ADDING}."
+        return [Check(Group.CHAIN, "stake", Verdict.WARN, short, todo=todo)] if short else []
+    needed_wei = facts.stake_needed_wei
+    held_wei = 0 if facts.tokens_wei.is_absent else facts.tokens_wei.need("tokens")
+    found = f"{tokens_number(staked_wei)} staked, {tokens_text(held_wei)} held"
+    needed = f"{tokens_number(needed_wei)} staked for {facts.units} units"
+    missing_wei = needed_wei - staked_wei - held_wei
+    if staked_wei >= needed_wei:
+        verdict, todo = Verdict.PASS, ""
+    elif missing_wei <= 0:
+        verdict = Verdict.WARN
+        todo = (
+            "The agent stakes it where its owner allows that: p2pool agent run --provider-key FILE"
+            f" --stake-max {tokens_number(needed_wei)}. Or its owner does:"
+            " p2pool provider register."
+        )
+    else:
+        verdict = Verdict.FAIL
+        todo = f"Send {tokens_text(missing_wei)} to {address_text(facts.address)}."
+    return [Check(Group.CHAIN, "stake", verdict, found, needed=needed, todo=todo)]

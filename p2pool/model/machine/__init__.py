@@ -1,1 +1,1 @@
-"""A machine's resources, and a pool's requirements."""
+"""A machine's resources, what pools and tasks require of it, and whether it meets that."""

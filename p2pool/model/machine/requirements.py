@@ -1,4 +1,4 @@
-"""A pool's requirements for machines, from its data URI.
+"""A pool's requirements for machines, from its data URI, and a task's for its nodes.
 
 GPU alternatives mean "any of these": a machine has to satisfy one of them, with GPUs of one model,
 and a count is exact: who offers more than is asked for does not qualify.

@@ -132,7 +132,8 @@ class Constraint:
 @attrs.frozen
 class TaskSpec:
     """A task to run. Defaults are those of an absent key. `init`: a first process that takes in
-    orphans and passes signals on; nodes of 0.2.0 know none, whatever it says."""
+    orphans and passes signals on; nodes of 0.2.0 know none, whatever it says. `requirements`: what
+    a node's whole machine must have, as a pool says it in its data URI; empty: nothing."""
 
     name: str
     image: str
@@ -160,3 +161,4 @@ class TaskSpec:
     pull: PullPolicy = PullPolicy.IF_NOT_PRESENT
     read_only: bool = False
     init: bool = since(2, default=True)
+    requirements: SpecText = since(2, default="")

@@ -18,7 +18,7 @@ from typing import Any
 
 import attrs
 
-from p2pool.drivers.chain.provider.texts import parse_amount
+from p2pool.codec.text.amounts import parse_tokens
 from p2pool.drivers.config.validators import Between, OneOf
 from p2pool.model.errors import Malformed
 from p2pool.validator.policy.acts import ActKind
@@ -56,7 +56,7 @@ def _acts(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
 def _coin(_self: Any, _field: Any, value: str) -> None:
     """ValueError for what is no amount."""
     try:
-        parse_amount(value)
+        parse_tokens(value)
     except Malformed as wrong:
         raise ValueError(wrong.message) from wrong
 
@@ -149,7 +149,7 @@ class BudgetRule:
     @property
     def per_day_wei(self) -> int:
         """In wei."""
-        return parse_amount(self.coin_per_day)
+        return parse_tokens(self.coin_per_day)
 
 
 def _rule(act: str, times: int, within_s: int, penalty_percent: int) -> Rule:

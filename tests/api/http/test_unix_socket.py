@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from p2pool.api.listeners import unix_listener
 from p2pool.api.server import ApiSettings
 from p2pool.cli.agent.group import status
+from p2pool.cli.main import cli
 from p2pool.client.agent_client import AgentClient
 from p2pool.client.discovery import agent_directory, agent_in, find_agent
 from p2pool.drivers.store.datadir import DataDirLock
@@ -191,7 +192,6 @@ async def test_the_status_says_by_which_way_it_came(served: Served) -> None:
     """The socket, where that was it."""
     from click.testing import CliRunner
 
-    shown = await thread(
-        lambda: CliRunner().invoke(status, ["--agent", str(served.directory)]).output
-    )
+    words = ["--agent", str(served.directory)]
+    shown = await thread(lambda: CliRunner().invoke(status, words, **cli.context_settings).output)
     assert f"{served.directory}/api.sock" in shown.replace("\n", "")

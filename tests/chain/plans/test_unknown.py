@@ -15,6 +15,7 @@ from p2pool.drivers.chain.provider.exit_plans import (
 )
 from p2pool.drivers.chain.provider.facts import NodeFacts, Presence, Reading, StakeFacts
 from p2pool.drivers.chain.provider.plan import Plan
+from p2pool.drivers.chain.provider.pool_plans import limit_plan
 from p2pool.drivers.chain.provider.provider_plans import (
     deregister_plan,
     reclaim_plan,
@@ -22,7 +23,7 @@ from p2pool.drivers.chain.provider.provider_plans import (
     stake_plan,
     withdraw_plan,
 )
-from p2pool.drivers.chain.provider.reads import PANIC, reading
+from p2pool.drivers.chain.provider.reads import reading
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.errors import ChainUnavailable, NotFound
 from tests.chain.plans.facts import (
@@ -40,6 +41,12 @@ from tests.chain.plans.facts import (
     stranger,
 )
 
+
+def panic(code: int) -> Reverted:
+    """A contract's code fails."""
+    return Reverted("panic", bytes.fromhex("4e487b71") + code.to_bytes(32, "big"))
+
+
 PLANS: dict[str, Callable[[], Plan]] = {
     "registered": lambda: register_plan(AT, provider(registered=UNKNOWN)),
     "whitelisted": lambda: register_plan(AT, stranger(whitelisted=UNKNOWN)),
@@ -53,6 +60,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "owner": lambda: leave_plan(AT, pool(), ME, [node(UNKNOWN, in_pool=YES)]),
     "the pool": lambda: leave_plan(AT, pool(info=UNKNOWN), ME, [node(info())]),
     "a keeper's pool": lambda: eject_plan(AT, pool(info=UNKNOWN), MANAGER, [node(info())]),
+    "a limit's pool": lambda: limit_plan(AT, pool(info=UNKNOWN), MANAGER, 5),
     "barred": lambda: blacklist_node_plan(AT, pool(), MANAGER, [node(info(), barred=UNKNOWN)]),
     "held": lambda: purge_plan(AT, pool(holds=UNKNOWN), MANAGER, ME, []),
     "joining, registry": lambda: _join(node(UNKNOWN)),
@@ -90,20 +98,16 @@ def test_no_plan_is_made_of_what_nobody_says(name: str) -> None:
         (NotFound("none"), Presence.ABSENT),
         (ChainUnavailable("no answer"), Presence.UNKNOWN),
         (Reverted("reverted", b""), Presence.UNKNOWN),
-        (
-            Reverted("panic", PANIC + (0x32).to_bytes(32, "big")),
-            Presence.ABSENT,
-        ),
-        (
-            Reverted("panic", PANIC + (0x11).to_bytes(32, "big")),
-            Presence.UNKNOWN,
-        ),
+        (panic(0x32), Presence.UNKNOWN),
+        (panic(0x11), Presence.UNKNOWN),
+        (Reverted("execution reverted: ComputeRegistry: node not found", b""), Presence.ABSENT),
+        (Reverted("execution reverted: Insufficient stake", b""), Presence.UNKNOWN),
         (Reverted("none", bytes.fromhex("02b56686") + bytes(32)), Presence.ABSENT),
     ],
 )
 def test_a_read_is_absent_present_or_unknown(said: object, presence: Presence) -> None:
-    """A zero is a value; a look-up in an empty array says that there is none; an outage says
-    nothing at all."""
+    """A zero is a value; a cause that says so means that there is none, in whatever tongue; a
+    contract that fails says nothing of whom it was asked about, and neither does an outage."""
 
     async def ask() -> object:
         if isinstance(said, Exception):
@@ -113,6 +117,20 @@ def test_a_read_is_absent_present_or_unknown(said: object, presence: Presence) -
     found = trio.run(lambda: reading(ask))
     assert found.presence is presence
     assert bool(found.why) is (presence is Presence.UNKNOWN)
+
+
+def test_only_a_look_up_in_a_list_finds_none_past_its_end() -> None:
+    """Else a broken `isNodeBlacklistedFromPool` would mean that a node is not barred."""
+
+    async def past_the_end() -> object:
+        raise panic(0x32)
+
+    async def overflow() -> object:
+        raise panic(0x11)
+
+    assert trio.run(lambda: reading(past_the_end, in_list=True)).is_absent
+    assert trio.run(lambda: reading(past_the_end)).presence is Presence.UNKNOWN
+    assert trio.run(lambda: reading(overflow, in_list=True)).presence is Presence.UNKNOWN
 
 
 def test_what_is_absent_is_no_value() -> None:

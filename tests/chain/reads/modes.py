@@ -11,6 +11,7 @@ from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
 from tests.chain.conftest import World
 from tests.chain.endpoints import Ask, Limit, Proxy, Refuse, Twist
+from tests.chain.harness import acts
 
 
 def follower(world: World, *urls: str, confirmations: int = 0, **options: Any) -> RosterFollower:
@@ -35,8 +36,8 @@ async def members(world: World, count: int) -> list[Any]:
         provider = await world.account()
         await rich(world, provider)
         stake_wei = 10 * await world.chain.stake_needed(provider.address, 1)
-        await world.chain.approve(provider, stake_wei)
-        await world.chain.register_provider(provider, stake_wei)
+        await acts.approve(world.chain, provider, stake_wei)
+        await acts.register_provider(world.chain, provider, stake_wei)
         await world.chain.whitelist(world.deployment.federator, provider.address)
         found.append(await world.member(provider))
     return found

@@ -10,10 +10,12 @@ from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.join_steps import Joining, Progress
+from p2pool.drivers.chain.provider.facts import Unbond
+from p2pool.drivers.chain.provider.reads import Reader, read_stake
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Reverted, Rpc
 from p2pool.drivers.chain.transactions.writer import DryWriter
-from p2pool.model.errors import NotFound, TransactionFailed
+from p2pool.model.errors import ChainUnavailable, NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from tests.chain.hostile import AT, NODE, Answer, Chain, failed, told
 
@@ -157,3 +159,33 @@ async def test_a_node_of_another_provider_is_told_by_its_address() -> None:
     chain = contracts({NODES: node_of(other, node.address)})
     with pytest.raises(TransactionFailed, match=other):
         await Joining(chain, 7, node, 1, nothing, writer).next_step()
+
+
+async def test_stake_that_was_paid_out_is_on_its_way_no_more() -> None:
+    """A deployment keeps its entry, of nothing and due never."""
+    unbonds = function("StakeManager", "getPendingUnbonds")
+    data = told("0x" + encode(unbonds.outputs, [[(0, 0), (5, 9), (0, 0), (7, 3)]]).hex())
+    chain = contracts({selector(unbonds.signature): data})
+    found = await (await Reader.at_head(chain)).stake(Address(bytes(20)))
+    assert found.unbonds.value == (Unbond(7, 3), Unbond(5, 9))
+
+
+async def test_a_bar_that_cannot_be_read_is_no_leave_to_join() -> None:
+    """The panic of a list that is too short says only of a registry that there is none."""
+    barred = selector("isNodeBlacklistedFromPool(uint256,address)")
+    chain = contracts({barred: panic(0x32), NODES: panic(0x32)})
+    found = await (await Reader.at_head(chain)).node(7, NODE_ID)
+    assert found.registry.is_absent
+    with pytest.raises(ChainUnavailable, match="refuses to be read"):
+        _ = found.is_barred
+
+
+async def test_the_stake_of_nobody_yet_has_a_minimum() -> None:
+    """Where a deployment fails over a provider that it does not know: that of one without nodes."""
+    stakes = {
+        selector("calculateMinimumStake(address,uint256)"): panic(0x32),
+        selector("getStakeMinimum()"): told("0x" + encode(["uint256"], [3]).hex()),
+        selector("getStake(address)"): told("0x" + encode(["uint256"], [0]).hex()),
+    }
+    found = await read_stake(contracts(stakes), Address(bytes(20)), 4)
+    assert (found.staked_wei, found.needed_wei) == (0, 15)

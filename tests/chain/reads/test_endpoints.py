@@ -11,6 +11,7 @@ from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable
 from tests.chain.conftest import World
 from tests.chain.endpoints import proxy
+from tests.chain.harness import acts
 from tests.chain.reads.modes import (
     balanced,
     capped,
@@ -185,7 +186,7 @@ async def test_without_finality_a_block_is_final_at_the_depth_that_is_configured
             assert seen.latest.block_number - seen.final.block_number == 4
         following = follower(world, made.url, final_depth=4)
         await following.observe()
-        await world.chain.leave_pool(provider, world.pool_id, node_id)
+        await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
         seen = await following.observe()
         assert (ids(seen.latest), ids(seen.final)) == (set(), {node_id})
         await mine(anvil, 4)

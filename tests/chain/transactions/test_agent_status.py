@@ -10,40 +10,13 @@ from p2pool.agent.agent import run_agent
 from p2pool.agent.options import AgentOptions
 from p2pool.dev.chain.anvil import Anvil
 from p2pool.dev.chain.contracts import fund, fund_tokens, new_account
-from p2pool.drivers.config.schema import (
-    AgentConfig,
-    ApiConfig,
-    ChainConfig,
-    ContractAddresses,
-    NetworkConfig,
-    PoolConfig,
-    RuntimeConfig,
-)
 from p2pool.model import limits
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
+from tests.chain.transactions.configuration import config_of
 from tests.chain.transactions.geth_pool import GWEI, GethPool, geth_pool
 
 pytestmark = pytest.mark.chain
-
-
-def config_of(world: World, url: str) -> AgentConfig:
-    at = world.chain.at
-    contracts = ContractAddresses(
-        network=at.network,
-        pool=at.pool,
-        registry=at.registry,
-        stake=at.stakes,
-        domains=at.domains,
-        token=at.token,
-    )
-    return AgentConfig(
-        chain=ChainConfig(id=31337, endpoints=(url,), addresses=contracts),
-        pool=PoolConfig(id=world.pool_id),
-        network=NetworkConfig(listen=("/ip4/127.0.0.1/tcp/0",)),
-        api=ApiConfig(bind="127.0.0.1:0"),
-        runtime=RuntimeConfig(kind="process"),
-    )
 
 
 async def problems(directory: Path) -> str:

@@ -20,6 +20,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 from tests.chain.transactions.geth_pool import geth_pool
 from tests.chain.transactions.kept import ACCOUNT, KEPT, OLD
 
@@ -153,6 +154,6 @@ async def test_what_was_sent_on_another_chain_is_not_sent_on_this_one(
             assert prepared.first_block is not None
             async with journal.held():
                 await journal.save(attrs.evolve(prepared, first_block="0x" + "01" * 32))
-            await chain.approve(KeyWriter(pool.rpc(), account, journal=journal), 7)
+            await acts.approve(chain, KeyWriter(pool.rpc(), account, journal=journal), 7)
     assert [one.hash == prepared.last.hash for one in pool.taken] == [False]
-    assert await world.chain.allowance(address) == 7
+    assert await acts.allowance(world.chain, address) == 7

@@ -27,6 +27,7 @@ from p2pool.model.errors import (
 )
 from p2pool.model.ids import Address
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 from tests.chain.transactions.geth_pool import GWEI, GethPool, Pooled, geth_pool
 
 pytestmark = pytest.mark.chain
@@ -76,7 +77,7 @@ class Scene:
 
     async def allowance(self) -> int:
         """What its approvals came to."""
-        return await self.world.chain.allowance(self.address)
+        return await acts.allowance(self.world.chain, self.address)
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ async def test_one_that_became_too_cheap_is_offered_again_under_its_number(scene
     pool = scene.pool
     pool.mines = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         await until(lambda: pool.taken)
         pool.base_fee_wei, pool.mines = 60 * GWEI, True
     assert (await scene.sent_nonces(), await scene.allowance()) == (1, 7)
@@ -137,12 +138,12 @@ async def test_what_time_ran_out_for_goes_on_in_another_process(
     monkeypatch.setattr(limits, "TRANSACTION_DEADLINE_MS", 150)
     pool.mines = False
     with pytest.raises(TransactionStuck, match=r"approve of 0x.* with the nonce 0, 0x") as stuck:
-        await scene.chain.approve(scene.writer(), 7)
+        await acts.approve(scene.chain, scene.writer(), 7)
     assert pool.taken[-1].hash in stuck.value.message
     assert isinstance(scene.told[-1], Delay)
     pool.base_fee_wei, pool.mines = 60 * GWEI, True
     monkeypatch.setattr(limits, "TRANSACTION_DEADLINE_MS", 60_000)
-    sent = await scene.chain.approve(scene.writer(), 7)
+    sent = await acts.approve(scene.chain, scene.writer(), 7)
     assert (await scene.sent_nonces(), await scene.allowance()) == (1, 7)
     assert sent.transaction_hash == pool.taken[-1].hash
     assert list(scene.directory.rglob("*.json")) == []
@@ -155,12 +156,12 @@ async def test_nothing_queues_behind_it(scene: Scene, monkeypatch: pytest.Monkey
     pool.base_fee_wei, pool.mines = 90 * GWEI, False
     for amount, words in ((7, "The transaction approve"), (8, "approve was not sent: an earlier")):
         with pytest.raises(TransactionStuck, match=f"^{words} .*nonce 0"):
-            await scene.chain.approve(scene.writer(), amount)
+            await acts.approve(scene.chain, scene.writer(), amount)
     assert {one.nonce for one in pool.taken} == {0}
     pool.mines = True
     monkeypatch.setattr(limits, "TRANSACTION_DEADLINE_MS", 60_000)
     pool.mine()
-    await scene.chain.approve(scene.writer(), 8)
+    await acts.approve(scene.chain, scene.writer(), 8)
     assert (await scene.sent_nonces(), await scene.allowance()) == (2, 8)
 
 
@@ -169,19 +170,19 @@ async def test_the_cap_holds_and_is_told(scene: Scene) -> None:
     pool = scene.pool
     pool.base_fee_wei = 250 * GWEI
     with pytest.raises(FeesTooHigh, match=r"250 gwei now, .* allows 200 gwei: nothing was"):
-        await scene.chain.approve(scene.writer(), 7)
+        await acts.approve(scene.chain, scene.writer(), 7)
     assert pool.taken == []
     assert list(scene.directory.rglob("*.json")) == []
     pool.base_fee_wei, pool.mines = 5 * GWEI, False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         await until(lambda: pool.taken)
         pool.base_fee_wei, pool.mines = 250 * GWEI, True
         delay = await scene.delay()
         assert "allows 200 gwei: it waits until gas costs less" in delay.text()
         nursery.cancel_scope.cancel()
     assert len(pool.taken) == 1
-    await scene.chain.approve(scene.writer(cap_wei=400 * GWEI), 7)
+    await acts.approve(scene.chain, scene.writer(cap_wei=400 * GWEI), 7)
     assert [one.nonce for one in pool.taken] == [0, 0]
     assert (await scene.sent_nonces(), await scene.allowance()) == (1, 7)
 
@@ -194,7 +195,7 @@ async def test_one_that_blocks_pass_by_is_offered_again(
     monkeypatch.setattr(limits, "TRANSACTION_RAISE_MS", 0)
     pool.mines = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         await until(lambda: pool.taken)
         await until(lambda: pool.asked.count("eth_maxPriorityFeePerGas") > 3)
         assert len(pool.taken) == 1
@@ -210,7 +211,7 @@ async def test_two_processes_share_no_number(scene: Scene) -> None:
     """An agent and a command with the same key on one machine."""
     async with trio.open_nursery() as nursery:
         for amount in (7, 8, 9):
-            nursery.start_soon(scene.chain.approve, scene.writer(), amount)
+            nursery.start_soon(acts.approve, scene.chain, scene.writer(), amount)
     assert sorted(one.nonce for one in scene.pool.taken) == [0, 1, 2]
     assert scene.pool.refused == []
     assert await scene.sent_nonces() == 3
@@ -223,16 +224,16 @@ async def test_a_number_that_another_wallet_used_is_told_as_that(scene: Scene) -
 
         async def approve() -> None:
             with pytest.raises(TransactionFailed, match="was not done: another wallet used"):
-                await scene.chain.approve(scene.writer(), 7)
+                await acts.approve(scene.chain, scene.writer(), 7)
 
         nursery.start_soon(approve)
         await until(lambda: scene.pool.taken)
         other = KeyWriter(scene.world.chain.rpc, scene.account)
-        await scene.world.chain.approve(other, 1)
+        await acts.approve(scene.world.chain, other, 1)
     assert await scene.allowance() == 1
     scene.pool.forget()
     scene.pool.mines = True
-    await scene.chain.approve(scene.writer(), 7)
+    await acts.approve(scene.chain, scene.writer(), 7)
     assert (await scene.sent_nonces(), await scene.allowance()) == (2, 7)
 
 
@@ -242,9 +243,9 @@ async def test_behind_another_wallets_it_says_so_and_pays_no_more(scene: Scene) 
     cheap = KeyWriter(pool.rpc(), scene.account, fee_max_wei=6 * GWEI)
     pool.mines = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, cheap, 1)
+        nursery.start_soon(acts.approve, scene.chain, cheap, 1)
         await until(lambda: pool.taken)
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         delay = await scene.delay()
         assert delay.behind == 0
         assert "Another wallet sent the one before it, with the nonce 0" in delay.text()
@@ -261,10 +262,10 @@ async def test_an_answer_that_does_not_come_costs_no_second_one(scene: Scene, ho
     setattr(pool, how, True)
     if how == "deaf":
         with pytest.raises(ChainUnavailable, match="may have been sent as 0x"):
-            await scene.chain.approve(scene.writer(), 7)
+            await acts.approve(scene.chain, scene.writer(), 7)
         assert pool.taken == []
         pool.deaf = False
-    await scene.chain.approve(scene.writer(), 7)
+    await acts.approve(scene.chain, scene.writer(), 7)
     assert [one.nonce for one in pool.taken] == [0]
     assert (await scene.sent_nonces(), await scene.allowance()) == (1, 7)
 
@@ -274,7 +275,7 @@ async def test_what_a_pool_forgot_is_handed_over_again(scene: Scene) -> None:
     pool = scene.pool
     pool.mines = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         await until(lambda: pool.taken)
         pool.forget()
         await until(lambda: pool.pending)
@@ -294,11 +295,11 @@ async def test_what_failed_in_its_block_is_told_with_the_reason(scene: Scene) ->
 
         async def eject() -> None:
             with pytest.raises(TransactionFailed, match=r"is not in the pool\. That was in block"):
-                await scene.chain.eject(creator, world.pool_id, node_id)
+                await acts.eject(scene.chain, creator, world.pool_id, node_id)
 
         nursery.start_soon(eject)
         await until(lambda: pool.taken)
-        await world.chain.eject(world.manager_writer, world.pool_id, node_id)
+        await acts.eject(world.chain, world.manager_writer, world.pool_id, node_id)
         pool.mines = True
         pool.mine()
 
@@ -306,7 +307,9 @@ async def test_what_failed_in_its_block_is_told_with_the_reason(scene: Scene) ->
 async def test_a_quiet_chain_stays_cheap(scene: Scene) -> None:
     """Forty transactions, on the chain itself: the price follows the base fee, which falls."""
     writer = KeyWriter(scene.world.chain.rpc, scene.account)
-    prices = [(await scene.world.chain.approve(writer, amount)).price_wei for amount in range(40)]
+    prices = [
+        (await acts.approve(scene.world.chain, writer, amount)).price_wei for amount in range(40)
+    ]
     assert 0 < prices[-1] <= prices[0] <= 3 * GWEI
 
 
@@ -316,7 +319,7 @@ async def test_an_account_that_cannot_pay_more_keeps_its_offer(scene: Scene) -> 
     await fund(scene.world.chain.rpc, scene.address, 2 * 10**15)
     pool.mines = False
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.chain.approve, scene.writer(), 7)
+        nursery.start_soon(acts.approve, scene.chain, scene.writer(), 7)
         await until(lambda: pool.taken)
         pool.base_fee_wei, pool.mines = 60 * GWEI, True
         assert "the account cannot pay more: send it coin" in (await scene.delay()).text()

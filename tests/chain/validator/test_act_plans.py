@@ -16,7 +16,7 @@ from p2pool.drivers.chain.validator.act_plans import (
     validate_plan,
     whitelist_plan,
 )
-from p2pool.drivers.chain.validator.roles import Standing
+from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.drivers.chain.validator.slashes import Slash, Slashes
 from p2pool.drivers.chain.work import (
     Invalidation,
@@ -45,10 +45,10 @@ from tests.chain.plans.facts import (
     stranger,
 )
 
-JUDGE = Standing(Address(b"j" * 20), YES, NO)
-BOSS = Standing(Address(b"b" * 20), NO, YES)
-NOBODY = Standing(Address(b"x" * 20), NO, NO)
-UNREAD = Standing(Address(b"u" * 20), UNKNOWN, UNKNOWN)
+JUDGE = Roles(Address(b"j" * 20), YES, NO)
+BOSS = Roles(Address(b"b" * 20), NO, YES)
+NOBODY = Roles(Address(b"x" * 20), NO, NO)
+UNREAD = Roles(Address(b"u" * 20), UNKNOWN, UNKNOWN)
 NONE_YET: Reading[Slashes] = Reading.of(Slashes(5, ()))
 PENALTY = Penalty(ME, 3, b"why")
 KEY = b"k" * 32
@@ -70,16 +70,16 @@ def work(**changes: Any) -> PoolWork:
     return PoolWork(**told)
 
 
-def all_plans(standing: Standing) -> dict[str, Any]:
+def all_plans(roles: Roles) -> dict[str, Any]:
     """Each act, by this account, with something to do."""
     member, known = node(info(validated=True)), {ME: provider()}
     return {
-        "whitelist": lambda: whitelist_plan(AT, standing, [provider(whitelisted=NO)]),
-        "blacklist": lambda: blacklist_plan(AT, standing, [provider()]),
-        "validate": lambda: validate_plan(AT, standing, [node(info(validated=False))], known),
-        "invalidate": lambda: invalidate_plan(AT, standing, [member]),
-        "slash": lambda: slash_plan(AT, standing, provider(), PENALTY, NONE_YET),
-        "work": lambda: invalidate_work_plan(AT, standing, work(), [KEY], Invalidation()),
+        "whitelist": lambda: whitelist_plan(AT, roles, [provider(whitelisted=NO)]),
+        "blacklist": lambda: blacklist_plan(AT, roles, [provider()]),
+        "validate": lambda: validate_plan(AT, roles, [node(info(validated=False))], known),
+        "invalidate": lambda: invalidate_plan(AT, roles, [member]),
+        "slash": lambda: slash_plan(AT, roles, provider(), PENALTY, NONE_YET),
+        "work": lambda: invalidate_work_plan(AT, roles, work(), [KEY], Invalidation()),
     }
 
 
@@ -87,9 +87,9 @@ def all_plans(standing: Standing) -> dict[str, Any]:
 def test_who_may_is_judged_first(act: str) -> None:
     """A validator has a step, nobody else has; what nobody could read is an outage."""
     assert len(all_plans(JUDGE)[act]().ready) == 1
-    for standing, error in ((NOBODY, NotAllowed), (UNREAD, ChainUnavailable)):
+    for roles, error in ((NOBODY, NotAllowed), (UNREAD, ChainUnavailable)):
         with pytest.raises(error):
-            all_plans(standing)[act]()
+            all_plans(roles)[act]()
     if act in ("whitelist", "blacklist"):
         assert all_plans(BOSS)[act]().ready
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import click
 import pytest
 
 from p2pool.cli.access.group import access
@@ -40,6 +39,7 @@ from tests.cli.access.people import (
     key_file,
     ruled_by,
 )
+from tests.cli.command_tree import context_of
 from tests.cli.output.held import held
 from tests.cli.surroundings.files import write_settings
 from tests.client.conftest import Commands
@@ -346,8 +346,8 @@ async def test_without_a_key_it_says_how_to_name_one(manager: Commands) -> None:
 
 def test_the_bounds_are_as_the_help_says() -> None:
     """A figure in a help text is the limit."""
-    context = click.Context(access)
+    context = context_of(access, "access")
     command = access.get_command(context, "grant")
     assert command is not None
-    help_text = " ".join(command.get_help(context).split())
+    help_text = " ".join(command.get_help(context_of(command, "grant", context)).split())
     assert f"{limits.DELEGATION_LIFETIME_MAX_S // 86400}d at most" in help_text

@@ -59,6 +59,7 @@ _TRANSACTIONS = (
     "pool recover",
     "pool rejoin",
     "pool root",
+    "pool set-limit",
     "pool set-requirements",
     "pool start",
     "provider claim",

@@ -2,78 +2,31 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
 
 import attrs
 import pytest
-import trio
-from click.testing import CliRunner, Result
-from eth_account import Account
 
-from p2pool.cli import main
 from p2pool.codec.json.hex import address_text
-from p2pool.drivers.config.start_record import StartRecord, read_start, write_start
+from p2pool.drivers.config.start_record import read_start, write_start
 from p2pool.drivers.keys import keystore
 from p2pool.drivers.store.datadir import DataDirLock
 from p2pool.drivers.store.former_node import set_aside
 from p2pool.model.errors import DataDirInUse, NotAllowed, NotFound, Unavailable
-from p2pool.model.ids import NodeId
-from p2pool.wire.account import HasKey
+from p2pool.model.ids import Address
 from tests.chain.conftest import World
+from tests.cli.keys.machine import Machine
 from tests.cli.output.held import held
-from tests.cli.shell import PASSPHRASE, write_config, write_key
+from tests.cli.plans.sent import check_sent, sent_by, shown
+from tests.cli.shell import PASSPHRASE, write_key
 
 pytestmark = pytest.mark.chain
 
 
-@attrs.frozen
-class Machine:
-    """A directory of a node that is in the pool, and its provider's key."""
-
-    world: World
-    directory: Path
-    node_id: NodeId
-    provider: Path
-
-    async def __call__(self, *words: str, key: Path | None = None) -> Result:
-        """The result of `p2pool node rekey ...`."""
-        line = ["node", "rekey", "--data-dir", str(self.directory), "--light", *words]
-        line += ["--key", str(key or self.provider)]
-        environment = {"P2POOL_PASSPHRASE_FILE": str(self.directory.parent / "passphrase")}
-        return await trio.to_thread.run_sync(
-            lambda: CliRunner().invoke(main.cli, line, env=environment)
-        )
-
-    async def in_pool(self) -> bool:
-        """Whether the chain has the node in the pool."""
-        return await self.world.chain.in_pool(self.world.pool_id, self.node_id)
-
-
 @pytest.fixture
 async def machine(world: World, tmp_path: Path) -> Machine:
-    """As an agent leaves it that ran once: keys, a store, a record of its start, a volume."""
+    """Of a node that is in the pool."""
     provider, node_id = await world.member()
-    account = cast(HasKey, provider._account)
-    stored: Any = Account.encrypt(account.key, PASSPHRASE, "pbkdf2", 1)
-    (tmp_path / "provider.json").write_text(json.dumps(stored))
-    (tmp_path / "passphrase").write_text(PASSPHRASE)
-    config, directory = tmp_path / "p2pool.toml", tmp_path / "agent"
-    write_config(config, world, world.chain.rpc.endpoints[0].url, world.pool_id)
-    config.write_text(config.read_text() + "\n[runtime]\nkind = 'process'\n")
-    directory.mkdir(mode=0o700)
-    (volume := directory / "containers" / "volumes" / "pool" / "data").mkdir(parents=True)
-    (volume / "file").write_text("kept")
-    keystore.load_or_make_peer_seed(directory)
-    for name in ("store.db", "store.db-wal", "node.json", "api.token"):
-        (directory / name).write_text(name)
-    record = StartRecord(
-        node_id=address_text(node_id),
-        config=str(config),
-        node_key=str(directory / "node.json"),
-        provider_key=str(tmp_path / "provider.json"),
-    )
-    write_start(directory, record)
-    return Machine(world, directory, node_id, tmp_path / "provider.json")
+    return Machine.of(world, provider, node_id, tmp_path)
 
 
 async def test_the_node_leaves_and_the_machine_is_another(machine: Machine) -> None:
@@ -97,6 +50,21 @@ async def test_the_node_leaves_and_the_machine_is_another(machine: Machine) -> N
     assert start is not None
     assert (start.node_id, start.node_key) == (told["node_id"], str(path))
     assert start.provider_key == str(machine.provider)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+async def test_the_next_start_is_told_with_all_it_needs(machine: Machine, remembered: bool) -> None:
+    """Its configuration lies elsewhere: whoever names a provider's key has to name that too."""
+    start = read_start(machine.directory)
+    assert start is not None
+    if not remembered:
+        write_start(machine.directory, attrs.evolve(start, provider_key=""))
+    result = await machine("--no-drain")
+    assert result.exit_code == 0, (result.output, result.exception)
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("next: ")]
+    words = f"next: p2pool agent run --data-dir {machine.directory}"
+    more = f" --config {start.config} --provider-key {machine.provider}"
+    assert told == words + ("" if remembered else more)
 
 
 async def test_nothing_is_set_aside_while_the_agent_runs(machine: Machine) -> None:
@@ -136,3 +104,27 @@ async def test_a_directory_without_a_start_is_no_node(machine: Machine, tmp_path
     assert set_aside(machine.directory, machine.node_id) == place
     assert (place / "peer.key").exists()
     assert (place / "node.json").exists()
+
+
+async def test_the_old_nodes_stake_is_not_forgotten(machine: Machine) -> None:
+    """Its registration binds a part of the stake: the last words say what frees it."""
+    result = await machine("--no-drain")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert f"p2pool node deregister {address_text(machine.node_id)}" in result.stderr
+
+
+async def test_a_machine_leaves_as_it_was_shown(machine: Machine) -> None:
+    """`node rekey` sends one transaction, as the provider; run again it has none to show."""
+    rpc = machine.world.chain.rpc
+    dry = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    since = await rpc.quantity("eth_blockNumber")
+    done = await machine("--no-drain", "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    provider = json.loads(Path(machine.provider).read_text())["address"]
+    account = bytes.fromhex(provider.removeprefix("0x"))
+    assert dry["account"] == address_text(account)
+    steps = shown(dry)
+    assert [one["function"].partition("(")[0] for one in steps] == ["leaveComputePool"]
+    check_sent(dry, steps, await sent_by(rpc, Address(account), since))
+    again = held((await machine("--no-drain", "--dry-run", "--json")).stdout)
+    assert (again["would_send"], again["steps"]) == ([], [])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pool.cli import main
-from p2pool.cli.documents import KINDS, envelope, json_text, visible
+from p2pool.cli.documents import KINDS, envelope, forget_warnings, json_text, visible
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import warn, write_json
 from p2pool.cli.shared.process import run_unless_interrupted
@@ -26,6 +26,7 @@ HOSTILE = "\x00\x1b[2J\x7f\x9b31m\u202egpj.exe\u2066\u200b\ufeff\u2028\U000e0041
 
 def test_an_envelope_says_what_it_holds() -> None:
     """An object as data, a list as items, whatever they are called."""
+    forget_warnings()  # Commands of other tests ran in this process.
     assert envelope("pool", {"a": 1}) == {
         "p2pool": 1, "kind": "pool", "data": {"a": 1}, "warnings": [],
     }  # fmt: skip

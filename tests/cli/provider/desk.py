@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
 import trio
@@ -30,7 +30,7 @@ class Desk:
     """What each function took, of what was sent by `agrees`."""
 
     @classmethod
-    def of(cls, world: World, directory: Path) -> "Desk":
+    def of(cls, world: World, directory: Path) -> Self:
         """A desk with the test's pool in its configuration."""
         url = world.chain.rpc.endpoints[0].url
         write_config(directory / "p2pool.toml", world, url, world.pool_id)

@@ -78,6 +78,7 @@ async def test_what_is_unknown_is_shown_as_unknown(served: Served) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"stake_wei": TOKEN // 4}, "0.75 tokens less than its nodes need, as after a slash"),
         ({"stake_wei": 1}, "p2pool provider stake add"),
         ({"whitelisted": False}, "not whitelisted"),
         ({"coin_wei": 0}, "has no coin"),

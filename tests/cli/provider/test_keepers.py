@@ -1,11 +1,13 @@
-"""Creator and manager put nodes and providers out: what is missing is sent, and a bar is asked."""
+"""Creator and manager put nodes and providers out and set how many a pool takes."""
 
 import pytest
 
 from p2pool.cli import errors
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.abi import function
-from p2pool.model.errors import NotAllowed, TransactionFailed
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.model.errors import Conflict, NotAllowed, TransactionFailed
+from tests.chain.harness import acts
 from tests.cli.provider.desk import Desk
 from tests.cli.shell import write_key
 
@@ -83,3 +85,45 @@ async def test_a_purge_that_the_registry_prevents_says_what_helps(desk: Desk) ->
     assert "p2pool pool eject" in error.hint
     await desk.agrees(manager, "pool", "eject", address_text(first), sends=1)
     await desk.agrees(manager, "pool", "purge", who, "--yes", sends=1)
+
+
+async def test_a_full_pool_takes_more_once_its_limit_is_higher(desk: Desk) -> None:
+    """The newcomer is told the command, and is in once the manager has run it as it stands."""
+    world, chain = desk.world, desk.world.chain
+    provider, _ = await world.member()
+    _, second = await world.candidate(provider)
+    manager, own = desk.key_of(world.manager, "m.json"), desk.key_of(provider, "own.json")
+    pool = await (await Reader.at_head(chain)).pool(world.pool_id)
+    units = pool.used_units.need("units")
+    words = ("pool", "set-limit", str(units))
+    stranger, _ = write_key(desk.directory, "stranger.json")
+    assert isinstance(await desk.refused(stranger, *words), NotAllowed)
+    done = await desk.agrees(manager, *words, sends=1)
+    assert done["compute_limit"] == str(units)
+    assert f"{units} units instead of any number" in done["steps"][0]["purpose"]
+    await desk.again(manager, *words)
+    join = ("pool", "join", address_text(second), "--invite", str(await desk.invite(second)))
+    told = (await desk.again(own, *join))["waits_for"]
+    assert told["name"] == "room made"
+    await desk.agrees(manager, *told["command"].split()[1:], sends=1)
+    await desk.agrees(own, *join, sends=1)
+    assert await chain.in_pool(world.pool_id, second)
+
+
+async def test_a_limit_below_what_is_in_use_puts_nobody_out(desk: Desk) -> None:
+    """That is said; 0 takes the limit away; a pool that has ended takes nobody at any limit."""
+    world, chain = desk.world, desk.world.chain
+    _, node_id = await world.member()
+    _, other = await world.member()
+    manager = desk.key_of(world.manager, "m.json")
+    done = await desk.agrees(manager, "pool", "set-limit", "1", sends=1)
+    assert "no node is put out" in done["notes"][0]
+    assert await chain.in_pool(world.pool_id, node_id)
+    assert await chain.in_pool(world.pool_id, other)
+    assert (await desk.agrees(manager, "pool", "set-limit", "0", sends=1))["notes"] == []
+    assert (await chain.pool(world.pool_id)).compute_limit == 0
+    assert (await desk(manager, "pool", "set-limit", "-1")).exit_code == errors.USAGE
+    await acts.end_pool(chain, world.manager_writer, world.pool_id)
+    error = await desk.refused(manager, "pool", "set-limit", "5")
+    assert isinstance(error, Conflict)
+    assert "has ended" in error.message

@@ -4,6 +4,7 @@ import pytest
 
 from p2pool.drivers.chain.provider.costs import TYPICAL_GAS
 from p2pool.model.states import PoolStatus
+from tests.chain.harness import acts
 from tests.cli.provider.desk import Desk
 
 pytestmark = pytest.mark.chain
@@ -124,7 +125,8 @@ async def test_nobody_pays_for_a_pool_that_is_not_there_or_not_active(desk: Desk
     waits = await desk.again(own, *words, "--pool", str(full), "--gpus", "2")
     assert waits["waits_for"]["name"] == "room made"
     assert "0 of 1 units, 2000 to come" in waits["waits_for"]["finding"]
-    await chain.end_pool(world.creator, full)
+    assert waits["waits_for"]["command"] == f"p2pool pool set-limit 2000 --pool {full}"
+    await acts.end_pool(chain, world.creator, full)
     assert "has ended" in str(await desk.refused(own, *words, "--pool", str(full)))
     assert await desk.nonce(provider) == 0
     assert (await chain.pool(full)).status is PoolStatus.COMPLETED

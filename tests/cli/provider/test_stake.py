@@ -1,13 +1,17 @@
 """Stake: what is missing is said before anything is sent, a cap holds, and a slash is made good."""
 
+import os
+
 import pytest
 
 from p2pool.cli import errors
+from p2pool.codec.json.hex import address_text
 from p2pool.dev.chain.contracts import fund
 from p2pool.drivers.chain.abi import function
 from p2pool.model.errors import ChainUnavailable, Conflict, NotAllowed, NotFound, TransactionFailed
 from tests.cli.provider.desk import Desk
 from tests.cli.shell import write_config, write_key
+from tests.drivers.keys.signers.clef_double import new_clef, on_socket
 
 pytestmark = pytest.mark.chain
 
@@ -106,6 +110,22 @@ async def test_a_stranger_is_told_to_register(desk: Desk) -> None:
     for words in (("--stake", "much"), ("--stake", "-1"), ("--stake", "1.0000000000000000001")):
         wrong = await desk(key, "provider", "register", *words)
         assert (wrong.exit_code, "--stake" in wrong.stderr) == (errors.USAGE, True), wrong.output
+
+
+async def test_the_status_finds_whose_account_is_meant_wherever_its_key_is(desk: Desk) -> None:
+    """In a file descriptor, and in another program: neither is asked for a signature."""
+    provider = await desk.world.account()
+    own = desk.key_of(provider, "own.json")
+    read, write = os.pipe()
+    os.write(write, own.read_bytes())
+    os.close(write)
+    told = await desk.told(None, "provider", "status", "--key", f"fd:{read}")
+    assert told["account"] == address_text(provider.address)
+    clef = new_clef(desk.world.chain.rpc.chain_id)
+    with on_socket(clef, desk.directory / "clef.ipc") as place:
+        told = await desk.told(None, "provider", "status", "--key", place)
+    assert told["account"] == clef.accounts[0].address.lower()
+    assert not [method for method, _ in clef.asked if "sign" in method]
 
 
 async def test_a_chain_that_does_not_answer_is_unknown_and_never_zero(desk: Desk) -> None:

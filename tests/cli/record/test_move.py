@@ -17,6 +17,7 @@ from p2pool.model.log.certificates import CommitteeChain, LeaderProof
 from p2pool.model.log.raft import LogEnd, Voter
 from p2pool.model.ports.agent import LogEnds, LogHolder
 from tests.api.conftest import Served
+from tests.cli.plans.sent import agrees, nothing_left
 from tests.cli.shell import FOUNDER, NEEDS, PEER, Shell, new_pool, write_key
 
 pytestmark = pytest.mark.chain
@@ -159,3 +160,20 @@ async def test_a_pool_is_created_and_started_beside_the_contract(shell: Shell) -
     assert (info.data_uri, info.bootstrap) == (NEEDS, (BOOTSTRAP,))
     assert info.root is not None
     assert format_root(info.root) == done["root"]
+
+
+async def test_a_root_record_moves_and_is_restored_as_it_was_shown(founded: Founded) -> None:
+    """The contract is created, written, and the data URI cleaned; a lost record is written."""
+    shell = founded.shell
+    number, chain = founded.pool.pool_id, shell.world.chain
+    uri, _ = await founded.texts()
+    writer = KeyWriter(chain.rpc, shell.account())
+    await chain.update_uri(writer, number, NEEDS)
+    restored = await agrees(shell, *founded.words("root", "--restore"), yes=True)
+    assert restored == ["updateComputePoolURI"]
+    await nothing_left(shell, *founded.words("root", "--restore"))
+    await chain.update_uri(writer, number, uri)
+    moved = await agrees(shell, *founded.words("root", "--move"), yes=True)
+    assert len(moved) == 3
+    assert moved[1:] == ["setRecord", "updateComputePoolURI"]
+    await nothing_left(shell, *founded.words("root", "--move"))

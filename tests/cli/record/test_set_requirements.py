@@ -8,6 +8,7 @@ from p2pool.codec.text.requirements import refusals
 from p2pool.drivers.chain.founding import founder_of
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import Conflict, Malformed, NotAllowed, NotFound
+from tests.chain.harness import acts
 from tests.cli.shell import FOUNDER, NEEDS, Shell, new_pool, write_key
 
 pytestmark = pytest.mark.chain
@@ -111,6 +112,6 @@ async def test_who_may_change_them(shell: Shell) -> None:
     assert isinstance(error, NotFound)
     await shell.done("start", str(pool), "--founder", FOUNDER)
     writer = KeyWriter(shell.world.chain.rpc, shell.account())
-    await shell.world.chain.end_pool(writer, pool)
+    await acts.end_pool(shell.world.chain, writer, pool)
     error, _ = await shell.refused(*words)
     assert isinstance(error, Conflict)

@@ -105,6 +105,8 @@ def test_what_may_be_staked_is_remembered(
         StakePolicy(3 * 10**18, True),
         StakePolicy.said(starts[3].config.chain.id, None, False),
     ]
+    assert run(*FULL, "--stake-max", "300wei") == errors.OK
+    assert starts[-1].stake == StakePolicy(300, False)
     assert run(*FULL, "--stake-max", "2,5") == errors.USAGE
     assert run(*FULL[:6], "--stake-max", "2") == errors.USAGE
     assert "need --provider-key" in capsys.readouterr().err

@@ -66,6 +66,7 @@ DECIDED = {
     "replicas": ("spec",),
     "system": ("spec",),
     "gang": ("spec",),
+    "requirements": ("spec",),
     "constraints": ("spec",),
     "constraints.attribute": ("rule", "constraint", "one"),
     "constraints.value": ("rule", "constraint", "one"),

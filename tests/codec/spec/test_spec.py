@@ -45,6 +45,7 @@ FULL: dict[str, Any] = {
     "pull": "always",
     "read_only": True,
     "init": False,
+    "requirements": "gpu:count=2;gpu:model=H100;ram_mb=64000",
     "secrets": {
         "digest": "ab" * 32,
         "size_bytes": 700,
@@ -265,6 +266,16 @@ def test_sources_that_escape(source: str) -> None:
             {"mounts": [{"kind": "tmpfs", "target": "/var/run/nvidia-container-devices/all"}]},
             "mounts[0].target names devices",
         ),
+        ({"requirements": "gpus=8"}, "requirements cannot be read: 'gpus' is none of the keys"),
+        ({"requirements": "ram_mb=lots"}, "ram_mb='lots' is not a number"),
+        ({"requirements": "p2pool:root=a"}, "requirements cannot be read: 'p2pool:root'"),
+        (
+            {"requirements": "gpu:memory_mb_min=2;gpu:memory_mb_max=1"},
+            "gpu:memory_mb_min=2 is above gpu:memory_mb_max=1",
+        ),
+        ({"requirements": " ; ;"}, "requirements asks for nothing"),
+        ({"requirements": "ram_mb=1;" * 120}, "requirements is longer than 1024 characters"),
+        ({"requirements": ["ram_mb=1"]}, "requirements is not"),
         ({f"k{n}": 0 for n in range(10_000)}, "unknown key"),
     ],
 )

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pool.codec.text.requirements import names_model, parse_requirements
+from p2pool.codec.text.requirements import parse_requirements
 from p2pool.model.errors import Malformed
+from p2pool.model.machine.fitness import names_model
 from p2pool.model.machine.requirements import GpuRequirement, Requirements
 
 

@@ -14,6 +14,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import NodeId
 from tests.chain.conftest import World
+from tests.chain.harness import acts
 from tests.contracts.foreign.harness.deployment import ForeignNetwork, deploy_foreign
 
 
@@ -52,7 +53,7 @@ class ForeignWorld(World):
         """The manager invites, and the provider joins."""
         domain = self.network.domain_id
         invite = self.manager.sign_invite(domain, self.pool_id, node_id, await self.soon())
-        await self.chain.join_pool(provider, self.pool_id, invite)
+        await acts.join_pool(self.chain, provider, self.pool_id, invite)
 
 
 @pytest.fixture

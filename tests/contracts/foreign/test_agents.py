@@ -1,14 +1,20 @@
-"""Real agents on contracts that others deployed: in, out, in again, and the pool's end."""
+"""Real agents on contracts that others deployed: in, at work, out, in again, and the stake back."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 import trio
 
+from p2pool.codec.text.data_uri import own_pairs
+from p2pool.dev.agent import DevAgent
+from p2pool.dev.chain.contracts import TOKENS_WEI
+from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 from tests.cli.output.held import held
 from tests.contracts.foreign.harness.agents import ForeignPool, foreign_pool
+from tests.e2e.harness.stakes import command_with, take_stake_back
 
 pytestmark = [pytest.mark.e2e, pytest.mark.chain]
 
@@ -29,9 +35,8 @@ async def test_its_agents_are_members(pool: ForeignPool) -> None:
         assert await pool.members(agent) == everybody
 
 
-async def test_it_runs_a_task_of_its_managers(pool: ForeignPool) -> None:
-    """Sent again while there is no leader, as the command says; then it runs, and stops."""
-    at = pool.agents[1]
+async def running_task(pool: ForeignPool, at: DevAgent) -> str:
+    """A task of the manager that runs; sent again while there is no leader, as the command says."""
     words = ("--name", "here", "--image", "none", "--cpus", "0.1", "--memory", "16MiB")
     tasks: list[str] = []
 
@@ -45,13 +50,61 @@ async def test_it_runs_a_task_of_its_managers(pool: ForeignPool) -> None:
         return bool(tasks)
 
     async def running() -> bool:
-        copies = (await at.get(f"/v1/tasks/{tasks[0]}"))["task"]["allocations"]
-        return [copy["state"] for copy in copies] == ["running"]
+        return [state for state, _ in await copies(at, tasks[0])] == ["running"]
 
     await pool.wait("the task taken", taken)
     await pool.wait("the task running", running)
+    return tasks[0]
+
+
+async def copies(at: DevAgent, task: str) -> list[tuple[str, int]]:
+    """State and attempt of each copy of a task."""
+    found = (await at.get(f"/v1/tasks/{task}"))["task"]["allocations"]
+    return [(copy["state"], copy["attempt"]) for copy in found]
+
+
+async def test_its_record_moves_to_another_contract_and_its_task_runs_on(
+    pool: ForeignPool,
+) -> None:
+    """Every agent reads the record from PoolRoot in a final block, and none misses it meanwhile;
+    log and copy stay as they are, and one that starts again finds both."""
+    at, chain = pool.agents[1], pool.there.chain
+    task = await running_task(pool, at)
+
+    async def all_know_it() -> bool:
+        return int((await at.get("/v1/pool"))["pool"]["feature_level"]) >= DISTRUST_LEVEL
+
+    await pool.wait("a level at which all know PoolRoot", all_know_it)
+    before = await chain.pool(pool.pool_id)
+    assert (before.is_recorded, "p2pool:root=" in own_pairs(before.data_uri)) == (False, True)
+    led, copy = await pool.wait_elected(pool.agents), await copies(at, task)
+    words = ("pool", "root", str(pool.pool_id))
+    moved = await trio.to_thread.run_sync(
+        lambda: pool.command("manager", *words, "--move", "--yes")
+    )
+    assert (moved["created"], moved["written"], moved["cleaned"]) == (True, True, True)
+    after = await chain.pool(pool.pool_id)
+    assert (after.root, after.is_recorded, own_pairs(after.data_uri)) == (before.root, True, "")
+    block = await chain.rpc.quantity("eth_blockNumber")
+    await pool.wait_final(block)
+    for agent in pool.agents:
+        assert (await agent.get("/v1/agent"))["agent"]["problems"] == []
+        shown = partial(pool.command, "manager", *words, "--agent", str(agent.directory))
+        seen = await trio.to_thread.run_sync(shown)
+        assert (seen["place"], seen["same"]) == ("pool-root", True)
+    still = await pool.wait_elected(pool.agents)
+    assert still["proof"]["log_id"] == led["proof"]["log_id"]
+    assert await copies(at, task) == copy
+
+    again = next(one for one in pool.agents if one.node_id != still["node_id"] and one is not at)
+    assert again.child is not None
+    await again.child.stop()
+    await pool.start_agent(again)
+    await pool.wait_final(block, [again])
+    await pool.wait_elected(pool.agents)
+    assert await copies(again, task) == copy
     await trio.to_thread.run_sync(
-        lambda: pool.command("manager", "task", "stop", tasks[0], "--wait", at=at)
+        lambda: pool.command("manager", "task", "stop", task, "--wait", at=at)
     )
 
 
@@ -93,3 +146,16 @@ async def test_the_manager_ejects_one_and_ends_the_pool(pool: ForeignPool) -> No
     key = f"{other.name}-provider"
     await trio.to_thread.run_sync(lambda: pool.command(key, "pool", "leave", other.node_id))
     assert not await pool.there.chain.in_pool(pool.pool_id, stays)
+
+
+async def test_a_provider_gets_its_stake_back(pool: ForeignPool) -> None:
+    """By commands, from the ended pool to the last token; its agent was stopped first."""
+    gone, chain = pool.agents[0], pool.there.chain
+    assert gone.child is not None
+    await gone.child.stop()
+    assert await chain.tokens(gone.provider) < TOKENS_WEI
+    by_provider = command_with(pool.environment(f"{gone.name}-provider"))
+    await take_stake_back(by_provider, chain.rpc, gone.node_id)
+    assert await chain.tokens(gone.provider) == TOKENS_WEI
+    status = await trio.to_thread.run_sync(lambda: by_provider("provider", "status"))
+    assert status["registered"] == "absent"

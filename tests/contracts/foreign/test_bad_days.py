@@ -18,8 +18,10 @@ from p2pool.drivers.chain.join_steps import JoinStep, Progress
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
 from p2pool.drivers.chain.rpc import Rpc
+from p2pool.model import limits
 from p2pool.model.errors import Conflict, TransactionFailed
 from tests.chain.endpoints import Twist, proxy
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import PAUSE, KeyWriter, foreign, selector
@@ -99,7 +101,7 @@ async def test_a_pool_contract_is_upgraded_underneath(world: ForeignWorld) -> No
     following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
     assert ids((await following.observe()).latest) == {node_id}
     await world.network.upgrade(world.chain.at.pool, "ForeignPool")
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
@@ -157,7 +159,7 @@ async def test_a_pool_that_ends_midway_takes_nobodys_stake(
 ) -> None:
     """A newcomer stops and has paid nothing; a member stays listed, and leaves by its command."""
     member, node_id = await world.member()
-    await world.chain.end_pool(world.creator, world.pool_id)
+    await acts.end_pool(world.chain, world.creator, world.pool_id)
     provider, watch = await world.account(), Watch()
     with trio.fail_after(WALK_S), pytest.raises(Conflict, match="has ended"):
         await drive_joining(joining_of(world, provider), watch, poll_ms=POLL_MS)
@@ -228,33 +230,61 @@ async def test_a_halted_chain_changes_nothing(world: ForeignWorld, anvil: Anvil)
     await settle(world)
     after = await following.observe()
     assert ids(after.final) == ids(before.final) == {node_id}
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     assert ids((await following.observe()).latest) == set()
 
 
-async def test_a_reorganisation_is_followed_and_below_finality_it_puts_nobody_out(
-    world: ForeignWorld,
+async def test_a_slash_keeps_a_member_at_work_and_blocks_the_next_validation(
+    world: ForeignWorld, tmp_path: Path
 ) -> None:
-    """At the head the node is gone again; what was final stands, with a warning."""
+    """Whoever waits is told the command, and once the provider has run it the validator can act."""
+    provider, member = await world.member()
+    node = new_account()
+    await acts.add_compute_node(world.chain, provider, node, 1)
+    judge, at = world.network.validator, world.chain.at
+    slash = foreign("", "slash(address,uint256,bytes)")
+    staked_wei = await world.chain.stake(provider.address)
+    await judge.send(at.network, slash, provider.address, staked_wei - 1, b"why")
+    await settle(world)
     following = RosterFollower(RosterReader(world.chain, world.pool_id), confirmations=0)
-    provider = await world.account()
-    joining, node_id = await invited(world, provider)
-    rpc = world.chain.rpc
-    # From here on blocks come with transactions alone: each reorganisation is as deep as it says.
+    row = (await following.observe()).latest.member(member)
+    assert row is not None
+    assert row.eligible
+    joining, watch = joining_of(world, provider, node), Watch()
+    with trio.fail_after(WALK_S):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: drive_joining(joining, watch, poll_ms=POLL_MS))
+            step = await watch.until(waits)
+            nursery.cancel_scope.cancel()
+    assert (step.name, step.command) == ("stake", "p2pool provider stake add")
+    with pytest.raises(TransactionFailed, match="stake is too small"):
+        await world.chain.validate_node(judge, provider.address, joining.node_id)
+    await Desk.at(world, tmp_path).done(provider, *step.command.split()[1:])
+    await world.chain.validate_node(judge, provider.address, joining.node_id)
+    found = await world.chain.node(joining.node_id)
+    assert found is not None
+    assert found.validated
+
+
+async def test_while_no_block_comes_a_manager_sends_one_transaction(
+    world: ForeignWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named by its hash; the same command again goes on with that one, and sends no other."""
+    _, node_id = await world.member()
+    desk, rpc = Desk.at(world, tmp_path), world.chain.rpc
+    words = (world.manager_writer, "pool", "eject", address_text(node_id))
+    count = ("eth_getTransactionCount", address_text(world.manager.address))
+    before = await rpc.quantity(*count, "latest")
+    monkeypatch.setattr(limits, "TRANSACTION_DEADLINE_MS", 300)
     await rpc.request("evm_setIntervalMining", 0)
+    await rpc.request("evm_setAutomine", False)
     try:
-        before = await rpc.quantity("eth_blockNumber")
-        await joining.next_step()
-        await settle(world)
-        seen = await following.observe()
-        assert (ids(seen.latest), ids(seen.final)) == ({node_id}, {node_id})
-        deep = await rpc.quantity("eth_blockNumber") - before
-        await rpc.request("anvil_reorg", deep, [])
-        assert not await world.chain.in_pool(world.pool_id, node_id)
-        await settle(world)
-        seen = await following.observe()
+        named = [re.findall(r"0x[0-9a-f]{64}", str(await desk.refused(*words))) for _ in range(2)]
+        assert await rpc.quantity(*count, "pending") == before + 1
     finally:
         await rpc.request("evm_setIntervalMining", 1)
-    assert (ids(seen.latest), ids(seen.final)) == (set(), {node_id})
-    assert seen.warning is not None
-    assert "final" in seen.warning
+    assert named[0] == named[1] != []
+    monkeypatch.undo()
+    await desk.done(*words)
+    assert not await world.chain.in_pool(world.pool_id, node_id)
+    assert await rpc.quantity(*count, "latest") == before + 1

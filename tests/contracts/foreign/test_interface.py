@@ -1,9 +1,7 @@
 """What p2pool calls and follows is alike in both deployments, and has a row in docs/chain.md."""
 
-import ast
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +9,15 @@ import pytest
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
-from p2pool.drivers.chain.abi import events_first_of, function, topic
+from p2pool.drivers.chain import contract_accounts, work
+from p2pool.drivers.chain.abi import Function, artifact, events_first_of, function, topic
+from p2pool.drivers.chain.provider import rewards
+from p2pool.drivers.chain.roster.events import OF_MEMBERS, OF_POOL
+from p2pool.drivers.chain.transactions.refusals import TEXTS
+from p2pool.drivers.checks import deployment
 from tests.contracts.foreign.harness.deployment import built
+from tests.contracts.foreign.harness.named import ROOT, named, unread
 
-ROOT = Path(__file__).resolve().parents[3]
 PAGE = ROOT / "docs" / "chain.md"
 
 FOREIGN = {
@@ -25,43 +28,23 @@ FOREIGN = {
     "PrimeNetwork": "ForeignNetwork",
     "StakeManager": "ForeignStakes",
 }
-OURS_ALONE = {"PrimeNetwork.setModules", "ComputeRegistry.grantRole"}
-"""What only the development chain calls, to set itself up."""
+OURS_ALONE = {"PrimeNetwork.setModules", "ComputeRegistry.grantRole", "PrimeNetwork.token"}
+"""What only the development chain calls, to set itself up; and what has another name there."""
 OURS_ALONE_EVENTS = {"WorkSubmitted"}
 """What a judge of work says there, in a form of its own."""
 
 
-def _named(tree: ast.Module) -> dict[str, str]:
-    """The module's constants that are texts."""
-    return {
-        target.id: node.value.value
-        for node in tree.body
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name) and isinstance(node.value.value, str)
-    }
+def _known(contract: str, event: str) -> bool:
+    """Whether a contract of ours has that event: of a loop's names each is tried with each."""
+    items = artifact(contract)["abi"]
+    return any(one["type"] == "event" and one["name"] == event for one in items)
 
 
-def _calls(kind: str) -> Iterator[tuple[str, str]]:
-    """Contract and name of each `function(...)` or `topic(...)` in p2pool's sources."""
-    for path in sorted((ROOT / "p2pool").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        texts = _named(tree)
-        for node in ast.walk(tree):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
-                continue
-            if node.func.id != kind or len(node.args) < 2:
-                continue
-            values = [
-                texts.get(arg.id) if isinstance(arg, ast.Name) else getattr(arg, "value", None)
-                for arg in node.args[:2]
-            ]
-            if values[0] in FOREIGN and isinstance(values[1], str):
-                yield values[0], values[1]
-
-
-FUNCTIONS = sorted({*_calls("function")} - {("ComputePool", "poolId")})
-EVENTS = sorted({*_calls("topic")})
+FUNCTIONS = sorted((c, n) for c, n in named("function") if c in FOREIGN)
+FOLLOWED = {("ComputePool", name) for name in (*OF_POOL, *OF_MEMBERS)}
+EVENTS = sorted({(c, n) for c, n in named("topic") if c in FOREIGN and _known(c, n)} | FOLLOWED)
+BY_HAND = sorted(named("Function"))
+"""Functions that none of our contracts has."""
 
 
 def shape(contract: str, name: str) -> set[tuple[str, str, str]]:
@@ -81,9 +64,19 @@ def shape(contract: str, name: str) -> set[tuple[str, str, str]]:
 def test_the_scan_finds_what_p2pool_is_known_to_call() -> None:
     """Else every test below would pass for nothing at all."""
     assert ("ComputePool", "isNodeInPool") in FUNCTIONS
+    assert ("ComputePool", "isProviderInPool") in FUNCTIONS  # By the variable of a loop.
+    assert ("PrimeNetwork", "increaseStake") in FUNCTIONS  # By a place in a tuple.
     assert ("ComputeRegistry", "getNode(address)") in FUNCTIONS
     assert ("ComputePool", "ComputePoolLeft") in EVENTS
-    assert len(FUNCTIONS) > 25
+    assert ("ComputeRegistry", "ComputeNodeAdded") in EVENTS
+    assert ("RewardsDistributor", "claimRewards(address)") in BY_HAND
+    assert len(FUNCTIONS) > 45
+
+
+@pytest.mark.parametrize("kind", ["function", "topic", "Function"])
+def test_no_call_is_passed_over(kind: str) -> None:
+    """Each names contract and function by texts that the scan can follow."""
+    assert unread(kind) == ()
 
 
 @pytest.mark.parametrize(("contract", "named"), FUNCTIONS)
@@ -97,6 +90,32 @@ def test_a_function_is_the_same_there(contract: str, named: str) -> None:
     # What nobody reads of a transaction may differ.
     reads = {kind for s, _, kind in shape(FOREIGN[contract], ours.name) if s == ours.signature}
     assert reads == {"writes"} or there[ours.signature] == ",".join(ours.outputs)
+
+
+@pytest.mark.parametrize(
+    ("contract", "read"),
+    [
+        ("ForeignNetwork", deployment.TOKEN),
+        ("ForeignPool", rewards.WHERE),
+        ("ForeignRewards", rewards.EARNED_AND_LOCKED),
+        ("ForeignRewards", rewards.CLAIM),
+        ("ForeignNetwork", work.SOFT),
+        ("ForeignNetwork", work.HARD),
+    ],
+)
+def test_a_function_that_ours_lack_is_as_it_is_there(contract: str, read: Function) -> None:
+    """Written by hand, so nothing else tells when it is wrong."""
+    there = {signature: outputs for signature, outputs, _ in shape(contract, read.name)}
+    assert there.get(read.signature) == ",".join(read.outputs)
+    assert (read.contract, read.signature) in BY_HAND
+
+
+def test_every_function_written_by_hand_is_tried() -> None:
+    """Those above; an account that is a contract has a standard of its own."""
+    tried = {rewards.WHERE, rewards.EARNED, rewards.EARNED_AND_LOCKED, rewards.CLAIM}
+    tried |= {deployment.TOKEN, contract_accounts.IS_VALID}
+    tried |= {work.SOFT, work.HARD, work.DOMAIN}
+    assert {(one.contract, one.signature) for one in tried} == set(BY_HAND)
 
 
 def events_of(contract: str) -> dict[str, dict[str, Any]]:
@@ -122,7 +141,12 @@ def test_events_of_pools_are_the_same_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({function(c, n).name for c, n in FUNCTIONS} | {n for _, n in EVENTS})
+    "name",
+    sorted(
+        {function(c, n).name for c, n in FUNCTIONS}
+        | {n for _, n in EVENTS}
+        | {signature.partition("(")[0] for _, signature in BY_HAND}
+    ),
 )
 def test_the_page_has_a_row_for_it(name: str) -> None:
     """What p2pool uses it for, and what it does where a deployment lacks it."""
@@ -148,7 +172,9 @@ def test_the_page_has_each_text_that_the_contracts_refuse_with() -> None:
     ):
         source = (Path(__file__).parent / "src" / f"{name}.sol").read_text(encoding="utf-8")
         said |= set(re.findall(r'require\([^;]*?"([^"]+)"\s*\)', source, re.DOTALL))
-    assert said - {"initialized"} - _texts(PAGE.read_text(encoding="utf-8")) == set()
+    told = _texts(PAGE.read_text(encoding="utf-8"))
+    assert said - {"initialized"} - told == set()
+    assert {one.lower() for one in told} - set(TEXTS) == set(), "the page knows more than p2pool"
 
 
 def test_the_bytecode_fits_a_block_explorers_limit() -> None:

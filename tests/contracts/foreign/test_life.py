@@ -18,6 +18,7 @@ from p2pool.model.errors import NotAllowed
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
 from tests.chain.accounts.owned import Owned
+from tests.chain.harness import acts
 from tests.chain.rosters import ids, settle
 from tests.cli.shell import FOUNDER, NEEDS
 from tests.contracts.foreign.conftest import ForeignWorld
@@ -85,6 +86,8 @@ async def test_a_pool_lives_by_our_commands(
     assert (info.status, requirements(info.data_uri)) == (PoolStatus.ACTIVE, NEEDS)
     again = await desk.done(manager, "pool", "start", str(pool), "--founder", FOUNDER)
     assert (again["started"], again["root_written"]) == (False, False)
+    await desk.done(manager, "pool", "set-limit", "64000", "--pool", str(pool))
+    assert (await world.chain.pool(pool)).compute_limit == 64_000
     await desk.done(manager, "pool", "end", str(pool), "--yes")
     assert (await world.chain.pool(pool)).status is PoolStatus.COMPLETED
 
@@ -179,7 +182,7 @@ async def test_the_stake_comes_back(world: ForeignWorld) -> None:
     provider, node_id = await world.member()
     network, me = world.chain.at.network, provider.address
     had = await world.chain.tokens(me) + await world.chain.stake(me)
-    await world.chain.leave_pool(provider, world.pool_id, node_id)
+    await acts.leave_pool(world.chain, provider, world.pool_id, node_id)
     await provider.send(network, function("PrimeNetwork", "removeComputeNode"), me, node_id)
     assert await world.chain.node(node_id) is None
     await provider.send(network, function("PrimeNetwork", "deregisterProvider"), me)
@@ -197,7 +200,7 @@ async def test_a_contract_manages_a_pool(world: ForeignWorld) -> None:
     provider, node_id = await world.candidate()
     invite = KeyManager(owned.owner).sign_invite(1, pool, node_id, await world.soon())
     assert await world.chain.invited_by(owned.address, invite)
-    await world.chain.join_pool(provider, pool, invite)
+    await acts.join_pool(world.chain, provider, pool, invite)
     assert await world.chain.in_pool(pool, node_id)
 
 

@@ -10,6 +10,7 @@ from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.consent import sign_consent
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.ids import Address, NodeId
+from tests.chain.harness import acts
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.asking import answer, reason
 from tests.contracts.foreign.harness.deployment import KeyWriter, foreign
@@ -47,10 +48,10 @@ async def scene(world: ForeignWorld) -> Scene:
     provider, member = await world.member()
     _, candidate = await world.candidate(provider)
     raw = new_account()
-    await world.chain.add_compute_node(provider, raw, 1)
+    await acts.add_compute_node(world.chain, provider, raw, 1)
     unlisted = await world.account()
-    await world.chain.approve(unlisted, STAKE_MINIMUM_WEI)
-    await world.chain.register_provider(unlisted, STAKE_MINIMUM_WEI)
+    await acts.approve(world.chain, unlisted, STAKE_MINIMUM_WEI)
+    await acts.register_provider(world.chain, unlisted, STAKE_MINIMUM_WEI)
     raw_id = NodeId(bytes.fromhex(raw.address[2:]))
     stranger = await world.account()
     return Scene(provider, member, candidate, raw_id, unlisted.address, stranger.address)
@@ -231,7 +232,7 @@ async def test_a_used_invite_and_the_blacklists_say_so(world: ForeignWorld, scen
     good = await invite(world, scene.candidate)
     join = foreign("ForeignPool", JOIN)
     await scene.provider.send(at, join, pool, me, scene.candidate, *good)
-    await world.chain.eject(world.manager_writer, pool, scene.candidate)
+    await acts.eject(world.chain, world.manager_writer, pool, scene.candidate)
     call = (pool, me, scene.candidate)
     again = await invite(world, scene.candidate)
     used = "ComputePool: invite already used"
@@ -284,10 +285,10 @@ async def test_a_node_is_absent_in_four_ways(world: ForeignWorld, scene: Scene) 
     assert await ways(scene.member) == ("panic 0x32", "panic 0x32")
 
     needed = await world.chain.stake_needed(me.address, 2)
-    await world.chain.approve(me, needed)
-    await world.chain.register_provider(me, needed)
+    await acts.approve(world.chain, me, needed)
+    await acts.register_provider(world.chain, me, needed)
     await world.chain.whitelist(world.network.validator, me.address)
-    await world.chain.add_compute_node(me, new_account(), 1)
+    await acts.add_compute_node(world.chain, me, new_account(), 1)
     assert await ways(scene.member) == ("", "")
     there = await answer(world, at, "getNode(address)", (NODE,), scene.member)
     assert there == ("0x" + "00" * 20, "0x" + "00" * 20, "", 0, 0, False, False)
@@ -306,8 +307,8 @@ async def test_what_a_deregistered_provider_leaves_behind(
     assert await world.chain.stake_needed(me.address, 0) == before
     assert await world.chain.stake(me.address) == 0
     await world.chain.whitelist(world.network.validator, me.address)
-    await world.chain.approve(me, STAKE_MINIMUM_WEI)
-    await world.chain.register_provider(me, STAKE_MINIMUM_WEI)
+    await acts.approve(world.chain, me, STAKE_MINIMUM_WEI)
+    await acts.register_provider(world.chain, me, STAKE_MINIMUM_WEI)
     assert not await world.chain.whitelisted(me.address)
 
 
@@ -315,10 +316,10 @@ async def test_a_node_key_belongs_to_its_first_provider(world: ForeignWorld) -> 
     """Also after that one has removed it."""
     mine, node = await world.account(), new_account()
     for provider in (mine, other := await world.account()):
-        await world.chain.approve(provider, 10 * STAKE_MINIMUM_WEI)
-        await world.chain.register_provider(provider, 10 * STAKE_MINIMUM_WEI)
+        await acts.approve(world.chain, provider, 10 * STAKE_MINIMUM_WEI)
+        await acts.register_provider(world.chain, provider, 10 * STAKE_MINIMUM_WEI)
         await world.chain.whitelist(world.network.validator, provider.address)
-    await world.chain.add_compute_node(mine, node, 1)
+    await acts.add_compute_node(world.chain, mine, node, 1)
     at, node_id = world.chain.at.network, NodeId(bytes.fromhex(node.address[2:]))
     add = "addComputeNode(address,string,uint256,bytes)"
 

@@ -1,31 +1,14 @@
 """A provider's whole life by our commands on contracts that others deployed."""
 
-import json
 from pathlib import Path
 
 import pytest
 
-from p2pool.codec.json.requests import invite_json
 from p2pool.dev.chain.contracts import UNBONDING_S
-from p2pool.model.ids import NodeId
-from tests.cli.provider.desk import Desk
 from tests.contracts.foreign.conftest import ForeignWorld
+from tests.contracts.foreign.harness.provider_desk import ForeignDesk
 
 pytestmark = pytest.mark.chain
-
-
-class ForeignDesk(Desk):
-    """A desk whose manager invites into a pool of the foreign contracts' second domain."""
-
-    async def invite(self, node_id: NodeId, pool_id: int | None = None) -> Path:
-        """A file with the manager's invite, as `p2pool pool invite --json` writes it."""
-        world = self.world
-        assert isinstance(world, ForeignWorld)
-        pool, domain = world.pool_id if pool_id is None else pool_id, world.network.domain_id
-        made = world.manager.sign_invite(domain, pool, node_id, await world.soon())
-        path = self.directory / f"invite-{node_id.hex()[:8]}-{made.nonce}.json"
-        path.write_text(json.dumps(invite_json(made)))
-        return path
 
 
 async def test_from_the_first_stake_to_the_last_withdrawal(

@@ -5,9 +5,11 @@ import trio
 
 from p2pool.dev.chain.contracts import STAKE_MINIMUM_WEI, new_account
 from p2pool.drivers.chain.join_steps import Joining, JoinStep, Progress
+from p2pool.drivers.checks.deployment import find_contracts
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import NotFound, P2poolError, TransactionFailed
 from p2pool.model.ids import Address, NodeId
+from tests.chain.harness import acts
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import KeyWriter, foreign
 from tests.contracts.foreign.harness.joins import JOIN, invited
@@ -34,7 +36,7 @@ async def test_a_pool_of_zeros_is_no_pool_and_costs_nobody_anything(world: Forei
             pass
         else:
             assert step.progress is Progress.WAITING
-    assert await world.chain.allowance(provider.address) == 0
+    assert await acts.allowance(world.chain, provider.address) == 0
     assert await world.chain.stake(provider.address) == 0
 
 
@@ -45,10 +47,10 @@ async def test_a_node_that_is_absent_in_any_way_is_none(world: ForeignWorld) -> 
     needed = await world.chain.stake_needed(me.address, 2)
     await me.send(network, foreign("", "deregisterProvider(address)"), me.address)
     assert await world.chain.node(node_id) is None
-    await world.chain.approve(me, needed)
-    await world.chain.register_provider(me, needed)
+    await acts.approve(world.chain, me, needed)
+    await acts.register_provider(world.chain, me, needed)
     await world.chain.whitelist(world.network.validator, me.address)
-    await world.chain.add_compute_node(me, new_account(), 1)
+    await acts.add_compute_node(world.chain, me, new_account(), 1)
     assert await world.chain.node(node_id) is None
     remove = foreign("", "removeComputeNode(address,address)")
     _, other = await world.candidate(me)
@@ -59,7 +61,7 @@ async def test_a_node_that_is_absent_in_any_way_is_none(world: ForeignWorld) -> 
 async def told(world: ForeignWorld, provider: KeyWriter, node_id: NodeId, invite: Invite) -> str:
     """What a refused join says."""
     with pytest.raises(TransactionFailed) as refused:
-        await world.chain.join_pool(provider, world.pool_id, invite)
+        await acts.join_pool(world.chain, provider, world.pool_id, invite)
     return str(refused.value)
 
 
@@ -73,8 +75,8 @@ async def test_invites_are_refused_in_our_words(world: ForeignWorld) -> None:
     wrong = sign(domain + 1, world.pool_id, node_id, soon)
     assert "not signed by the pool's manager" in await told(world, provider, node_id, wrong)
     good = sign(domain, world.pool_id, node_id, soon)
-    await world.chain.join_pool(provider, world.pool_id, good)
-    await world.chain.eject(world.manager_writer, world.pool_id, node_id)
+    await acts.join_pool(world.chain, provider, world.pool_id, good)
+    await acts.eject(world.chain, world.manager_writer, world.pool_id, node_id)
     said = await told(world, provider, node_id, good)
     assert "used before" in said
     assert "new one" in said
@@ -86,7 +88,7 @@ async def test_a_used_invite_is_waited_for_and_not_tried_again(world: ForeignWor
     joining, node_id = await invited(world, provider)
     step: JoinStep = await joining.next_step()
     assert await world.chain.in_pool(world.pool_id, node_id)
-    await world.chain.eject(world.manager_writer, world.pool_id, node_id)
+    await acts.eject(world.chain, world.manager_writer, world.pool_id, node_id)
     fresh = Joining(
         world.chain, world.pool_id, joining.node, 1, joining.find_invite, joining.writer
     )
@@ -103,23 +105,37 @@ async def test_a_pause_and_a_stake_too_small_are_said(world: ForeignWorld) -> No
     assert invite is not None
     assert "paused" in await told(world, provider, node_id, invite)
     poor = await world.account()
-    await world.chain.approve(poor, 1)
+    await acts.approve(world.chain, poor, 1)
     with pytest.raises(TransactionFailed, match="stake is too small"):
-        await world.chain.register_provider(poor, STAKE_MINIMUM_WEI - 1)
+        await acts.register_provider(world.chain, poor, STAKE_MINIMUM_WEI - 1)
 
 
 async def test_a_slash_is_told_to_whoever_waits_for_the_validation(world: ForeignWorld) -> None:
     """Nobody validates a node of a provider below the minimum: the validator is told why."""
     provider = await world.account()
     stake_wei = await world.chain.stake_needed(provider.address, 1)
-    await world.chain.approve(provider, stake_wei)
-    await world.chain.register_provider(provider, stake_wei)
+    await acts.approve(world.chain, provider, stake_wei)
+    await acts.register_provider(world.chain, provider, stake_wei)
     await world.chain.whitelist(world.network.validator, provider.address)
     node = new_account()
-    await world.chain.add_compute_node(provider, node, 1)
+    await acts.add_compute_node(world.chain, provider, node, 1)
     slash = foreign("", "slash(address,uint256,bytes)")
     judge, at = world.network.validator, world.chain.at.network
     await judge.send(at, slash, provider.address, 1, b"")
     node_id = NodeId(bytes.fromhex(node.address[2:]))
     with pytest.raises(TransactionFailed, match="stake is too small"):
         await world.chain.validate_node(judge, Address(provider.address), node_id)
+
+
+async def test_a_configuration_finds_all_contracts_by_the_networks(world: ForeignWorld) -> None:
+    """Its own contract calls the token by another name than ours."""
+    at = world.chain.at
+    found = await find_contracts(world.chain.rpc, at.network)
+    assert found.unknown == ()
+    assert found.addresses == {
+        "pool": at.pool,
+        "registry": at.registry,
+        "stake": at.stakes,
+        "domains": at.domains,
+        "token": at.token,
+    }

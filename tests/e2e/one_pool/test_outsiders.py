@@ -19,6 +19,7 @@ from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.drivers.config.schema import ResourcesConfig, load_config, write_config
 from p2pool.drivers.keys.keystore import import_key_file, load_account
 from p2pool.model.ids import Address, NodeId
+from tests.chain.harness import acts
 from tests.e2e.conftest import p2pool
 from tests.e2e.harness.actions import ENDLESS, Acting
 
@@ -95,10 +96,10 @@ async def _register(
     await fund(chain.rpc, provider.address)
     await fund_tokens(deployment, provider.address)
     stake_wei = 10 * await chain.stake_needed(provider.address, 1)
-    await chain.approve(provider, stake_wei)
-    await chain.register_provider(provider, stake_wei)
+    await acts.approve(chain, provider, stake_wei)
+    await acts.register_provider(chain, provider, stake_wei)
     await chain.whitelist(validator, provider.address)
-    await chain.add_compute_node(provider, node, 1)  # type: ignore[arg-type]
+    await acts.add_compute_node(chain, provider, node, 1)  # type: ignore[arg-type]
     node_id = NodeId(bytes.fromhex(node.address[2:]))  # type: ignore[attr-defined]
     await chain.validate_node(validator, provider.address, node_id)
 

@@ -33,6 +33,7 @@ SPECS = (
     '"size_bytes":1048576,"target":"/t"}],"name":"a","ports":[{"container":80,"host":1}]}',
     '{"gang":true,"image":"a","name":"a","priority":3,"pull":"never","secrets":["b"],'
     '"stop_grace_s":1,"deadline_s":5,"system":false,"read_only":true,"init":true}',
+    '{"image":"a","name":"a","requirements":"gpu:count=8;gpu:model=H100;ram_mb=64000"}',
 )
 
 

@@ -44,7 +44,13 @@ class Validator:
         chain = self.world.chain
         owner = Owner(chain.rpc.chain_id, chain.at.network, self.account)
         with ActJournal.opened(self.directory, owner) as journal:
-            yield Executor(chain, self.account, self.writer, journal)
+            yield Executor(
+                chain=chain,
+                account=self.account,
+                writer_for=self.writer,
+                pending=self.kept,
+                journal=journal,
+            )
 
     async def stake_wei(self, provider: Address) -> int:
         """What a provider has staked."""

@@ -20,6 +20,7 @@ from p2pool.validator.policy.decision import decide
 from p2pool.validator.policy.findings import Finding, FindingKind
 from p2pool.validator.policy.history import Registry
 from p2pool.validator.policy.rules import Policy
+from tests.chain.harness import acts
 from tests.validator.chain.conftest import Validator
 from tests.validator.policy.cases import ME, NODE, NOW, policy
 
@@ -33,8 +34,8 @@ async def decided(executor: Executor, bound: Policy, findings: list[Finding]) ->
     taken = executor.journal.taken
     history = await history_of(executor.chain, executor.account, findings, taken)
     budget = await budget_of(bound, executor.chain)
-    acts = decide(bound, findings, history, budget, NOW).acts
-    return await executor.carry_out(acts, dry_run=bound.dry_run)
+    found_acts = decide(bound, findings, history, budget, NOW).acts
+    return await executor.carry_out(found_acts, dry_run=bound.dry_run)
 
 
 def found(
@@ -58,7 +59,7 @@ async def test_from_registered_to_validated_to_slashed_and_removed(validator: Va
     provider, _ = await world.candidate()
     account = new_account()
     node = NodeId(bytes.fromhex(account.address[2:]))
-    await world.chain.add_compute_node(provider, account, 1)
+    await acts.add_compute_node(world.chain, provider, account, 1)
     with validator.opened() as executor:
         passed = [found(validator, FindingKind.PASSED, node, provider.address, NOW - 9000)]
         done = await decided(executor, policy(), passed)

@@ -110,9 +110,9 @@ def test_a_failure_that_had_its_effect_stands_in_nobodys_way() -> None:
     short = failures(FindingKind.SHORT_MEMORY, 2)
     acts = decide(policy(), short, history(Registry.VALIDATED), budget(), NOW - HOUR // 2).acts
     assert [one.kind for one in acts] == [ActKind.SLASH, ActKind.INVALIDATE]
-    done = tuple(attrs.evolve(taken(one.kind), act=one) for one in acts)
+    both = tuple(attrs.evolve(taken(one.kind), act=one) for one in acts)
     once_more = [*short, finding(FindingKind.SHORT_MEMORY, 5)]
-    assert kinds(policy(), once_more, history(Registry.VALIDATED, *done), budget(), NOW) == []
+    assert kinds(policy(), once_more, history(Registry.VALIDATED, *both), budget(), NOW) == []
 
 
 def test_others_findings_alone_lead_to_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from p2pool.cli.shared.types import AccountType, FilePath
-from p2pool.drivers.chain.provider.texts import parse_amount
+from p2pool.codec.text.amounts import parse_tokens
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound
 from p2pool.model.ids import NodeId
@@ -29,18 +29,29 @@ class Amount(click.ParamType[int]):
         if isinstance(value, int):
             return value
         try:
-            return parse_amount(str(value))
+            return parse_tokens(str(value))
         except Malformed as wrong:
             self.fail(f"{wrong.message} {wrong.hint}".rstrip(), param, ctx)
 
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask; --json needs this.")
-stake_max_option = click.option(
-    "--stake-max",
-    "stake_max_wei",
-    type=Amount(),
-    help="Most to stake in all, in tokens: what takes more is refused, and nothing is sent.",
-)
+
+
+def stake_options(command: F) -> F:
+    """`--stake-max` and `--yes`: by one of them an owner allows what is staked."""
+    most = click.option(
+        "--stake-max",
+        "stake_max_wei",
+        type=Amount(),
+        help="Most to stake in all, in tokens: what takes more is refused, and nothing is sent."
+        " Without it you are asked, except on a development chain.",
+    )
+    yes = click.option(
+        "--yes", is_flag=True, help="Stake what is asked for without a question; see --stake-max."
+    )
+    return most(yes(command))
+
+
 invite_option = click.option(
     "--invite",
     "invites",

@@ -1,7 +1,6 @@
-"""How a plan is written: step by step for people, and as one document for programs.
+"""How a plan is written for people, step by step; `plan_documents` has it for programs.
 
-Invariants: the document has the same names whether it was sent, shown only, or had nothing to send;
-amounts are text, because they are beyond what a reader of JSON takes for a number.
+Invariants: what is shown is the plan that is sent, with the most that it costs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,97 +9,22 @@ from typing import Any
 import click
 
 from p2pool.cli.shared.output import write_json, write_line
+from p2pool.cli.shared.plans.stake_words import StakeQuestion
 from p2pool.cli.shared.tables import write_pairs
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import amount_or_unknown, coin_text, gwei_text, tokens_text
 from p2pool.drivers.chain.provider.conduct import Done
-from p2pool.drivers.chain.provider.costs import Basis, Costs, Gas
+from p2pool.drivers.chain.provider.costs import Costs, Gas
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
-from p2pool.drivers.chain.provider.texts import amount_or_unknown, coin_text, tokens
-
-
-def would_send(plan: Plan) -> list[str]:
-    """What would be sent now, a sentence each."""
-    account = address_text(plan.account)
-    return [f"{account} would call {one.text} at {address_text(one.to)}" for one in plan.ready]
-
-
-# --- for programs -------------------------------------------------------------------------------
-
-
-def plan_document(
-    costs: Costs, done: Sequence[Done], rest: Plan, dry_run: bool, told: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The document of a plan. `rest`: the way that is left."""
-    plan = costs.plan
-    steps = [_step_document(costs, at, step, done) for at, step in enumerate(plan.steps)]
-    wait = rest.waits
-    return {
-        "dry_run": dry_run,
-        **told,
-        "account": address_text(plan.account),
-        "would_send": would_send(plan) if dry_run else [],
-        "transaction": done[-1].sent.transaction_hash if done else None,
-        "steps": steps,
-        "gas": costs.gas_units,
-        "gas_price_wei": _text(costs.price_wei.value),
-        "fee_wei": _text(costs.fee_wei),
-        "tokens_wei": str(plan.tokens_wei),
-        "missing": {
-            "coin_wei": _text(costs.missing_coin_wei),
-            "tokens_wei": _text(costs.missing_tokens_wei),
-        },
-        "refusal": costs.refusal.message if costs.refusal is not None else None,
-        "waits_for": None if wait is None else _wait_document(wait),
-        "notes": list(plan.notes),
-    }
-
-
-def _text(wei: int | None) -> str | None:
-    return None if wei is None else str(wei)
-
-
-def _step_document(costs: Costs, at: int, step: Step, done: Sequence[Done]) -> dict[str, Any]:
-    if isinstance(step, Wait):
-        return {"kind": "wait", **_wait_document(step)}
-    gas = costs.gas[at] or Gas(None, Basis.UNKNOWN)
-    sent = done[at].sent if at < len(done) else None
-    known = isinstance(step, Call)
-    return {
-        "kind": "transaction" if known else "later",
-        "name": step.name,
-        "purpose": step.purpose,
-        "lacks": "" if isinstance(step, Call) else step.lacks,
-        "ready": at < len(costs.plan.ready),
-        "to": address_text(step.to),
-        "contract": step.function.contract,
-        "function": step.function.signature,
-        "calldata": "0x" + step.data.hex() if isinstance(step, Call) else None,
-        "value_wei": str(step.value_wei) if isinstance(step, Call) else "0",
-        "tokens_wei": str(step.tokens_wei) if isinstance(step, Call) else "0",
-        "gas": gas.units,
-        "gas_from": str(gas.basis),
-        "transaction": sent.transaction_hash if sent is not None else None,
-        "block_number": sent.block_number if sent is not None else None,
-        "gas_used": sent.gas_used if sent is not None else None,
-    }
-
-
-def _wait_document(wait: Wait) -> dict[str, Any]:
-    return {
-        "name": wait.name,
-        "finding": wait.finding,
-        "waiting_on": wait.whom,
-        "command": wait.command,
-        "until_s": wait.until_s,
-    }
-
 
 # --- for people ---------------------------------------------------------------------------------
 
 
-def write_plan(costs: Costs) -> None:
+def write_plan(costs: Costs, question: StakeQuestion | None = None) -> None:
     """Write the whole way, as a dry run shows it."""
     plan = costs.plan
+    if costs.earlier is not None:
+        write_line(costs.earlier_text())
     if not plan.steps:
         click.echo("Nothing to send.")
     for at, step in enumerate(plan.steps):
@@ -109,8 +33,12 @@ def write_plan(costs: Costs) -> None:
     if not plan.steps or all(isinstance(step, Wait) for step in plan.steps):
         return
     write_pairs(_totals(costs))
+    if costs.above_cap is not None:
+        write_line(f"It would not be sent now: {costs.above_cap}")
     if costs.refusal is not None:
         write_line(f"It would be refused: {costs.refusal}")
+    if question is not None:
+        write_line(f"It would ask first: {question.text()}")
 
 
 def _write_step(number: int, step: Step, gas: Gas | None, costs: Costs) -> None:
@@ -132,20 +60,23 @@ def _write_step(number: int, step: Step, gas: Gas | None, costs: Costs) -> None:
 
 
 def _gas_text(gas: Gas, costs: Costs) -> str:
-    if gas.units is None:
+    if gas.units is None or gas.limit is None:
         return "unknown"
-    price = costs.price_wei.value
-    fee = f", {coin_text(gas.units * price, 'coin')}" if price is not None else ""
+    price = costs.price_wei
+    fee = f", at most {coin_text(gas.limit * price, 'coin')}" if price is not None else ""
     return f"{gas.units} ({gas.basis}){fee}"
 
 
 def _totals(costs: Costs) -> list[tuple[str, str]]:
     pairs = [("account", address_text(costs.plan.account))]
     held = amount_or_unknown(costs.coin_wei.value, "coin")
-    pairs.append(("fees", f"{amount_or_unknown(costs.fee_wei, 'coin')}; it holds {held}"))
+    pairs.append(("fees", f"at most {amount_or_unknown(costs.fee_wei, 'coin')}; it holds {held}"))
+    price = "unknown" if costs.price_wei is None else f"at most {gwei_text(costs.price_wei)}"
+    cap = gwei_text(costs.fee_max_wei)
+    pairs.append(("price", f"{price} per gas; [chain] fee_max_gwei allows {cap}"))
     if costs.tokens_wei is not None:
         held = amount_or_unknown(costs.tokens_wei.value)
-        pairs.append(("tokens", f"{tokens(costs.plan.tokens_wei)}; it holds {held}"))
+        pairs.append(("tokens", f"{tokens_text(costs.plan.tokens_wei)}; it holds {held}"))
     lacks = [
         amount_or_unknown(wei, unit)
         for wei, unit in (

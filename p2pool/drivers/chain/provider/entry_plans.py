@@ -11,19 +11,29 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.stake import ADDING, shortage_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import JOIN, NodeInfo, PoolInfo
 from p2pool.drivers.chain.provider.facts import NodeFacts, PoolFacts, ProviderFacts
 from p2pool.drivers.chain.provider.plan import Call, Later, Plan, Step, Wait
 from p2pool.drivers.chain.provider.provider_plans import stake_steps, whitelist_wait
-from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import Conflict, NotFound, TransactionFailed
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.states import PoolStatus
 
 JOIN_MANY = "joinComputePool(uint256,address,address[],uint256[],uint256[],bytes[])"
+
+
+class Closed(TransactionFailed):
+    """A way that is closed until somebody does something else. `cause`: what the contracts would
+    refuse it for, by the names of `refusals.SENTENCES`."""
+
+    def __init__(self, cause: str, message: str, *, hint: str) -> None:
+        """A refusal before anything is sent."""
+        super().__init__(message, hint=hint)
+        self.cause = cause
 
 
 @attrs.frozen
@@ -62,8 +72,8 @@ def join_plan(
 ) -> Plan:
     """The whole rest of the way of nodes into a pool. `known_only`: of nodes that are registered.
 
-    Raises `Conflict` where the way is closed for good, `NotFound` for no pool, `TransactionFailed`
-    for another provider's node, `NotAllowed` beyond `stake_max_wei`.
+    Raises `Conflict` where the pool has ended, `NotFound` for no pool, `Closed` for another
+    provider's node and for whom the pool bars, `NotAllowed` beyond `stake_max_wei`.
     """
     outside = [one for one in newcomers if not one.facts.is_member]
     for one in newcomers:
@@ -78,13 +88,28 @@ def join_plan(
             f"The node {address_text(strange[0].node_id)} is not registered, so it was in no pool.",
             hint="Take it in from the beginning: p2pool pool join.",
         )
-    steps = _pool_waits(info, pool, outside)
+    steps: list[Step] = [*_pool_waits(info, pool, outside)]
     steps += _registering(at, provider, strange, stake_max_wei)
     steps += _validation(provider, outside)
     if not strange and not provider.is_whitelisted:
         steps.append(whitelist_wait(provider.address))
     steps += _entering(at, info, provider.address, outside)
     return Plan(provider.address, tuple(steps))
+
+
+def waits_of_a_stranger(pool: PoolFacts, stranger: Newcomer) -> tuple[Wait, ...]:
+    """What a node waits for that no provider has registered yet, as far as anybody can tell without
+    knowing who will. Raises as `join_plan` does."""
+    info = pool.need()
+    _check_open(info, pool, [stranger])
+    node = address_text(stranger.node_id)
+    provider = Wait(
+        name="registered",
+        finding="the node is not registered",
+        whom="its provider, whose key this agent does not have",
+        command=f"p2pool pool join {node} --node-key FILE",
+    )
+    return (*_pool_waits(info, pool, [stranger]), provider)
 
 
 def node_plan(
@@ -104,9 +129,10 @@ def node_plan(
 def _check_owner(one: Newcomer, provider: Address) -> None:
     """`TransactionFailed` for a node of another provider than the one whose key we were given."""
     if one.info is not None and one.info.provider != provider:
-        raise TransactionFailed(
+        raise Closed(
+            "NodeExists",
             f"The node is registered by the provider {address_text(one.info.provider)}.",
-            hint="Use that provider's key, or another node key.",
+            hint="Use that provider's key, or another node key: p2pool node rekey.",
         )
 
 
@@ -115,20 +141,22 @@ def _check_open(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) ->
     if info.status is PoolStatus.COMPLETED:
         raise Conflict("The pool has ended.", hint="Choose another pool.")
     if not pool.barred.is_absent:
-        raise TransactionFailed(
+        raise Closed(
+            "ProviderBlacklistedHere",
             f"The provider is blacklisted in pool {info.pool_id} for good.",
             hint="Choose another pool, or ask its manager why.",
         )
     for one in outside:
         if one.facts.is_barred:
-            raise TransactionFailed(
+            raise Closed(
+                "NodeBlacklistedHere",
                 f"The node {address_text(one.node_id)} is blacklisted in pool {info.pool_id} for"
                 " good.",
                 hint="Choose another pool, or another node key, or ask its manager why.",
             )
 
 
-def _pool_waits(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) -> list[Step]:
+def _pool_waits(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) -> list[Wait]:
     """What of the pool itself has to change first."""
     keeper = address_text(info.creator)
     if info.status is PoolStatus.PENDING:
@@ -147,8 +175,8 @@ def _pool_waits(info: PoolInfo, pool: PoolFacts, outside: Sequence[Newcomer]) ->
             Wait(
                 name="room made",
                 finding=f"the pool is full: {used} of {info.compute_limit} units, {units} to come",
-                whom=f"the manager {address_text(info.manager)}, who can take nodes out",
-                command="p2pool pool eject NODE",
+                whom=f"the manager {address_text(info.manager)}, who can raise the limit",
+                command=f"p2pool pool set-limit {used + units} --pool {info.pool_id}",
             )
         ]
     return []
@@ -223,11 +251,11 @@ def _slashed(provider: ProviderFacts) -> list[Step]:
     if provider.minimum_wei.is_absent:
         return []
     needed_wei = provider.minimum_wei.need("minimum stake")
-    if staked_wei >= needed_wei:
+    finding = shortage_text(provider.address, staked_wei, needed_wei)
+    if finding is None:
         return []
-    finding = f"the stake is {tokens(staked_wei)}, and the nodes need {tokens(needed_wei)}"
-    whom = f"the provider {address_text(provider.address)}"
-    return [Wait("stake", finding, whom, "p2pool provider stake add")]
+    whom = f"its provider {address_text(provider.address)}"
+    return [Wait(name="stake", finding=finding, whom=whom, command=ADDING)]
 
 
 def _entering(
@@ -237,7 +265,7 @@ def _entering(
     steps: list[Step] = []
     for one in outside:
         if one.invite is None:
-            steps.append(invite_wait(info, one))
+            steps.append(invite_wait(info, one.node_id, one.uninvited))
     name, many = "joined", len(outside) > 1
     named = f"{len(outside)} nodes" if many else address_text(outside[0].node_id)
     purpose = f"Take {named} into pool {info.pool_id}."
@@ -276,12 +304,12 @@ def _arrays(invites: Sequence[Invite]) -> tuple[object, ...]:
     )
 
 
-def invite_wait(info: PoolInfo, one: Newcomer) -> Wait:
-    """The wait for the manager's invite."""
-    node = address_text(one.node_id)
+def invite_wait(info: PoolInfo, node_id: NodeId, why: str = "") -> Wait:
+    """The wait for the manager's invite. `why`: what is wrong with the one that is known."""
+    node = address_text(node_id)
     return Wait(
         name="invited",
-        finding=one.uninvited or f"no invite for {node} is known",
+        finding=why or f"no invite for {node} is known",
         whom=f"the manager {address_text(info.manager)}",
         command=f"p2pool pool invite {node}",
     )
@@ -312,10 +340,12 @@ def move_plan(
         return Plan(provider.address)
     info = to.need()
     _check_open(info, to, outside)
-    steps = _pool_waits(info, to, outside)
+    steps: list[Step] = [*_pool_waits(info, to, outside)]
     if not provider.is_whitelisted:
         steps.append(whitelist_wait(provider.address))
-    steps += [invite_wait(info, one) for one in outside if one.invite is None]
+    steps += [
+        invite_wait(info, one.node_id, one.uninvited) for one in outside if one.invite is None
+    ]
     change = function("ComputePool", "changeComputePool")
     purpose = f"Move {len(outside)} node(s) from pool {fro.pool_id} to pool {to.pool_id}."
     invites = [one.invite for one in outside if one.invite is not None]

@@ -98,19 +98,19 @@ def eject_plan(at: Addresses, pool: PoolFacts, keeper: Address, nodes: Sequence[
                 " registry does not know it: nothing to send.",
                 hint="List the nodes: p2pool node ls.",
             )
-    eject = function("ComputePool", "ejectNode")
-    steps = [
-        Call(
-            name="ejected",
-            purpose=f"Put {address_text(one.node_id)} out of pool {pool.pool_id}.",
-            to=at.pool,
-            function=eject,
-            arguments=(pool.pool_id, one.node_id),
-        )
-        for one in nodes
-        if one.is_member
-    ]
+    steps = [_eject(at, pool, one.node_id) for one in nodes if one.is_member]
     return Plan(keeper, tuple(steps), _outside_notes(pool, nodes))
+
+
+def _eject(at: Addresses, pool: PoolFacts, node_id: NodeId, *, asks: bool = False) -> Call:
+    return Call(
+        name="ejected",
+        purpose=f"Put {address_text(node_id)} out of pool {pool.pool_id}.",
+        to=at.pool,
+        function=function("ComputePool", "ejectNode"),
+        arguments=(pool.pool_id, node_id),
+        asks=asks,
+    )
 
 
 def blacklist_node_plan(
@@ -139,7 +139,7 @@ def blacklist_provider_plan(
     pool: PoolFacts,
     keeper: Address,
     provider: Address,
-    members: Sequence[NodeId],
+    members: Sequence[NodeFacts],
 ) -> Plan:
     """A provider barred from the pool for good, and its nodes put out. `members`: of its nodes."""
     check_keeper(pool.need(), keeper)
@@ -164,28 +164,34 @@ def purge_plan(
     pool: PoolFacts,
     keeper: Address,
     provider: Address,
-    members: Sequence[NodeId],
+    members: Sequence[NodeFacts],
 ) -> Plan:
-    """All nodes of a provider out of the pool, in one transaction."""
+    """All nodes of a provider out of the pool, in one transaction; those that nobody validates any
+    more in one each: a contract may leave them in."""
     check_keeper(pool.need(), keeper)
     return Plan(keeper, tuple(_purge(at, pool, provider, members)))
 
 
 def _purge(
-    at: Addresses, pool: PoolFacts, provider: Address, members: Sequence[NodeId]
+    at: Addresses, pool: PoolFacts, provider: Address, members: Sequence[NodeFacts]
 ) -> list[Step]:
     if not members and pool.holds.is_absent:
         return []
+    strays = [one for one in members if not one.registry.need("node").validated]
+    ejected: list[Step] = [_eject(at, pool, one.node_id, asks=True) for one in strays]
+    if strays and len(strays) == len(members):
+        return ejected
     return [
+        *ejected,
         Call(
             name="purged",
-            purpose=f"Put {len(members)} node(s) of {address_text(provider)} out of pool"
-            f" {pool.pool_id}.",
+            purpose=f"Put {len(members) - len(strays)} node(s) of {address_text(provider)} out of"
+            f" pool {pool.pool_id}.",
             to=at.pool,
             function=function("ComputePool", "purgeProvider"),
             arguments=(pool.pool_id, provider),
             asks=True,
-        )
+        ),
     ]
 
 

@@ -80,31 +80,19 @@ class OwnNode:
     validated: bool
 
 
-@attrs.frozen
-class ProviderFacts:
-    """A provider at one block. `minimum_wei`: what its stake has to be for the nodes that it has.
-    `needed_wei`: for `units` more. `unit_wei`: the network's minimum for one."""
+@attrs.frozen(kw_only=True)
+class Standing:
+    """How a provider stands at one block, and what it has. `minimum_wei`: what its stake has to be
+    for the nodes that it has."""
 
     address: Address
     time_s: int
     registered: Reading[bool]
     whitelisted: Reading[bool]
     stake_wei: Reading[int]
-    units: int
     minimum_wei: Reading[int]
-    needed_wei: Reading[int]
-    unit_wei: Reading[int]
     tokens_wei: Reading[int]
     coin_wei: Reading[int]
-    allowance_wei: Reading[int]
-
-    @property
-    def stake_needed_wei(self) -> int:
-        """The stake that it needs to have `units` more. Where a deployment knows no minimum of a
-        provider that it does not know, it is the one of a provider without nodes."""
-        if self.needed_wei.is_absent:
-            return (self.units + 1) * self.unit_wei.need("minimum stake")
-        return self.needed_wei.need("minimum stake")
 
     @property
     def is_registered(self) -> bool:
@@ -115,6 +103,30 @@ class ProviderFacts:
     def is_whitelisted(self) -> bool:
         """Refuses the unknown."""
         return not self.whitelisted.is_absent
+
+
+@attrs.frozen(kw_only=True)
+class ProviderFacts(Standing):
+    """A provider that wants something. `needed_wei`: what its stake has to be for `units` more.
+    `unit_wei`: the network's minimum for one. `allowance_wei`: what the network may take."""
+
+    units: int
+    needed_wei: Reading[int]
+    unit_wei: Reading[int]
+    allowance_wei: Reading[int]
+
+    @property
+    def stake_needed_wei(self) -> int:
+        """The stake that it needs to have `units` more."""
+        return stake_needed_wei(self.needed_wei, self.unit_wei, self.units)
+
+
+def stake_needed_wei(needed_wei: Reading[int], unit_wei: Reading[int], units: int) -> int:
+    """The stake that a provider needs to have `units` more. Where a deployment knows no minimum of
+    a provider that it does not know, it is the one of a provider without nodes."""
+    if needed_wei.is_absent:
+        return (units + 1) * unit_wei.need("minimum stake")
+    return needed_wei.need("minimum stake")
 
 
 @attrs.frozen

@@ -22,7 +22,8 @@ from p2pool.model.ids import Address
 @attrs.frozen
 class Call:
     """A transaction. `name`: what is so once it is done. `purpose`: a sentence for people.
-    `tokens_wei`: what it takes out of the sender's tokens. `asks`: it needs a person's yes."""
+    `tokens_wei`: what it takes out of the sender's tokens; `stake_wei`: what the sender's stake
+    comes to by it, in all, if it stakes. `asks`: it needs a person's yes."""
 
     name: str
     purpose: str
@@ -30,6 +31,7 @@ class Call:
     function: Function
     arguments: tuple[object, ...]
     tokens_wei: int = 0
+    stake_wei: int = 0
     value_wei: int = 0
     asks: bool = False
 

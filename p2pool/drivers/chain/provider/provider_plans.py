@@ -10,11 +10,12 @@ Source: docs/design/chain.md, "Plans".
 from collections.abc import Mapping, Sequence
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.provider.facts import OwnNode, ProviderFacts, StakeFacts
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
-from p2pool.drivers.chain.provider.texts import tokens, utc
+from p2pool.drivers.dates import utc
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, NotAllowed, NotFound
 from p2pool.model.ids import Address, NodeId
@@ -40,8 +41,8 @@ def stake_steps(
         return []
     if stake_max_wei is not None and staked_wei + missing_wei > stake_max_wei:
         raise NotAllowed(
-            f"This needs a stake of {tokens(staked_wei + missing_wei)}, and you allow"
-            f" {tokens(stake_max_wei)}.",
+            f"This needs a stake of {tokens_text(staked_wei + missing_wei)}, and you allow"
+            f" {tokens_text(stake_max_wei)}.",
             hint="Allow more, or offer less: each unit of compute has to be staked for.",
         )
     steps: list[Step] = []
@@ -50,14 +51,14 @@ def stake_steps(
         steps.append(
             Call(
                 name="approved",
-                purpose=f"Let the network take {tokens(missing_wei)}.",
+                purpose=f"Let the network take {tokens_text(missing_wei)}.",
                 to=at.token,
                 function=function("AIToken", "approve"),
                 arguments=(at.network, missing_wei),
             )
         )
     kind = ("staked", "increaseStake") if registered else ("registered", "registerProvider")
-    purpose = f"Stake {tokens(missing_wei)}" + ("." if registered else ", and register.")
+    purpose = f"Stake {tokens_text(missing_wei)}" + ("." if registered else ", and register.")
     steps.append(
         Call(
             name=kind[0],
@@ -66,6 +67,7 @@ def stake_steps(
             function=function("PrimeNetwork", kind[1]),
             arguments=(missing_wei,),
             tokens_wei=missing_wei,
+            stake_wei=staked_wei + missing_wei,
         )
     )
     return steps
@@ -96,11 +98,17 @@ def register_plan(
     return Plan(facts.address, tuple(steps))
 
 
-def stake_plan(at: Addresses, facts: ProviderFacts, target_wei: int | None = None) -> Plan:
+def stake_plan(
+    at: Addresses,
+    facts: ProviderFacts,
+    target_wei: int | None = None,
+    stake_max_wei: int | None = None,
+) -> Plan:
     """A stake of at least `target_wei`; None: of what its nodes need, as after a slash."""
     _check_registered(facts)
     minimum_wei = 0 if facts.minimum_wei.is_absent else facts.minimum_wei.need("minimum stake")
-    steps = stake_steps(at, facts, minimum_wei if target_wei is None else target_wei)
+    wanted_wei = minimum_wei if target_wei is None else target_wei
+    steps = stake_steps(at, facts, wanted_wei, stake_max_wei)
     return Plan(facts.address, tuple(steps))
 
 
@@ -113,7 +121,8 @@ def reclaim_plan(
         least_wei = facts.minimum_wei.need("minimum stake")
     if keep_wei is not None and keep_wei < least_wei:
         raise Conflict(
-            f"Your nodes need a stake of {tokens(least_wei)}: {tokens(keep_wei)} is too little.",
+            f"Your nodes need a stake of {tokens_text(least_wei)}: {tokens_text(keep_wei)} is too"
+            " little.",
             hint="Deregister nodes first: p2pool node deregister.",
         )
     staked_wei = 0 if facts.stake_wei.is_absent else facts.stake_wei.need("stake")
@@ -123,7 +132,7 @@ def reclaim_plan(
         steps.append(
             Call(
                 name="unstaked",
-                purpose=f"Take {tokens(spare_wei)} of the stake back.",
+                purpose=f"Take {tokens_text(spare_wei)} of the stake back.",
                 to=at.network,
                 function=function("PrimeNetwork", "reclaimStake"),
                 arguments=(spare_wei,),
@@ -157,7 +166,7 @@ def _way_back(at: Addresses, facts: ProviderFacts, stake: StakeFacts, fresh_wei:
         steps.append(
             Wait(
                 name="unbonded",
-                finding=f"{tokens(dates[due_s])} can be withdrawn from {utc(due_s)} on"
+                finding=f"{tokens_text(dates[due_s])} can be withdrawn from {utc(due_s)} on"
                 + (", or a little later" if fresh_wei and due_s == max(dates) else ""),
                 whom="time",
                 until_s=due_s,
@@ -171,7 +180,7 @@ def _way_back(at: Addresses, facts: ProviderFacts, stake: StakeFacts, fresh_wei:
 def _withdraw(at: Addresses, wei: int) -> Call:
     return Call(
         name="withdrawn",
-        purpose=f"Take {tokens(wei)} out of the unbonding.",
+        purpose=f"Take {tokens_text(wei)} out of the unbonding.",
         to=at.stakes,
         function=function("StakeManager", "withdraw"),
         arguments=(),
@@ -234,7 +243,7 @@ def deregister_plan(
         steps.append(
             Call(
                 name="deregistered",
-                purpose=f"Deregister, and take the stake of {tokens(staked_wei)} back.",
+                purpose=f"Deregister, and take the stake of {tokens_text(staked_wei)} back.",
                 to=at.network,
                 function=function("PrimeNetwork", "deregisterProvider"),
                 arguments=(facts.address,),

@@ -17,7 +17,7 @@ import trio
 
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, function
-from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, says_none
 from p2pool.drivers.chain.provider.facts import (
     NodeFacts,
     OwnNode,
@@ -25,42 +25,32 @@ from p2pool.drivers.chain.provider.facts import (
     ProviderFacts,
     Reading,
     StakeFacts,
+    Standing,
     Unbond,
+    stake_needed_wei,
 )
 from p2pool.drivers.chain.rpc import Reverted
+from p2pool.drivers.chain.stakes import Stake
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, NotFound, P2poolError
 from p2pool.model.ids import Address, NodeId
 
 T = TypeVar("T")
 
-NONE_SUCH = (
-    "EnumerableMapNonexistentKey",
-    "NoSuchDomain",
-    "NoSuchPool",
-    "NoSuchProvider",
-    "NotTheProvidersNode",
-)
-PANIC = bytes.fromhex("4e487b71")
-OUT_OF_BOUNDS = 0x32
+Ask = Callable[[], Awaitable[Reading[Any]]]
+STANDING = ("registered", "whitelisted", "stake_wei", "minimum_wei", "tokens_wei", "coin_wei")
+"""What is read of every provider, in the order of the reads."""
 
 
-def says_none(reverted: Reverted) -> bool:
-    """Whether a revert means that there is none: an error that says so, or the panic of a look-up
-    in an empty array."""
-    if reverted.name in NONE_SUCH:
-        return True
-    return reverted.data[:4] == PANIC and int.from_bytes(reverted.data[4:], "big") == OUT_OF_BOUNDS
-
-
-async def reading(ask: Callable[[], Awaitable[T | None]]) -> Reading[T]:
-    """What an answer says; None and False are absent."""
+async def reading(ask: Callable[[], Awaitable[T | None]], *, in_list: bool = False) -> Reading[T]:
+    """What an answer says; None and False are absent. `in_list`: see `says_none`."""
     try:
         found = await ask()
     except Reverted as reverted:
-        if says_none(reverted):
+        if says_none(reverted, in_list=in_list):
             return Reading.absent()
-        return Reading.unknown(f"A contract refuses to be read: {reverted.name or reverted}.")
+        why = reverted.arguments.get("reason") or reverted.name or reverted
+        return Reading.unknown(f"A contract refuses to be read: {why}.")
     except NotFound:
         return Reading.absent()
     except ChainUnavailable as error:
@@ -104,41 +94,78 @@ class Reader:
         return cls(chain, head.number, head.time_ms // 1000)
 
     def _read(
-        self, to: Address, asked: Function, *arguments: object, take: Callable[[Any], Any] | None
-    ) -> Callable[[], Awaitable[Reading[Any]]]:
+        self,
+        to: Address,
+        asked: Function,
+        *arguments: object,
+        take: Callable[[Any], Any] | None = None,
+        in_list: bool = False,
+    ) -> Ask:
         async def ask() -> Any:
             found = await self.chain.rpc.call(to, asked, *arguments, block=self.block)
             return found if take is None else take(found)
 
-        return lambda: reading(ask)
+        return lambda: reading(ask, in_list=in_list)
+
+    async def standing(self, address: Address) -> Standing:
+        """How a provider stands, and what it has: the least that says whether all is well."""
+        found = await gather(*self._standing(address))
+        told = dict(zip(STANDING, found, strict=True))
+        return Standing(address=address, time_s=self.time_s, **told)
 
     async def provider(self, address: Address, units: int = 0) -> ProviderFacts:
-        """A provider's standing, stake and means. `units`: those that it wants to add."""
+        """The same, and what it needs for `units` more."""
         at = self.chain.at
-        token, stakes = "AIToken", "StakeManager"
+        asks = [
+            *self._standing(address),
+            self._read(at.stakes, function("StakeManager", "getStakeMinimum"), take=int),
+            self._read(at.token, function("AIToken", "allowance"), address, at.network, take=int),
+        ]
+        if units:
+            asks.append(self._minimum(address, units))
+        found = await gather(*asks)
+        told = dict(
+            zip((*STANDING, "unit_wei", "allowance_wei", "needed_wei"), found, strict=False)
+        )
+        told.setdefault("needed_wei", told["minimum_wei"])
+        return ProviderFacts(address=address, time_s=self.time_s, units=units, **told)
+
+    async def required(self, address: Address, units: int = 0) -> Stake:
+        """What a provider has staked, and what it has to with `units` more. `ChainUnavailable` if
+        nobody says."""
+        at, manager = self.chain.at, "StakeManager"
+        staked, needed, unit = await gather(
+            self._read(at.stakes, function(manager, "getStake"), address, take=int),
+            self._minimum(address, units),
+            self._read(at.stakes, function(manager, "getStakeMinimum"), take=int),
+        )
+        staked_wei = 0 if staked.is_absent else staked.need("stake")
+        return Stake(address, staked_wei, stake_needed_wei(needed, unit, units))
+
+    def _standing(self, address: Address) -> list[Ask]:
+        """Reads what `STANDING` names, in that order."""
+        at = self.chain.at
         exists = function("ComputeRegistry", "checkProviderExists")
         whitelist = function("ComputeRegistry", "getWhitelistStatus")
-        minimum = function("PrimeNetwork", "calculateMinimumStake")
+        balance = function("AIToken", "balanceOf")
 
         async def coin() -> Reading[int]:
             return await reading(lambda: self.chain.balance_wei(address))
 
-        found = await gather(
-            self._read(at.registry, exists, address, take=None),
-            self._read(at.registry, whitelist, address, take=None),
-            self._read(at.stakes, function(stakes, "getStake"), address, take=int),
-            self._read(at.network, minimum, address, 0, take=int),
-            self._read(at.network, minimum, address, units, take=int),
-            self._read(at.stakes, function(stakes, "getStakeMinimum"), take=int),
-            self._read(at.token, function(token, "balanceOf"), address, take=int),
+        return [
+            self._read(at.registry, exists, address, in_list=True),
+            self._read(at.registry, whitelist, address, in_list=True),
+            self._read(at.stakes, function("StakeManager", "getStake"), address, take=int),
+            self._minimum(address, 0),
+            self._read(at.token, balance, address, take=int),
             coin,
-            self._read(at.token, function(token, "allowance"), address, at.network, take=int),
-        )
-        names: tuple[str, ...]
-        names = ("registered", "whitelisted", "stake_wei", "minimum_wei", "needed_wei", "unit_wei")
-        names += ("tokens_wei", "coin_wei", "allowance_wei")
-        told = dict(zip(names, found, strict=True))
-        return ProviderFacts(address=address, time_s=self.time_s, units=units, **told)
+        ]
+
+    def _minimum(self, address: Address, units: int) -> Ask:
+        """Reads what a stake has to be with so many units more: the registry is asked for those
+        that the provider has."""
+        minimum = function("PrimeNetwork", "calculateMinimumStake")
+        return self._read(self.chain.at.network, minimum, address, units, take=int, in_list=True)
 
     async def stake(self, address: Address) -> StakeFacts:
         """What a provider has in unbonding."""
@@ -152,9 +179,8 @@ class Reader:
     async def own_nodes(self, address: Address) -> Reading[tuple[OwnNode, ...]]:
         """The nodes that a provider has in the registry."""
         get = function("ComputeRegistry", "getProvider")
-        take = _own_nodes
         found: Reading[tuple[OwnNode, ...]] = await self._read(
-            self.chain.at.registry, get, address, take=take
+            self.chain.at.registry, get, address, take=_own_nodes, in_list=True
         )()
         return found
 
@@ -164,17 +190,13 @@ class Reader:
         barred = function(pool, "isNodeBlacklistedFromPool")
         found = await gather(
             lambda: self._registry(node_id),
-            self._read(at.pool, function(pool, "isNodeInPool"), pool_id, node_id, take=None),
-            self._read(at.pool, barred, pool_id, node_id, take=None),
+            self._read(at.pool, function(pool, "isNodeInPool"), pool_id, node_id),
+            self._read(at.pool, barred, pool_id, node_id),
         )
         return NodeFacts(node_id, *found)
 
     async def _registry(self, node_id: NodeId) -> Reading[NodeInfo]:
-        async def ask() -> NodeInfo | None:
-            found = await self.chain.node(node_id, self.block)
-            return None if found is None or not any(found.provider) else found
-
-        return await reading(ask)
+        return await reading(lambda: self.chain.node(node_id, self.block))
 
     async def registry_nodes(self, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
         """Several nodes in the registry, in order; of no pool was asked."""
@@ -197,8 +219,7 @@ class Reader:
 
         async def info() -> Reading[Any]:
             async def ask() -> Any:
-                found = await self.chain.pool(pool_id, self.block)
-                return found if any(found.creator) else None
+                return await self.chain.pool(pool_id, self.block)
 
             return await reading(ask)
 
@@ -210,13 +231,20 @@ class Reader:
         for asked in ("isProviderBlacklistedFromPool", "isProviderInPool"):
             one = function(name, asked)
             known = provider is not None
-            asks.append(self._read(at.pool, one, pool_id, provider, take=None) if known else nobody)
+            asks.append(self._read(at.pool, one, pool_id, provider) if known else nobody)
         found = await gather(*asks)
         return PoolFacts(pool_id, *found)
 
 
+async def read_stake(chain: PoolContracts, provider: Address, units: int = 0) -> Stake:
+    """What a provider has staked now, and what it has to with `units` more."""
+    return await (await Reader.at_head(chain)).required(provider, units)
+
+
 def _unbonds(found: Sequence[Sequence[int]]) -> tuple[Unbond, ...]:
-    listed = [Unbond(amount, due_s) for amount, due_s in found[: limits.UNBONDS_SHOWN_MAX]]
+    # A deployment keeps an entry of nothing for stake that was paid out.
+    owed = [(amount, due_s) for amount, due_s in found if amount]
+    listed = [Unbond(amount, due_s) for amount, due_s in owed[: limits.UNBONDS_SHOWN_MAX]]
     return tuple(sorted(listed, key=lambda one: one.due_s))
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_text
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.provider.facts import Reading
 from p2pool.drivers.chain.provider.plan import Call, Plan
 from p2pool.drivers.chain.provider.reads import Reader, gather, reading
-from p2pool.drivers.chain.provider.texts import tokens
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.model.errors import NotFound, WrongChain
 from p2pool.model.ids import Address, NodeId
@@ -97,7 +97,7 @@ def claim_plan(
     steps = [
         Call(
             name="claimed",
-            purpose=f"Claim {tokens(one.due_wei)} that {address_text(one.node_id)} has earned.",
+            purpose=f"Claim {tokens_text(one.due_wei)}, earned by {address_text(one.node_id)}.",
             to=where.value,
             function=CLAIM,
             arguments=(one.node_id,),
@@ -106,5 +106,5 @@ def claim_plan(
         if one.due_wei
     ]
     locked_wei = sum(one.locked_wei for one in known)
-    notes = (f"{tokens(locked_wei)} are locked still.",) if locked_wei else ()
+    notes = (f"{tokens_text(locked_wei)} are locked still.",) if locked_wei else ()
     return Plan(account, tuple(steps), notes)

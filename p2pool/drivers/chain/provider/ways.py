@@ -10,9 +10,15 @@ import attrs
 
 from p2pool.drivers.chain.consent import is_well_formed
 from p2pool.drivers.chain.contracts import PoolContracts, PoolInfo
-from p2pool.drivers.chain.provider.entry_plans import Newcomer, join_plan, move_plan, node_plan
+from p2pool.drivers.chain.provider.entry_plans import (
+    Newcomer,
+    join_plan,
+    move_plan,
+    node_plan,
+    waits_of_a_stranger,
+)
 from p2pool.drivers.chain.provider.facts import NodeFacts
-from p2pool.drivers.chain.provider.plan import Plan
+from p2pool.drivers.chain.provider.plan import Plan, Wait
 from p2pool.drivers.chain.provider.reads import Reader
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, NodeId
@@ -115,6 +121,11 @@ class Ways:
             stake_max_wei=stake_max_wei,
             known_only=known_only,
         )
+
+    async def of_a_stranger(self, pool_id: int, node_id: NodeId, units: int) -> tuple[Wait, ...]:
+        """What a node waits for that is not registered, and whose provider nobody knows."""
+        node, pool = await self.reader.node(pool_id, node_id), await self.reader.pool(pool_id)
+        return waits_of_a_stranger(pool, Newcomer(facts=node, units=units))
 
     async def into_registry(
         self, pool_id: int, candidate: Candidate, stake_max_wei: int | None = None

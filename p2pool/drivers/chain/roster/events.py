@@ -85,6 +85,7 @@ def roster_touch(at: Addresses, pool_id: int) -> Callable[[Log], Touched]:
     pools = address_text(at.pool).lower()
     others = {address_text(at.registry).lower(), address_text(at.network).lower()} - {pools}
     records = address_text(contract_address(at)).lower()
+    stakes = {address_text(at.stakes).lower()} - {pools, records, *others}
     mine = "0x" + pool_id.to_bytes(WORD, "big").hex()
 
     def touch(event: Log) -> Touched:
@@ -94,6 +95,8 @@ def roster_touch(at: Addresses, pool_id: int) -> Callable[[Log], Touched]:
             found = _of_pools(event, mine)
             # One deployment may be a single contract: then its other events are told there, too.
             return found if found is not None else EVERYTHING
+        if event.address in stakes:
+            return NOTHING
         if event.address == records:
             return _of_records(event, mine)
         if event.address in others and event.topics[0] in _provider_events():
@@ -101,6 +104,15 @@ def roster_touch(at: Addresses, pool_id: int) -> Callable[[Log], Touched]:
         return EVERYTHING
 
     return touch
+
+
+def names(event: Log, account: Address) -> bool:
+    """Whether an event names an account: among what is indexed or, as others' contracts do, in its
+    data. One whose data nobody can read may."""
+    word = _PADDING + account
+    if event.data is None or "0x" + word.hex() in event.topics:
+        return True
+    return any(event.data[at : at + WORD] == word for at in range(0, len(event.data), WORD))
 
 
 def touched_by(events: Iterable[Log], touch: Callable[[Log], Touched]) -> Touched:

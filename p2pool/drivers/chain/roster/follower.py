@@ -23,7 +23,7 @@ Source: docs/design/chain.md, "Following the chain".
 
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import attrs
 import trio
@@ -58,13 +58,16 @@ NEVER_S = float("-inf")
 @attrs.define
 class RosterFollower:
     """Observes one pool for as long as its observations are consumed. `final_depth`: how deep a
-    block is final on a chain whose endpoints do not say. `heads`: tells of new blocks by itself."""
+    block is final on a chain whose endpoints do not say. `heads`: tells of new blocks by itself.
+    `heard`: receives the events of new blocks, more than once at times; None: nobody can tell what
+    happened in them."""
 
     reader: RosterReader
     confirmations: int = 2
     poll_ms: int = limits.CHAIN_POLL_INTERVAL_MS
     final_depth: int | None = None
     heads: Heads | None = None
+    heard: Callable[[Sequence[Log] | None], None] = lambda _: None
     full_reads: int = 0
     latest: Read | None = None
     final: Read | None = None
@@ -231,6 +234,8 @@ class RosterFollower:
             if events is not None:
                 touch = roster_touch(self.reader.chain.at, self.reader.pool_id)
                 touched = touched_by(events, touch).within(old.roster)
+        if old is not None:
+            self.heard(None if self._reread else events)
         due = self._audit.due(old) if old is not None and not touched.whole else NOTHING
         if old is not None and not touched and not due:
             read = attrs.evolve(old, block=near, roster=moved(old.roster, near))
@@ -260,7 +265,9 @@ class RosterFollower:
         self._audit.read(whole)
         self.trail.take(events or ())
         if changed or not self.trail.changes:
-            cause = max(events or (), key=lambda e: e.number or 0, default=None)
+            touch = roster_touch(self.reader.chain.at, self.reader.pool_id)
+            about = filter(touch, events or ())
+            cause = max(about, key=lambda e: e.number or 0, default=None)
             self.trail.add(read, None if whole else cause)
             self._changed_s = trio.current_time()
         else:

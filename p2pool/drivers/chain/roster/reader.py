@@ -146,7 +146,8 @@ class RosterReader:
 
     def _addresses(self) -> list[str]:
         at = self.chain.at
-        told = (at.pool, at.registry, at.network, contract_address(at))
+        # Those of stakes are of no roster: whoever watches a provider hears of them with the rest.
+        told = (at.pool, at.registry, at.network, at.stakes, contract_address(at))
         return [address_text(one) for one in told]
 
     async def _node_ids(self, at: Mapping[str, object]) -> list[NodeId]:

@@ -23,8 +23,14 @@ from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable, FeesTooHigh
 
 BASE_FEE_TIMES = 2
+GAS_MARGIN_PERCENT = 25
 RAISE_THOUSANDTHS, RAISE_LEAST_THOUSANDTHS = 1125, 1100
 """What a replacement offers of the old offer, and the least that pools take."""
+
+
+def gas_limit(units: int) -> int:
+    """The gas that a transaction may use, of what it was estimated at: state changes meanwhile."""
+    return units * (100 + GAS_MARGIN_PERCENT) // 100
 
 
 @attrs.frozen

@@ -62,7 +62,7 @@ SENTENCES: Mapping[str, Sentence] = {
     ),
     "ProviderExists": Sentence("The provider is already registered."),
     "NoSuchProvider": Sentence(
-        "The provider is not registered.", "Register it first: stake and register."
+        "The provider is not registered.", "It registers first: p2pool provider register."
     ),
     "ProviderHasNodes": Sentence(
         "The provider still has {count} nodes.",
@@ -80,7 +80,12 @@ SENTENCES: Mapping[str, Sentence] = {
     # Nodes.
     "NodeExists": Sentence(
         "The node key is already registered, by this or another provider.",
-        "Use another node key, or have its provider remove it.",
+        "See whose it is: p2pool provider status. Another provider's is of no use here; give the"
+        " machine another node key: p2pool node rekey.",
+    ),
+    "NodeOfAnotherProvider": Sentence(
+        "The node key belongs to another provider for good, also after that one removed it.",
+        "Give the machine another node key: p2pool node rekey.",
     ),
     "EnumerableMapNonexistentKey": Sentence(
         "The node is not registered.", "Register the node first."
@@ -120,7 +125,7 @@ SENTENCES: Mapping[str, Sentence] = {
     "ProviderBlacklistedHere": Sentence("The provider is blacklisted in this pool for good."),
     "ComputeLimitReached": Sentence(
         "The pool is full: {total} of {limit} units.",
-        "Ask its manager for a higher limit.",
+        "Ask its manager for a higher limit: p2pool pool set-limit UNITS.",
         bare="The pool is full.",
     ),
     "UnequalArrays": Sentence("The lists of nodes and invites differ in length."),
@@ -177,13 +182,14 @@ TEXTS: Mapping[str, str] = {
     "stakemanager: insufficient balance": "StakeTooSmall",
     "stakemanager: insufficient unbonding balance": "StakeTooSmall",
     "stakemanager: no funds to withdraw": "NothingToWithdraw",
+    "stakemanager: index out of bounds": "NothingToWithdraw",
     "provider registration failed": "ProviderExists",
     "provider not registered": "NoSuchProvider",
     "provider has active nodes": "ProviderHasActiveNodes",
     "unauthorized": "NotTheProvider",
     "provider not whitelisted": "NotWhitelisted",
     "invalid signature": "BadNodeConsent",
-    "computeregistry: node has already registered with another provider": "NodeExists",
+    "computeregistry: node has already registered with another provider": ("NodeOfAnotherProvider"),
     "computeregistry: node already exists with this provider": "NodeExists",
     "computeregistry: node not found": "EnumerableMapNonexistentKey",
     "computeregistry: node must be inactive to remove": "NodeIsActive",
@@ -195,6 +201,7 @@ TEXTS: Mapping[str, str] = {
     "computepool: only creator or manager can perform this action": "NotCreatorOrManager",
     "computepool: only provider can join pool": "NotTheProvider",
     "computepool: only provider can leave pool": "NotTheProvider",
+    "computepool: provider cannot be zero address": "NoSuchProvider",
     "computepool: provider is blacklisted": "ProviderBlacklistedHere",
     "computepool: provider has not been allowed to join pools by federator": (
         "ProviderNotWhitelisted"

@@ -23,9 +23,10 @@ from p2pool.codec.text.amounts import GWEI
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function
-from p2pool.drivers.chain.rpc import FIRST_BLOCK, Reverted, Rpc, no_contract
+from p2pool.drivers.chain.rpc import Reverted, Rpc, no_contract
 from p2pool.drivers.chain.transactions import fees
 from p2pool.drivers.chain.transactions.delivery import Delivery, Mined, TellDelay
+from p2pool.drivers.chain.transactions.earlier import first_block_hash, is_of_chain
 from p2pool.drivers.chain.transactions.fees import Fees
 from p2pool.drivers.chain.transactions.journal import Journal, MemoryJournal
 from p2pool.drivers.chain.transactions.record import Attempt, Call, Delay, PendingTransaction
@@ -37,8 +38,6 @@ from p2pool.model.ids import Address
 from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
 log = get_logger(__name__)
-
-GAS_MARGIN_PERCENT = 25
 
 
 @attrs.frozen
@@ -52,6 +51,10 @@ class Sent:
     contract_address: Address | None = None
     price_wei: int = 0
     """What a unit of gas cost; 0 where the endpoint does not say."""
+
+
+class CannotPay(TransactionFailed):
+    """The account has too little coin to pay for gas."""
 
 
 class Writer(Protocol):
@@ -163,18 +166,12 @@ class KeyWriter:
 
     async def _is_of_this_chain(self, left: PendingTransaction) -> bool:
         """Whether it was sent on this chain: a chain that began anew has the same id."""
-        first = await self._first_block_hash()
-        return left.first_block is None or first is None or first == left.first_block
+        return is_of_chain(left, await self._first_block_hash())
 
     async def _first_block_hash(self) -> str | None:
         """None: the endpoint has forgotten it, or does not answer."""
         if self._first_block is None:
-            method, params = FIRST_BLOCK
-            try:
-                found = await self._rpc.request(method, *params, read=answers.block)
-            except (ChainUnavailable, WrongChain):
-                return None
-            self._first_block = None if found is None else found.hash
+            self._first_block = await first_block_hash(self._rpc)
         return self._first_block
 
     async def _is_fresh(self, sent: Sent) -> bool:
@@ -249,7 +246,7 @@ class KeyWriter:
             account=self.address,
             nonce=max(*nonces, least_nonce),
             call=call,
-            gas=gas * (100 + GAS_MARGIN_PERCENT) // 100,
+            gas=fees.gas_limit(gas),
             attempts=(),
             raw=b"",
         )
@@ -327,8 +324,8 @@ class KeyWriter:
             pass  # An endpoint that has no state of that block any more tells no reason.
         return None
 
-    def _poor(self, call: Call) -> TransactionFailed:
-        return TransactionFailed(
+    def _poor(self, call: Call) -> "CannotPay":
+        return CannotPay(
             f"{call.what}: the account {address_text(self.address)} cannot pay for gas.",
             hint="Send it some of the chain's own coin.",
         )

@@ -19,13 +19,13 @@ from collections.abc import Mapping, Sequence
 import attrs
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_text
 from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.addresses import Addresses
 from p2pool.drivers.chain.contracts import NodeInfo
 from p2pool.drivers.chain.provider.facts import NodeFacts, ProviderFacts, Reading
 from p2pool.drivers.chain.provider.plan import Call, Plan, Step, Wait
-from p2pool.drivers.chain.provider.texts import tokens
-from p2pool.drivers.chain.validator.roles import Standing
+from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.drivers.chain.validator.slashes import Slashes
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound
@@ -34,9 +34,9 @@ from p2pool.model.ids import Address
 # --- providers ----------------------------------------------------------------------------------
 
 
-def whitelist_plan(at: Addresses, standing: Standing, providers: Sequence[ProviderFacts]) -> Plan:
+def whitelist_plan(at: Addresses, roles: Roles, providers: Sequence[ProviderFacts]) -> Plan:
     """Providers that may register nodes; each needs a transaction."""
-    standing.check_validator_or_federator()
+    roles.check_validator_or_federator()
     _check_registered(providers)
     steps = [
         Call(
@@ -49,12 +49,12 @@ def whitelist_plan(at: Addresses, standing: Standing, providers: Sequence[Provid
         for one in providers
         if not one.is_whitelisted
     ]
-    return Plan(standing.account, tuple(steps), _already(providers, True, "whitelisted"))
+    return Plan(roles.account, tuple(steps), _already(providers, True, "whitelisted"))
 
 
-def blacklist_plan(at: Addresses, standing: Standing, providers: Sequence[ProviderFacts]) -> Plan:
+def blacklist_plan(at: Addresses, roles: Roles, providers: Sequence[ProviderFacts]) -> Plan:
     """Providers whose nodes may not work until they are whitelisted again."""
-    standing.check_validator_or_federator()
+    roles.check_validator_or_federator()
     _check_registered(providers)
     steps = [
         Call(
@@ -69,7 +69,7 @@ def blacklist_plan(at: Addresses, standing: Standing, providers: Sequence[Provid
         for one in providers
         if one.is_whitelisted
     ]
-    return Plan(standing.account, tuple(steps), _already(providers, False, "not whitelisted"))
+    return Plan(roles.account, tuple(steps), _already(providers, False, "not whitelisted"))
 
 
 def _check_registered(providers: Sequence[ProviderFacts]) -> None:
@@ -95,12 +95,12 @@ def _already(providers: Sequence[ProviderFacts], listed: bool, state: str) -> tu
 
 def validate_plan(
     at: Addresses,
-    standing: Standing,
+    roles: Roles,
     nodes: Sequence[NodeFacts],
     providers: Mapping[Address, ProviderFacts],
 ) -> Plan:
     """Nodes that may enter pools. Those whose provider lacks stake come last: they wait for it."""
-    standing.check_validator()
+    roles.check_validator()
     ready: list[Step] = []
     short: dict[Address, list[Step]] = {}
     notes = []
@@ -121,14 +121,14 @@ def validate_plan(
                 f" no pool yet: p2pool validator whitelist {address_text(info.provider)}."
             )
     late = [step for steps in short.values() for step in steps]
-    return Plan(standing.account, (*ready, *late), tuple(dict.fromkeys(notes)))
+    return Plan(roles.account, (*ready, *late), tuple(dict.fromkeys(notes)))
 
 
 def invalidate_plan(
-    at: Addresses, standing: Standing, nodes: Sequence[NodeFacts], hard: bool = False
+    at: Addresses, roles: Roles, nodes: Sequence[NodeFacts], hard: bool = False
 ) -> Plan:
     """Nodes that enter no pool until they are validated again; hard: out of the registry too."""
-    standing.check_validator()
+    roles.check_validator()
     lost: list[Step] = []
     removed: list[Step] = []
     late: list[Step] = []
@@ -151,7 +151,7 @@ def invalidate_plan(
         if hard:
             late += [_ejection(one)] if info.active else []
             (late if info.active else removed).append(_removal(at, one, info))
-    return Plan(standing.account, (*lost, *removed, *late), tuple(notes))
+    return Plan(roles.account, (*lost, *removed, *late), tuple(notes))
 
 
 def _known(one: NodeFacts) -> NodeInfo:
@@ -212,7 +212,8 @@ def _stake_wait(facts: ProviderFacts) -> Wait | None:
         return None
     return Wait(
         name="stake",
-        finding=f"the stake is {tokens(staked_wei)}, and the nodes need {tokens(needed_wei)}",
+        finding=f"the stake is {tokens_text(staked_wei)}, and the nodes need"
+        f" {tokens_text(needed_wei)}",
         whom=f"the provider {address_text(facts.address)}",
         command="p2pool provider stake add",
     )
@@ -244,23 +245,23 @@ class Penalty:
 
 def slash_plan(
     at: Addresses,
-    standing: Standing,
+    roles: Roles,
     facts: ProviderFacts,
     penalty: Penalty,
     earlier: Reading[Slashes],
 ) -> Plan:
     """Stake of a provider taken for good. `earlier`: unknown is refused, for it might be twice."""
-    standing.check_validator()
+    roles.check_validator()
     penalty.check()
     assert facts.address == penalty.provider
     who = address_text(penalty.provider)
     done = earlier.need("list of slashes")
     if (same := done.for_reason(penalty.reason)) is not None:
         return Plan(
-            standing.account,
+            roles.account,
             (),
             (
-                f"{tokens(same.amount_wei)} were taken from {who} for this reason in block"
+                f"{tokens_text(same.amount_wei)} were taken from {who} for this reason in block"
                 f" {same.block}: another slash needs another reason.",
             ),
         )
@@ -272,7 +273,7 @@ def slash_plan(
         )
     call = Call(
         name="slashed",
-        purpose=f"Take {tokens(penalty.amount_wei)} of the stake of {who} for good.",
+        purpose=f"Take {tokens_text(penalty.amount_wei)} of the stake of {who} for good.",
         to=at.network,
         function=function("PrimeNetwork", "slash"),
         arguments=(penalty.provider, penalty.amount_wei, penalty.reason),
@@ -281,10 +282,10 @@ def slash_plan(
     notes = [f"Whether it was done before was looked up from block {done.first_block} on."]
     if penalty.amount_wei > staked_wei:
         notes.append(
-            f"It has {tokens(staked_wei)} staked: more is taken only where the deployment takes of"
-            " what is unbonding."
+            f"It has {tokens_text(staked_wei)} staked: more is taken only where the deployment"
+            " takes of what is unbonding."
         )
-    return Plan(standing.account, (call,), (*notes, *_after_slash(facts, staked_wei, penalty)))
+    return Plan(roles.account, (call,), (*notes, *_after_slash(facts, staked_wei, penalty)))
 
 
 def _after_slash(facts: ProviderFacts, staked_wei: int, penalty: Penalty) -> tuple[str, ...]:
@@ -293,6 +294,6 @@ def _after_slash(facts: ProviderFacts, staked_wei: int, penalty: Penalty) -> tup
     if left_wei >= needed_wei:
         return ()
     return (
-        f"{tokens(left_wei)} are left, and its nodes need {tokens(needed_wei)}: the network"
-        " validates none of them until it has added stake.",
+        f"{tokens_text(left_wei)} are left, and its nodes need {tokens_text(needed_wei)}: the"
+        " network validates none of them until it has added stake.",
     )

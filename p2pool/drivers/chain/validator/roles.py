@@ -44,7 +44,7 @@ async def holds_role(
 
 
 @attrs.frozen
-class Standing:
+class Roles:
     """An account's roles at one block."""
 
     account: Address
@@ -52,9 +52,7 @@ class Standing:
     federator: Reading[bool]
 
     @classmethod
-    async def of(
-        cls, chain: PoolContracts, account: Address, block: object = "latest"
-    ) -> "Standing":
+    async def of(cls, chain: PoolContracts, account: Address, block: object = "latest") -> "Roles":
         """Both, read at once."""
         found = await gather(
             lambda: holds_role(chain, account, Role.VALIDATOR, block),

@@ -8,15 +8,15 @@ one finds that it was done.
 import attrs
 from eth_abi.exceptions import DecodingError
 
-from p2pool.drivers.chain.abi import Function, topic
+from p2pool.drivers.chain.abi import decoded, topic
 from p2pool.drivers.chain.answers import Log
 from p2pool.drivers.chain.provider.facts import Reading
 from p2pool.drivers.chain.provider.reads import Reader, reading
 from p2pool.drivers.chain.validator.past_events import past_events
 from p2pool.model.ids import ADDRESS_BYTES, Address
 
-INDEXED = Function("StakeManager", "Slashed", (), ("uint256", "bytes"))
-PLAIN = Function("StakeManager", "Slashed", (), ("address", "uint256", "bytes"))
+INDEXED = ("uint256", "bytes")
+PLAIN = ("address", "uint256", "bytes")
 """The event's data where the staker is a topic, and where it is not: deployments differ."""
 
 
@@ -63,9 +63,9 @@ def slash_of(event: Log) -> Slash | None:
     try:
         if len(event.topics) > 1:
             staker: str = "0x" + event.topics[1][-2 * ADDRESS_BYTES :]
-            amount_wei, reason = INDEXED.answer(event.data)
+            amount_wei, reason = decoded(INDEXED, event.data)
         else:
-            staker, amount_wei, reason = PLAIN.answer(event.data)
+            staker, amount_wei, reason = decoded(PLAIN, event.data)
         provider = Address(bytes.fromhex(staker[2:]))
     except (DecodingError, ValueError):
         return None

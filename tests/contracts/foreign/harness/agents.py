@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,19 @@ class ForeignPool(DevPool):
         self, key: str, *words: str, at: DevAgent | None = None
     ) -> subprocess.CompletedProcess[str]:
         """A command's end."""
-        keys = self.directory / "keys"
         own = words.index("--") if "--" in words else len(words)
-        return p2pool(
-            *words[:own],
-            "--json",
-            *words[own:],
-            P2POOL_CONFIG=str(self._config_path("bootstrap")),
-            P2POOL_KEY=str(keys / f"{key}.json"),
-            P2POOL_PASSPHRASE_FILE=str(keys / "passphrase"),
-            P2POOL_AGENT=str((at or self.agents[0]).directory if self.agents else self.directory),
-        )
+        return p2pool(*words[:own], "--json", *words[own:], **self.environment(key, at))
+
+    def environment(self, key: str, at: DevAgent | None = None) -> dict[str, str]:
+        """Where a command finds the pool, and a key of its directory."""
+        keys = self.directory / "keys"
+        agent = at or (self.agents[0] if self.agents else None)
+        return {
+            "P2POOL_CONFIG": str(self._config_path("bootstrap")),
+            "P2POOL_KEY": str(keys / f"{key}.json"),
+            "P2POOL_PASSPHRASE_FILE": str(keys / "passphrase"),
+            "P2POOL_AGENT": str(agent.directory if agent is not None else self.directory),
+        }
 
     # --- what differs on the way up -----------------------------------------------------------
 
@@ -127,6 +129,18 @@ class ForeignPool(DevPool):
         """The members as an agent reads them on the chain."""
         roster = (await by.get("/v1/roster"))["roster"]
         return {member["node_id"] for member in roster["members"]}
+
+    async def wait_final(self, block: int, agents: Sequence[DevAgent] = ()) -> None:
+        """Wait until agents, all without `agents`, have read a final block that is not older."""
+
+        async def read() -> bool:
+            found = [
+                (await one.get("/v1/roster"))["roster"]["final_block"]
+                for one in agents or self.agents
+            ]
+            return all(final is not None and final >= block for final in found)
+
+        await self.wait(f"block {block} read as final", read)
 
 
 @contextmanager

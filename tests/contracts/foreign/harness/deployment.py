@@ -34,6 +34,7 @@ from p2pool.drivers.chain.rpc import Rpc
 from p2pool.drivers.chain.transactions.writer import KeyWriter as KeyWriter
 from p2pool.model.errors import TransactionFailed
 from p2pool.model.ids import Address
+from tests.chain.harness import acts
 
 BUILT = Path(__file__).resolve().parents[1] / "abi"
 PAUSE = Function("ForeignProxy", "proxyPause(bytes4[],bool)", ("bytes4[]", "bool"), ())
@@ -155,6 +156,6 @@ async def deploy_foreign(rpc: Rpc) -> ForeignNetwork:
         await send(network, "ForeignNetwork", domain, name, work, "https://example.org/parameters")
     legacy = await chain.create_pool(federator, 0, boss, "legacy", "ipfs://legacy")
     await chain.start_pool(federator, legacy)
-    await chain.end_pool(federator, legacy)
+    await acts.end_pool(chain, federator, legacy)
     accounts = (federator_account, validator_account)
     return ForeignNetwork(chain, federator, validator, *accounts, factory, domain_id=1)

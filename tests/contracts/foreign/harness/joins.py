@@ -7,6 +7,7 @@ from p2pool.drivers.chain.abi import function
 from p2pool.drivers.chain.join_steps import Joining
 from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import NodeId
+from tests.chain.harness import acts
 from tests.contracts.foreign.conftest import ForeignWorld
 from tests.contracts.foreign.harness.deployment import KeyWriter
 
@@ -29,10 +30,10 @@ async def invited(world: ForeignWorld, provider: KeyWriter) -> tuple[Joining, No
     node = new_account()
     node_id = NodeId(bytes.fromhex(node.address[2:]))
     stake_wei = 10 * await world.chain.stake_needed(provider.address, 1)
-    await world.chain.approve(provider, stake_wei)
-    await world.chain.register_provider(provider, stake_wei)
+    await acts.approve(world.chain, provider, stake_wei)
+    await acts.register_provider(world.chain, provider, stake_wei)
     await world.chain.whitelist(world.network.validator, provider.address)
-    await world.chain.add_compute_node(provider, node, 1)
+    await acts.add_compute_node(world.chain, provider, node, 1)
     await world.chain.validate_node(world.network.validator, provider.address, node_id)
     domain, soon = world.network.domain_id, await world.soon()
     invite = world.manager.sign_invite(domain, world.pool_id, node_id, soon)
