@@ -35,7 +35,7 @@ def submit_work(
 
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
-        from p2pool.drivers.chain.work import Submission, submit_plan, work_of
+        from p2pool.drivers.chain.validator.work import Submission, submit_plan, work_of
 
         reader = await Reader.at_head(chain)
         pool = await reader.pool(number, account)

@@ -53,7 +53,7 @@ def invalidate_work(
     async def make(chain: "PoolContracts", account: "Address") -> "Plan":
         from p2pool.drivers.chain.provider.reads import Reader
         from p2pool.drivers.chain.validator.roles import Roles
-        from p2pool.drivers.chain.work import Invalidation, invalidate_work_plan, work_of
+        from p2pool.drivers.chain.validator.work import Invalidation, invalidate_work_plan, work_of
 
         reader = await Reader.at_head(chain)
         roles = await Roles.of(chain, account, reader.block)

@@ -18,7 +18,7 @@ from p2pool.drivers.chain.validator.act_plans import (
 )
 from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.drivers.chain.validator.slashes import Slash, Slashes
-from p2pool.drivers.chain.work import (
+from p2pool.drivers.chain.validator.work import (
     Invalidation,
     PastWork,
     Piece,

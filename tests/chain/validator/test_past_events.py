@@ -11,7 +11,7 @@ from p2pool.drivers.chain.answers import Log
 from p2pool.drivers.chain.endpoints.failures import EndpointRefused
 from p2pool.drivers.chain.validator.past_events import Past, past_events
 from p2pool.drivers.chain.validator.slashes import slash_of
-from p2pool.drivers.chain.work import JUDGED, PieceState, pieces_of
+from p2pool.drivers.chain.validator.work import JUDGED, PieceState, pieces_of
 from p2pool.model import limits
 from p2pool.model.errors import ChainUnavailable
 from p2pool.model.ids import Address

@@ -9,11 +9,12 @@ import pytest
 from eth_utils.abi import collapse_if_tuple
 from eth_utils.crypto import keccak
 
-from p2pool.drivers.chain import contract_accounts, work
+from p2pool.drivers.chain import contract_accounts
 from p2pool.drivers.chain.abi import Function, artifact, events_first_of, function, topic
 from p2pool.drivers.chain.provider import rewards
 from p2pool.drivers.chain.roster.events import OF_MEMBERS, OF_POOL
 from p2pool.drivers.chain.transactions.refusals import TEXTS
+from p2pool.drivers.chain.validator import work
 from p2pool.drivers.checks import deployment
 from tests.contracts.foreign.harness.deployment import built
 from tests.contracts.foreign.harness.named import ROOT, named, unread

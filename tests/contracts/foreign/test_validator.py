@@ -6,7 +6,7 @@ import pytest
 
 from p2pool.codec.json.hex import address_text
 from p2pool.drivers.chain.provider.reads import Reader
-from p2pool.drivers.chain.work import PieceState, judge_of, work_of
+from p2pool.drivers.chain.validator.work import PieceState, judge_of, work_of
 from p2pool.model.errors import NotAllowed, NotFound, TransactionFailed
 from tests.cli.provider.desk import Desk
 from tests.contracts.foreign.conftest import ForeignWorld

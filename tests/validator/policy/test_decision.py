@@ -65,6 +65,15 @@ def test_each_row_of_the_table_is_what_happens(standing: NodeStanding, verdict: 
     assert found == ([] if expected is None else [expected])
 
 
+def test_nothing_follows_for_a_node_that_nobody_tells_of() -> None:
+    """Not even a slash of a provider whose stake is known, for what is proven."""
+    said = [finding(WRONG, proven=True)]
+    gone = STANDS[NodeStanding.ABSENT]
+    assert kinds(policy(), said, gone, budget(), NOW) == [ActKind.SLASH]
+    for registry in (ChainNode(Registry.UNKNOWN), ChainNode(Registry.UNKNOWN, PROVIDER)):
+        assert kinds(policy(), said, history(nodes={NODE: registry}), budget(), NOW) == []
+
+
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_failure_counts_from_its_times_on(kind: FindingKind) -> None:
     """One less than the rule asks for does nothing; as many, within its time, do."""

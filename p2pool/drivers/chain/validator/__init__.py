@@ -1,1 +1,1 @@
-"""What a validator of the network does on the chain: its roles, and plans of its acts."""
+"""What a validator does on the chain: its roles, plans of its acts, and the work that it judges."""
