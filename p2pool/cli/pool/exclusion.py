@@ -4,13 +4,14 @@ Ejected nodes may come back by a new invite; blacklisted ones never do, so that 
 reads first, and sends what is missing.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
-from p2pool.cli.pool.membership import named
+from p2pool.cli.pool.membership import named, of_nodes
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
-from p2pool.cli.shared.plans.errand import MakePlan, run_errand
+from p2pool.cli.shared.plans.errand import run_errand
 from p2pool.cli.shared.plans.options import nodes_argument, yes_option
 from p2pool.cli.shared.types import AccountType
 from p2pool.model.errors import TransactionFailed
@@ -33,17 +34,10 @@ def eject(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
     Once the block is final a node stops the pool's tasks and gives up its seat on the committee. A
     new invite lets it back in. Each node takes a transaction.
     """
+    from p2pool.drivers.chain.provider.exit_plans import eject_plan
+
     number = sender.pool(pool_id).pool_id
-
-    async def make(chain: "PoolContracts", account: Address) -> "Plan":
-        from p2pool.drivers.chain.provider.exit_plans import eject_plan
-        from p2pool.drivers.chain.provider.reads import Reader
-
-        reader = await Reader.at_head(chain)
-        pool = await reader.pool(number)
-        return eject_plan(chain.at, pool, account, await reader.nodes(number, nodes))
-
-    run_errand(sender, make, named(nodes, number))
+    run_errand(sender, of_nodes(eject_plan, number, nodes), named(nodes, number))
 
 
 @click.group(name="blacklist")
@@ -62,17 +56,10 @@ def blacklist_node(nodes: list[NodeId], yes: bool, pool_id: int | None, sender: 
     NODE is an address. No contract takes a bar back; p2pool pool eject puts a node out for now, and
     `p2pool node ban` keeps it from work.
     """
+    from p2pool.drivers.chain.provider.exit_plans import blacklist_node_plan
+
     number = sender.pool(pool_id).pool_id
-
-    async def make(chain: "PoolContracts", account: Address) -> "Plan":
-        from p2pool.drivers.chain.provider.exit_plans import blacklist_node_plan
-        from p2pool.drivers.chain.provider.reads import Reader
-
-        reader = await Reader.at_head(chain)
-        pool = await reader.pool(number)
-        return blacklist_node_plan(chain.at, pool, account, await reader.nodes(number, nodes))
-
-    run_errand(sender, make, named(nodes, number), yes=yes)
+    run_errand(sender, of_nodes(blacklist_node_plan, number, nodes), named(nodes, number), yes=yes)
 
 
 @blacklist.command("provider")
@@ -85,18 +72,9 @@ def blacklist_provider(provider: Address, yes: bool, pool_id: int | None, sender
 
     PROVIDER is an address. No contract takes a bar back.
     """
-    number = sender.pool(pool_id).pool_id
+    from p2pool.drivers.chain.provider.exit_plans import blacklist_provider_plan
 
-    async def make(chain: "PoolContracts", account: Address) -> "Plan":
-        from p2pool.drivers.chain.provider.exit_plans import blacklist_provider_plan
-        from p2pool.drivers.chain.provider.reads import Reader
-
-        reader = await Reader.at_head(chain)
-        pool = await reader.pool(number, provider)
-        members = await members_of(reader, number, provider)
-        return blacklist_provider_plan(chain.at, pool, account, provider, members)
-
-    _purging(sender, make, provider, number, yes)
+    _put_out(blacklist_provider_plan, provider, sender.pool(pool_id).pool_id, sender, yes)
 
 
 @click.command("purge")
@@ -109,24 +87,26 @@ def purge(provider: Address, yes: bool, pool_id: int | None, sender: Sender) -> 
 
     PROVIDER is an address. New invites let its nodes back in.
     """
-    number = sender.pool(pool_id).pool_id
+    from p2pool.drivers.chain.provider.exit_plans import purge_plan
+
+    _put_out(purge_plan, provider, sender.pool(pool_id).pool_id, sender, yes)
+
+
+def _put_out(
+    planned: "Callable[..., Plan]", provider: Address, number: int, sender: Sender, yes: bool
+) -> None:
+    """Carry out a plan about a provider and those of its nodes that are in the pool; where the
+    registry has forgotten a node, say what helps."""
+    from p2pool.drivers.chain.contracts import says_none
+    from p2pool.drivers.chain.rpc import Reverted
 
     async def make(chain: "PoolContracts", account: Address) -> "Plan":
-        from p2pool.drivers.chain.provider.exit_plans import purge_plan
         from p2pool.drivers.chain.provider.reads import Reader
 
         reader = await Reader.at_head(chain)
         pool = await reader.pool(number, provider)
         members = await members_of(reader, number, provider)
-        return purge_plan(chain.at, pool, account, provider, members)
-
-    _purging(sender, make, provider, number, yes)
-
-
-def _purging(sender: Sender, make: MakePlan, provider: Address, number: int, yes: bool) -> None:
-    """Run the errand; where the registry has forgotten a node, say what helps."""
-    from p2pool.drivers.chain.contracts import says_none
-    from p2pool.drivers.chain.rpc import Reverted
+        return planned(chain.at, pool, account, provider, members)
 
     told = {"pool_id": number, "provider": "0x" + provider.hex()}
     try:

@@ -5,14 +5,14 @@ account without the right, or a node that is there already, costs a sentence and
 may be run again at any time. Several nodes go in one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2pool.cli.shared.chain import Sender, pool_option, sender_options
-from p2pool.cli.shared.plans.errand import run_errand
+from p2pool.cli.shared.plans.errand import MakePlan, run_errand
 from p2pool.cli.shared.plans.node_keys import consent_by, open_node_key
 from p2pool.cli.shared.plans.options import (
     check_invites_used,
@@ -40,6 +40,19 @@ def named(nodes: Sequence[NodeId], number: int) -> dict[str, Any]:
     """What a document says of the nodes and the pool. `node_id`: of one node alone."""
     ids = ["0x" + one.hex() for one in nodes]
     return {"pool_id": number, "node_id": ids[0] if len(ids) == 1 else None, "node_ids": ids}
+
+
+def of_nodes(planned: "Callable[..., Plan]", number: int, nodes: Sequence[NodeId]) -> MakePlan:
+    """Makes a plan about nodes of one pool, from their standing there."""
+
+    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
+        from p2pool.drivers.chain.provider.reads import Reader
+
+        reader = await Reader.at_head(chain)
+        pool = await reader.pool(number)
+        return planned(chain.at, pool, account, await reader.nodes(number, nodes))
+
+    return make
 
 
 def _finder(paths: Sequence[Path], nodes: Sequence[NodeId]) -> "FindInvite":
@@ -159,17 +172,10 @@ def leave(nodes: list[NodeId], pool_id: int | None, sender: Sender) -> None:
     Once the block is final their tasks stop and start anew elsewhere; run `p2pool node drain
     --wait` before to let them go first. Then stop their agents, or they wait for new invites.
     """
+    from p2pool.drivers.chain.provider.exit_plans import leave_plan
+
     number = sender.pool(pool_id).pool_id
-
-    async def make(chain: "PoolContracts", account: "Address") -> "Plan":
-        from p2pool.drivers.chain.provider.exit_plans import leave_plan
-        from p2pool.drivers.chain.provider.reads import Reader
-
-        reader = await Reader.at_head(chain)
-        pool = await reader.pool(number)
-        return leave_plan(chain.at, pool, account, await reader.nodes(number, nodes))
-
-    run_errand(sender, make, named(nodes, number))
+    run_errand(sender, of_nodes(leave_plan, number, nodes), named(nodes, number))
 
 
 @click.command("move")
