@@ -45,8 +45,10 @@ OURS: dict[str, set[str]] = {
     "api": {"model", "codec", "proofs", "wire", "api"},
     "agent": {"model", "codec", "proofs", "wire", "core", "drivers", "api", "agent"},
     "client": {"model", "codec", "proofs", "wire", "client"},
-    "cli": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev", "cli"},
+    "cli": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev", "cli"}
+    | {"validator"},
     "dev": {"model", "codec", "proofs", "wire", "client", "drivers", "agent", "dev"},
+    "validator": {"model", "codec", "proofs", "wire", "client", "drivers", "validator"},
 }
 THIRD: dict[str, set[str] | None] = {
     "model": {"attrs"},

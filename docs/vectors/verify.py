@@ -7,6 +7,7 @@ an AssertionError at the first difference.
 
 import hashlib
 import json
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,195 @@ def check_chain(file: Any, keys: Any) -> str:
     return "a root record, a consent and an invite"
 
 
+# --- hardware challenges ------------------------------------------------------------------------
+
+WORD, GOLDEN, PRIME = 0xFFFFFFFF, 0x9E3779B1, 2**61 - 1
+GROUP_BLOCKS, FINGERPRINT_BYTES = 64, 8
+
+
+def sha(*parts: bytes) -> bytes:
+    """SHA-256 of bytes that follow each other."""
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def named(purpose: str, *parts: Any) -> bytes:
+    """The digests of a validation."""
+    return digest([FORMAT, f"validation {purpose}", *parts])
+
+
+def mix(word: int) -> int:
+    """The mixer of 32-bit words."""
+    word = (word ^ word >> 16) * 0x7FEB352D & WORD
+    word = (word ^ word >> 15) * 0x846CA68B & WORD
+    return word ^ word >> 16
+
+
+def left_row(seed: bytes, row: int, inner: int) -> list[int]:
+    """A row of the matrix that is new in each product."""
+    first, second, *_ = struct.unpack(">8I", seed)
+    start = mix(row + first & WORD)
+    words = [mix((start ^ n * GOLDEN & WORD) + second & WORD) for n in range(inner // 4)]
+    return list(struct.unpack(f"{inner}b", struct.pack(f"<{inner // 4}I", *words)))
+
+
+def right_row(seed: bytes, row: int, columns: int) -> list[int]:
+    """A row of the matrix that stays."""
+    made = hashlib.shake_128(seed + row.to_bytes(4, "big")).digest(columns)
+    return list(struct.unpack(f"{columns}b", made))
+
+
+def memory_block(seed: bytes, block: int, size: int, repeats: int) -> bytes:
+    """A block of memory."""
+    lines = [sha(seed, block.to_bytes(8, "big"))]
+    while 32 * len(lines) < size:
+        line = lines[-1]
+        line = sha(line, lines[int.from_bytes(line[:4], "big") % len(lines)])
+        for _ in range(repeats - 1):
+            line = sha(line)
+        lines.append(line)
+    return b"".join(lines)
+
+
+def fingerprint(seed: bytes, block: bytes) -> bytes:
+    """The fingerprint of a block in a pass."""
+    first, second, *_ = struct.unpack(">8I", seed)
+    low = high = 0
+    for n, word in enumerate(struct.unpack(f"<{len(block) // 4}I", block)):
+        mixed = mix((word + second & WORD) ^ (n * GOLDEN + first & WORD))
+        low, high = low + mixed, high + mixed * (2 * n + 1)
+    return struct.pack(">2I", low & WORD, high & WORD)
+
+
+def climb(leaf: bytes, index: int, count: int, path: list[bytes]) -> bytes:
+    """The root of a tree; takes from the path what it needs."""
+    while count > 1:
+        if index ^ 1 < count:
+            sibling = path.pop(0)
+            leaf = sha(b"\1", sibling, leaf) if index & 1 else sha(b"\1", leaf, sibling)
+        index, count = index // 2, (count + 1) // 2
+    return leaf
+
+
+def drawn(draw: bytes, purpose: bytes, device: int, most: int, wanted: int) -> list[int]:
+    """Different numbers below `most`, in order."""
+    made = hashlib.shake_256(draw + purpose + device.to_bytes(4, "big")).digest(2**16)
+    found: set[int] = set()
+    for (word,) in struct.iter_unpack(">Q", made):
+        if len(found) < min(most, wanted):
+            found.add(word % most)
+    return sorted(found)
+
+
+def check_derived(file: Any) -> None:
+    """What follows from a seed."""
+    seed, block = plain(file["seed"]), plain(file["memory_block"]["bytes"])
+    left, right, product = file["left_row"], file["right_row"], file["product_seed"]
+    assert left_row(seed, left["row"], 16) == left["entries"]
+    assert right_row(seed, right["row"], 16) == right["entries"]
+    assert sha(seed, product["product"].to_bytes(4, "big")) == plain(product["seed"])
+    made = file["memory_block"]
+    assert memory_block(seed, made["block"], len(block), made["repeats"]) == block
+    assert fingerprint(seed, block) == plain(file["fingerprint"])
+    leaves = [sha(b"\0", plain(one)) for one in file["tree"]["leaves"]]
+    assert sha(seed, leaves[0]) == plain(file["next_scan_seed"])
+    path = plain(file["tree"]["path_of_2"])
+    assert climb(leaves[2], 2, 5, path) == plain(file["tree"]["root"])
+    assert path == []
+
+
+def opened_wrong(transcript: list[Any]) -> list[list[Any]]:
+    """Rows that are not in their product, and blocks with another fingerprint."""
+    challenge, secret, steps, (rows, blocks), ended = transcript
+    assert ended is None
+    answers = [step[0][0] for step in steps]
+    name, plan = named("challenge", challenge), challenge[9]
+    draw = named("draw", secret, named("commitment", answers[-1]))
+    products, found = plan[2][0], []
+    for number, (*_, (count, height, inner, columns), memory) in enumerate(plan[1]):
+        size, block_bytes, repeats, passes = memory
+        places = drawn(draw, b"rows", number, products * count * height, plan[2][3])
+        shown = [((r[1] - 1) * count + r[2]) * height + r[3] for r in rows if r[0] == number]
+        assert shown == places
+        x = [
+            word % PRIME
+            for (word,) in struct.iter_unpack(
+                ">Q", hashlib.shake_256(draw + b"vector").digest(8 * columns)
+            )
+        ]
+        stays = named("matrix", name, number)
+        image = [inner_product(right_row(stays, n, columns), x) for n in range(inner)]
+        for _, step, product, row, entries, path in (r for r in rows if r[0] == number):
+            top = climb(climb(sha(b"\0", entries), row, height, path), product, count, path)
+            assert top == answers[step][4][number][0][0]
+            left = left_row(
+                sha(round_seed(name, answers[step], number), product.to_bytes(4, "big")),
+                row,
+                inner,
+            )
+            values = struct.unpack(f"<{columns}i", entries)
+            if (inner_product(values, x) - inner_product(left, image)) % PRIME:
+                found.append(["wrong-product", step, number])
+        places = drawn(draw, b"blocks", number, plan[3][0] * passes * size, plan[3][3])
+        mine = [b for b in blocks if b[0] == number]
+        assert [((b[1] - 1 - products) * passes + b[2]) * size + b[3] for b in mine] == places
+        for _, step, scan, block, group, path in mine:
+            at, roots = block // GROUP_BLOCKS, answers[step][4][number][0]
+            groups = -(-size // GROUP_BLOCKS)
+            assert climb(sha(b"\0", group), at, groups, path) == roots[scan]
+            seed = round_seed(name, answers[step], number)
+            for root in roots[:scan]:
+                seed = sha(seed, root)
+            made = memory_block(named("memory", name, number), block, block_bytes, repeats)
+            at = FINGERPRINT_BYTES * (block % GROUP_BLOCKS)
+            if group[at : at + FINGERPRINT_BYTES] != fingerprint(seed, made):
+                found.append(["wrong-memory", step, number])
+    return found
+
+
+def inner_product(one: Any, other: Any) -> int:
+    """Of two rows of numbers."""
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
+def round_seed(challenge: bytes, answer: list[Any], device: int) -> bytes:
+    """The seed of the round that a commitment answers."""
+    _, step, nonce, previous, _ = answer
+    return named("round", challenge, previous, step, nonce, device)
+
+
+def check_validation(file: Any, keys: Any) -> str:
+    """Evidence: who signed it, whether it holds together, and what it shows."""
+    check_derived(file["derived"])
+    for one in file["evidence"]:
+        form, version, (evidence, signature) = decode(plain(one["document"]))
+        assert (form, version) == ("p2pool validation", 1)
+        assert digest([form, version, evidence]) == plain(one["digest"])
+        message = encode_typed_data(full_message=one["typed_data"])
+        hashed = keccak(b"\x19" + message.version + message.header + message.body)
+        assert hashed == plain(one["typed_digest"])
+        assert bytes.fromhex(one["typed_data"]["message"]["evidence"][2:]) == plain(one["digest"])
+        signer = Account.recover_message(message, signature=signature)
+        transcript, binding, conclusion, findings, _ = evidence
+        challenge, secret, steps, _, _ = transcript
+        assert signer == one["signer"]
+        assert bytes.fromhex(signer[2:]) == challenge[1]
+        assert challenge[0] == plain(keys["pool"])
+        assert binding[3:5] == challenge[3:5]
+        previous = named("challenge", challenge)
+        assert previous == plain(one["challenge"])
+        assert named("secret", secret) == challenge[7]
+        node = Ed25519PublicKey.from_public_bytes(challenge[4])
+        for number, ((commitment, by_node), _) in enumerate(steps):
+            assert commitment[:2] == [named("challenge", challenge), number]
+            assert commitment[3] == previous
+            signed = encode([FORMAT, "validation commitment", commitment])
+            node.verify(by_node, signed)
+            previous = hashlib.sha256(signed).digest()
+        assert opened_wrong(transcript) == findings == one["findings"]
+        assert conclusion == one["conclusion"] == ("invalid" if findings else "valid")
+    return f"what seeds give, and {len(file['evidence'])} documents"
+
+
 def main() -> None:
     """Check every file."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
@@ -308,6 +498,7 @@ def main() -> None:
         "certificates": lambda file: check_certificates(file, keys),
         "typed_data": lambda file: check_typed_data(file, keys),
         "chain": lambda file: check_chain(file, keys),
+        "validation": lambda file: check_validation(file, keys),
     }
     assert set(files) == set(checks), sorted(files)
     for name, check in checks.items():

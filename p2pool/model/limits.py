@@ -955,6 +955,35 @@ WEBHOOK_PLACE_INTERVAL_MS = 1_000
 # How long is waited before an agent that has not caught up is asked for events again.
 WEBHOOK_AHEAD_PAUSE_MS = 5_000
 
+# --- the hardware challenge ----------------------------------------------------------------------
+CHALLENGE_ROWS_MAX = 2**20
+CHALLENGE_COLUMNS_MAX = 8192
+# Sums of products of int8 stay below 2**31.
+CHALLENGE_INNER_MAX = 2**16
+CHALLENGE_PRODUCTS_MAX = 4096
+CHALLENGE_ROUNDS_MAX = 64
+CHALLENGE_STEPS_MAX = 1 + 2 * CHALLENGE_ROUNDS_MAX
+CHALLENGE_BLOCKS_MAX = 2**22
+CHALLENGE_BLOCK_MAX_BYTES = 1024 * 1024
+CHALLENGE_REPEATS_MAX = 4096
+CHALLENGE_PASSES_MAX = 64
+# Rows, and blocks, of one device that are opened.
+CHALLENGE_OPENED_MAX = 1024
+CHALLENGE_PATH_MAX = 48
+CHALLENGE_GROUP_BLOCKS = 64
+CHALLENGE_FINGERPRINT_BYTES = 8
+CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
+# Nodes of one provider that are challenged at once.
+CHALLENGE_NODES_MAX = 256
+CHALLENGE_FINDINGS_MAX = 256
+# How long a node may take to open its channel.
+CHALLENGE_OPEN_MS = 10_000
+# An answer is waited for this many times as long as it may take.
+CHALLENGE_PATIENCE = 4
+# One card is about 1.5 MB of it.
+EVIDENCE_DOCUMENT_MAX_BYTES = 128 * 1024 * 1024
+EVIDENCE_ITEMS_MAX = 2**22
+
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
 assert ENTRY_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -1163,3 +1192,6 @@ assert WEBHOOK_REFUSALS_MAX < WEBHOOK_ATTEMPTS_MAX
 # A receiver that is away is tried until a message is too old, not until attempts run out.
 assert WEBHOOK_ATTEMPTS_MAX * WEBHOOK_PAUSE_MAX_MS // 2 > WEBHOOK_AGE_MAX_MS
 assert 8 * TEXT_MAX_BYTES < WEBHOOK_BODY_MAX_BYTES
+assert CHALLENGE_INNER_MAX * 2**14 < 2**31
+assert CHALLENGE_FINGERPRINT_BYTES * CHALLENGE_GROUP_BLOCKS < TEXT_MAX_BYTES
+assert 4 * CHALLENGE_COLUMNS_MAX * CHALLENGE_OPENED_MAX < EVIDENCE_DOCUMENT_MAX_BYTES

@@ -26,7 +26,7 @@ from tests.docs.markdown import Document
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGE = ROOT / "p2pool"
-TOPS = ("p2pool", "tests", "docs", "abi", "bootstrap", "packaging", r"\.ci")
+TOPS = ("p2pool", "tests", "docs", "abi", "bootstrap", "packaging", "prover", r"\.ci")
 FLOORS = frozenset(path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists())
 NO_MODULES = {API_URL_FILE, API_TOKEN_FILE, API_SOCKET_FILE} | {
     f"api.{f.name}" for f in attrs.fields(ApiConfig)

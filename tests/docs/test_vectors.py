@@ -64,6 +64,8 @@ def test_the_script_imports_nothing_of_ours() -> None:
         ("certificates.json", ("committee_hashes", 1)),
         ("typed_data.json", ("typed_data", 0, "signature")),
         ("chain.json", ("invite", "signature")),
+        ("validation.json", ("derived", "fingerprint")),
+        ("validation.json", ("evidence", 0, "document")),
     ],
 )
 def test_a_changed_byte_is_found(file: str, where: tuple[Any, ...], tmp_path: Path) -> None:

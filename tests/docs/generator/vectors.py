@@ -46,6 +46,7 @@ from p2pool.wire import eip712, envelope
 from tests.codec.samples import example
 from tests.docs.generator import facts
 from tests.docs.generator.forms import parted
+from tests.docs.generator.validation import validation
 from tests.wire import committee
 from tests.wire.samples import ACCOUNT, HEADER, KEY, OTHER_ACCOUNT, PEER_KEY, POOL
 
@@ -371,6 +372,7 @@ FILES: dict[str, Callable[[], Any]] = {
     "certificates.json": certificates,
     "typed_data.json": typed_data,
     "chain.json": chain_texts,
+    "validation.json": validation,
 }
 
 

@@ -1,0 +1,1 @@
+"""What a validator asks a node to prove about its hardware, and what comes of it."""

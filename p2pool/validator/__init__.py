@@ -1,0 +1,1 @@
+"""The validator: a process of its own that has nodes prove what they claim."""

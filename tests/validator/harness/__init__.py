@@ -1,0 +1,1 @@
+"""Nodes in virtual time, honest and not, for tests of the validator."""

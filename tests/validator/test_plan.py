@@ -1,0 +1,77 @@
+"""Plans follow from the table of figures, and ask for what they are said to ask for."""
+
+import json
+
+import pytest
+
+from p2pool.model.errors import Misconfigured, NotAllowed, NotFound
+from p2pool.model.machine.hardware import Gpu
+from p2pool.proofs.validation.derivation import LINE_BYTES
+from p2pool.proofs.validation.judgement import check_plan
+from p2pool.validator.challenge.figures import TABLE, expected_figures, read_table
+from p2pool.validator.challenge.plan import (
+    REDERIVED_PERMILLE,
+    found_probability,
+    opened_for,
+    plan_for,
+    relay_slack_ms,
+)
+
+
+def test_every_model_of_the_table_has_a_plan() -> None:
+    """With a round of about a second at the data sheet, and sizes within all bounds."""
+    table = expected_figures()
+    for row in table.models:
+        plan = plan_for([Gpu("GPU-0", row.names[0], row.memory_bytes)], table)
+        check_plan(plan)
+        work = plan.devices[0]
+        at_full_ms = work.product.operations * 1000 // row.int8_ops_per_s
+        assert 950 <= at_full_ms <= 1000, row.names
+        assert plan.products.due_ms > at_full_ms * 1000 // row.product_permille
+        assert work.memory.size_bytes >= row.memory_bytes * 890 // 1000
+        assert 0 < relay_slack_ms(plan, table) < 10_000
+
+
+def test_what_is_missing_cannot_be_derived_within_a_round() -> None:
+    """The fastest card of the model, with nothing else to do, is late with a twentieth missing."""
+    table = expected_figures()
+    for row in table.models:
+        plan = plan_for([Gpu("GPU-0", row.names[0], row.memory_bytes)], table)
+        memory = plan.devices[0].memory
+        lines = memory.size_bytes * REDERIVED_PERMILLE // 1000 // LINE_BYTES
+        hashes = lines * memory.repeats * memory.passes
+        assert hashes * 1000 // row.hashes_per_s_max >= plan.scans.due_ms, row.names
+
+
+def test_openings_are_as_many_as_the_soundness_needs() -> None:
+    """One fake row in a hundred, missed in a twentieth of challenges: 299 rows."""
+    assert opened_for(10, 50) == 299
+    assert found_probability(0.01, 299) >= 0.95 > found_probability(0.01, 298)
+    assert found_probability(0.10, 299) > 1 - 1e-13
+
+
+def test_a_model_without_figures_is_not_guessed_at() -> None:
+    """The operator is told what to add, and where."""
+    with pytest.raises(NotFound, match=r"figures\.json"):
+        plan_for([Gpu("GPU-0", "NVIDIA Unheard", 2**30)], expected_figures())
+    with pytest.raises(NotAllowed):
+        plan_for([], expected_figures())
+    with pytest.raises(NotAllowed, match="memory"):
+        plan_for([Gpu("GPU-0", "Tesla T4", 0)], expected_figures())
+
+
+@pytest.mark.parametrize("wrong", ["a figure", "a source", "a key", "twice"])
+def test_a_table_that_is_wrong_is_refused(wrong: str) -> None:
+    """Each row has all figures, as positive numbers, and says where they are from."""
+    content = json.loads(TABLE.read_text(encoding="utf-8"))
+    row = content["models"][0]
+    if wrong == "a figure":
+        row["memory_bytes"] = 0
+    elif wrong == "a source":
+        row["source"] = ""
+    elif wrong == "a key":
+        row["int8_ops"] = 1
+    else:
+        content["models"].append(row)
+    with pytest.raises(Misconfigured):
+        read_table(json.dumps(content))
