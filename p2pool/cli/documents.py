@@ -41,6 +41,7 @@ KINDS: Mapping[str, str] = {
     "node-rekey": "`node rekey`: the former node and the new one, and what was set aside",
     "nodes": "`node ls`",
     "peer-key": "`node rotate-peer-key`: the old and the new peer, and what moved",
+    "policy": "`validator policy`: every key of a validator's policy, by section",
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
     "provider": "`provider status`: registration, stake, means and nodes on the chain",

@@ -37,6 +37,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Stake, register and leave the network, as a provider.",
     ),
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
+    "validator": (
+        "p2pool.cli.validator.group:validator",
+        "Whitelist providers, validate nodes, and act on those that cheat.",
+    ),
     "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
     "wallet": (

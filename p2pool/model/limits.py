@@ -414,6 +414,10 @@ CHAIN_CALLS_IN_FLIGHT_MAX = 8
 # What is read of one answer of an endpoint: a list of all members takes a tenth of it.
 CHAIN_ANSWER_MAX_BYTES = 8 * 1024 * 1024
 CHAIN_ANSWER_ITEMS_MAX = 262_144
+# A search in the past of a contract goes so far back, and takes in so many events.
+PAST_SPAN_MAX_BLOCKS = 4_096
+PAST_SPANS_MAX = 32
+PAST_EVENTS_MAX = 16_384
 # Events are asked for in spans of so many blocks at most, and in so many spans; beyond that, the
 # whole roster is read. Of the blocks before a span so many are asked for again: an endpoint that is
 # behind leaves out events.
@@ -439,6 +443,19 @@ UNBONDS_SHOWN_MAX = 256
 # How many nodes one command takes into a pool, or out of it, in one transaction: each takes some
 # 200,000 gas, and a block has room for a hundred of them.
 BATCH_NODES_MAX = 64
+# A slash's reason stands on the chain, where each byte costs gas.
+SLASH_REASON_MAX_BYTES = 256
+# A file of evidence that a reason names by its digest.
+EVIDENCE_FILE_MAX_BYTES = 64 * 1024 * 1024
+# What a validator's policy does in one go, and what of its acts is kept on disk: those of the time
+# in which a finding counts, and never more than these.
+POLICY_ACTS_MAX = 64
+JOURNAL_ACTS_MAX = 8_192
+JOURNAL_FILE_MAX_BYTES = 32 * 1024 * 1024
+JOURNAL_LINE_MAX_BYTES = 64 * 1024
+ACT_FINDINGS_MAX = 256
+# A piece of work is named by a hash, and its judge counts it in units.
+WORK_KEY_BYTES = 32
 # The contract counts the units of a node in 32 bits.
 COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).

@@ -22,6 +22,10 @@ HEAVY = {
         "p2pool.cli.provider.status:status",
         "Show a provider's stake, means and nodes, as the chain has them.",
     ),
+    "submit-work": (
+        "p2pool.cli.provider.work:submit_work",
+        "Submit work that a node of yours has done.",
+    ),
     "withdraw": (
         "p2pool.cli.provider.stake:withdraw",
         "Take what has come out of the unbonding.",

@@ -70,6 +70,11 @@ def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
         raise DecodingError(f"{len(data)} bytes are not {', '.join(types)}") from error
 
 
+def decoded(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
+    """The values of an event's data; `DecodingError` for any that are not these types."""
+    return _decode(types, data)
+
+
 @cache
 def artifact(contract: str) -> Mapping[str, Any]:
     """A contract's committed file: `abi` and `bytecode`."""

@@ -92,7 +92,13 @@ class NodeInfo:
 
 
 NOBODY = Address(bytes(ADDRESS_BYTES))
-NONE_SUCH = ("EnumerableMapNonexistentKey", "NoSuchProvider", "NoSuchPool", "NotTheProvidersNode")
+NONE_SUCH = (
+    "EnumerableMapNonexistentKey",
+    "NoSuchDomain",
+    "NoSuchPool",
+    "NoSuchProvider",
+    "NotTheProvidersNode",
+)
 """Causes that say of whom a contract was asked about that there is none."""
 NO_SUCH_INDEX = 0x32
 """The panic of a list that is too short: what was looked up stood in one that was deleted."""

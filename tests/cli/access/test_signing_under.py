@@ -67,7 +67,14 @@ _TRANSACTIONS = (
     "provider register",
     "provider stake add",
     "provider stake reclaim",
+    "provider submit-work",
     "provider withdraw",
+    "validator blacklist",
+    "validator invalidate",
+    "validator invalidate-work",
+    "validator slash",
+    "validator validate",
+    "validator whitelist",
 )
 
 ITS_OWN = {

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from eth_utils.abi import collapse_if_tuple
@@ -13,6 +14,7 @@ from p2pool.drivers.chain.abi import Function, artifact, events_first_of, functi
 from p2pool.drivers.chain.provider import rewards
 from p2pool.drivers.chain.roster.events import OF_MEMBERS, OF_POOL
 from p2pool.drivers.chain.transactions.refusals import TEXTS
+from p2pool.drivers.chain.validator import work
 from p2pool.drivers.checks import deployment
 from tests.contracts.foreign.harness.deployment import built
 from tests.contracts.foreign.harness.named import ROOT, named, unread
@@ -29,6 +31,8 @@ FOREIGN = {
 }
 OURS_ALONE = {"PrimeNetwork.setModules", "ComputeRegistry.grantRole", "PrimeNetwork.token"}
 """What only the development chain calls, to set itself up; and what has another name there."""
+OURS_ALONE_EVENTS = {"WorkSubmitted"}
+"""What a judge of work says there, in a form of its own."""
 
 
 def _known(contract: str, event: str) -> bool:
@@ -96,6 +100,8 @@ def test_a_function_is_the_same_there(contract: str, named: str) -> None:
         ("ForeignPool", rewards.WHERE),
         ("ForeignRewards", rewards.EARNED_AND_LOCKED),
         ("ForeignRewards", rewards.CLAIM),
+        ("ForeignNetwork", work.SOFT),
+        ("ForeignNetwork", work.HARD),
     ],
 )
 def test_a_function_that_ours_lack_is_as_it_is_there(contract: str, read: Function) -> None:
@@ -109,19 +115,30 @@ def test_every_function_written_by_hand_is_tried() -> None:
     """Those above; an account that is a contract has a standard of its own."""
     tried = {rewards.WHERE, rewards.EARNED, rewards.EARNED_AND_LOCKED, rewards.CLAIM}
     tried |= {deployment.TOKEN, contract_accounts.IS_VALID}
+    tried |= {work.SOFT, work.HARD, work.DOMAIN}
     assert {(one.contract, one.signature) for one in tried} == set(BY_HAND)
+
+
+def events_of(contract: str) -> dict[str, dict[str, Any]]:
+    """The events of a foreign contract, by their topic."""
+    return {
+        "0x" + keccak(text=f"{i['name']}({','.join(p['type'] for p in i['inputs'])})").hex(): i
+        for i in built(contract)["abi"]
+        if i["type"] == "event"
+    }
 
 
 def test_events_of_pools_are_the_same_there() -> None:
     """By their topic, and with the pool first: so the follower knows another pool's events."""
-    there = {
-        "0x" + keccak(text=f"{i['name']}({','.join(p['type'] for p in i['inputs'])})").hex(): i
-        for i in built("ForeignPool")["abi"]
-        if i["type"] == "event"
-    }
-    ours = {"0x" + topic(c, name).hex() for c, name in EVENTS if c == "ComputePool"}
-    # Whatever nobody here knows makes the follower read everything again.
-    assert ours - {"0x" + topic("ComputePool", "WorkSubmitted").hex()} <= set(there)
+    there = events_of("ForeignPool")
+    # Whatever nobody here knows of network and registry makes the follower read everything again.
+    alike = [
+        (contract, name)
+        for contract, name in EVENTS
+        if contract in ("ComputePool", "StakeManager") and name not in OURS_ALONE_EVENTS
+    ]
+    for contract, name in alike:
+        assert "0x" + topic(contract, name).hex() in events_of(FOREIGN[contract]), name
     followed = {t for t in events_first_of("ComputePool", "poolId") if t in there}
     assert len(followed) >= 10
     for one in followed:
@@ -152,7 +169,13 @@ def _texts(page: str) -> set[str]:
 def test_the_page_has_each_text_that_the_contracts_refuse_with() -> None:
     """Read from the sources of the contracts that p2pool sends to."""
     said: set[str] = set()
-    for name in ("ForeignNetwork", "ForeignPool", "ForeignRegistry", "ForeignStakes"):
+    for name in (
+        "ForeignNetwork",
+        "ForeignPool",
+        "ForeignRegistry",
+        "ForeignStakes",
+        "ForeignWork",
+    ):
         source = (Path(__file__).parent / "src" / f"{name}.sol").read_text(encoding="utf-8")
         said |= set(re.findall(r'require\([^;]*?"([^"]+)"\s*\)', source, re.DOTALL))
     told = _texts(PAGE.read_text(encoding="utf-8"))

@@ -51,6 +51,13 @@ TYPICAL_GAS: Mapping[str, int] = {
     "blacklistProvider": 60_000,
     "purgeProvider": 100_000,
     "endComputePool": 60_000,
+    "whitelistProvider": 62_000,
+    "validateNode": 65_000,
+    "invalidateNode": 45_000,
+    "slash": 75_000,
+    "submitWork": 60_000,
+    "softInvalidateWork": 90_000,
+    "invalidateWork": 220_000,
 }
 """Gas that each function took on the development contracts, for one node."""
 

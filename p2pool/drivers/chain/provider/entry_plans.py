@@ -90,9 +90,9 @@ def join_plan(
         )
     steps: list[Step] = [*_pool_waits(info, pool, outside)]
     steps += _registering(at, provider, strange, stake_max_wei)
-    steps += _validation(at, provider, outside)
+    steps += _validation(provider, outside)
     if not strange and not provider.is_whitelisted:
-        steps.append(whitelist_wait(at, provider.address))
+        steps.append(whitelist_wait(provider.address))
     steps += _entering(at, info, provider.address, outside)
     return Plan(provider.address, tuple(steps))
 
@@ -122,7 +122,7 @@ def node_plan(
     _check_owner(newcomer, provider.address)
     strange = [] if newcomer.info is not None else [newcomer]
     steps = _registering(at, provider, strange, stake_max_wei)
-    steps += _validation(at, provider, [newcomer])
+    steps += _validation(provider, [newcomer])
     return Plan(provider.address, tuple(steps))
 
 
@@ -195,7 +195,7 @@ def _registering(
     assert provider.units == units, "the stake was read for other units"
     steps = stake_steps(at, provider, provider.stake_needed_wei, stake_max_wei)
     if not provider.is_whitelisted:
-        steps.append(whitelist_wait(at, provider.address))
+        steps.append(whitelist_wait(provider.address))
     add = function("PrimeNetwork", "addComputeNode")
     for one in strange:
         purpose = f"Register {address_text(one.node_id)} with {one.units} units."
@@ -224,7 +224,7 @@ def _registering(
     return steps
 
 
-def _validation(at: Addresses, provider: ProviderFacts, nodes: Sequence[Newcomer]) -> list[Step]:
+def _validation(provider: ProviderFacts, nodes: Sequence[Newcomer]) -> list[Step]:
     """The validator's turn; where a slash took of the stake, it validates nobody before that is
     made good."""
     waiting = [one for one in nodes if one.info is None or not one.info.validated]
@@ -232,12 +232,14 @@ def _validation(at: Addresses, provider: ProviderFacts, nodes: Sequence[Newcomer
     if any(one.info is not None for one in waiting):
         steps += _slashed(provider)
     for one in waiting:
-        node, who = address_text(one.node_id), address_text(provider.address)
+        node = address_text(one.node_id)
         named = "the node" if len(nodes) == 1 else f"the node {node}"
-        command = f"cast send {address_text(at.network)} 'validateNode(address,address)'"
         steps.append(
             Wait(
-                "validated", f"{named} is not validated", "the validator", f"{command} {who} {node}"
+                name="validated",
+                finding=f"{named} is not validated",
+                whom="the validator",
+                command=f"p2pool validator validate {node}",
             )
         )
     return steps
@@ -340,7 +342,7 @@ def move_plan(
     _check_open(info, to, outside)
     steps: list[Step] = [*_pool_waits(info, to, outside)]
     if not provider.is_whitelisted:
-        steps.append(whitelist_wait(at, provider.address))
+        steps.append(whitelist_wait(provider.address))
     steps += [
         invite_wait(info, one.node_id, one.uninvited) for one in outside if one.invite is None
     ]

@@ -73,14 +73,14 @@ def stake_steps(
     return steps
 
 
-def whitelist_wait(at: Addresses, provider: Address) -> Wait:
+def whitelist_wait(provider: Address) -> Wait:
     """The wait for the validator to take a provider in."""
     who = address_text(provider)
     return Wait(
         name="whitelisted",
         finding=f"the provider {who} is not whitelisted",
         whom="the validator",
-        command=f"cast send {address_text(at.network)} 'whitelistProvider(address)' {who}",
+        command=f"p2pool validator whitelist {who}",
     )
 
 
@@ -94,7 +94,7 @@ def register_plan(
     target_wei = max(stake_wei or 0, facts.stake_needed_wei)
     steps = stake_steps(at, facts, target_wei, stake_max_wei)
     if not facts.is_whitelisted:
-        steps.append(whitelist_wait(at, facts.address))
+        steps.append(whitelist_wait(facts.address))
     return Plan(facts.address, tuple(steps))
 
 

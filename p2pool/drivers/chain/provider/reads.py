@@ -17,7 +17,7 @@ import trio
 
 from p2pool.drivers.chain import answers
 from p2pool.drivers.chain.abi import Function, function
-from p2pool.drivers.chain.contracts import PoolContracts, says_none
+from p2pool.drivers.chain.contracts import NodeInfo, PoolContracts, says_none
 from p2pool.drivers.chain.provider.facts import (
     NodeFacts,
     OwnNode,
@@ -187,20 +187,26 @@ class Reader:
     async def node(self, pool_id: int, node_id: NodeId) -> NodeFacts:
         """A node in the registry and in a pool."""
         at, pool = self.chain.at, "ComputePool"
-
-        async def registry() -> Reading[Any]:
-            async def ask() -> Any:
-                return await self.chain.node(node_id, self.block)
-
-            return await reading(ask)
-
         barred = function(pool, "isNodeBlacklistedFromPool")
         found = await gather(
-            registry,
+            lambda: self._registry(node_id),
             self._read(at.pool, function(pool, "isNodeInPool"), pool_id, node_id),
             self._read(at.pool, barred, pool_id, node_id),
         )
         return NodeFacts(node_id, *found)
+
+    async def _registry(self, node_id: NodeId) -> Reading[NodeInfo]:
+        return await reading(lambda: self.chain.node(node_id, self.block))
+
+    async def registry_nodes(self, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
+        """Several nodes in the registry, in order; of no pool was asked."""
+        unasked: Reading[bool] = Reading.unknown("Nobody asked for a pool.")
+        asks = [lambda one=one: self._registry(one) for one in node_ids]
+        found = await gather(*asks)
+        return tuple(
+            NodeFacts(node_id, registry, unasked, unasked)
+            for node_id, registry in zip(node_ids, found, strict=True)
+        )
 
     async def nodes(self, pool_id: int, node_ids: Sequence[NodeId]) -> tuple[NodeFacts, ...]:
         """Several nodes, in order."""

@@ -141,6 +141,20 @@ SENTENCES: Mapping[str, Sentence] = {
         "The invite is not signed by the pool's manager.",
         "Ask the pool's manager for one for this node and pool.",
     ),
+    # Work, where a domain's contract judges it.
+    "WorkKnown": Sentence(
+        "The work was submitted before.", "Give each piece of work a key of its own."
+    ),
+    "WorkUnknown": Sentence("There is no such work.", "Check the key, and the pool."),
+    "WorkInvalid": Sentence("The work was called invalid before: it stays so."),
+    "WorkTooOld": Sentence(
+        "The work was submitted too long ago to be taken back.",
+        "Act on the node instead: p2pool validator invalidate NODE.",
+    ),
+    "BadWork": Sentence(
+        "The work has no key, or no units, as the domain's contract reads it.",
+        "Ask the domain's owner for the form of its work.",
+    ),
     # Libraries that deployments share.
     "ERC20InsufficientBalance": Sentence(
         "The account holds too few tokens: {balance} of {needed} wei.",
@@ -202,6 +216,13 @@ TEXTS: Mapping[str, str] = {
     "computepool: invite expired": "InviteExpired",
     "computepool: invite already used": "InviteUsed",
     "computepool: invalid invite": "BadInviteSignature",
+    "work already submitted": "WorkKnown",
+    "work not found": "WorkUnknown",
+    "work already invalidated": "WorkInvalid",
+    "work invalidation window has lapsed": "WorkTooOld",
+    "invalid work units": "BadWork",
+    "data too short": "BadWork",
+    "data too short for soft invalidation": "BadWork",
     "erc20: transfer amount exceeds balance": "ERC20InsufficientBalance",
     "erc20: insufficient allowance": "ERC20InsufficientAllowance",
     "erc20: transfer amount exceeds allowance": "ERC20InsufficientAllowance",

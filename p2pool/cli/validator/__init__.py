@@ -1,0 +1,1 @@
+"""`p2pool validator`: acts of a validator of the network."""

@@ -1,0 +1,37 @@
+"""`p2pool validator`: who may register, which nodes may work, and what a cheat loses."""
+
+import click
+
+from p2pool.cli.lazy import LazyGroup
+
+HEAVY = {
+    "blacklist": (
+        "p2pool.cli.validator.providers:blacklist",
+        "Keep providers' nodes from work until they are whitelisted again.",
+    ),
+    "invalidate": (
+        "p2pool.cli.validator.nodes:invalidate",
+        "Take nodes' validation, or the nodes out of the registry.",
+    ),
+    "invalidate-work": (
+        "p2pool.cli.validator.work:invalidate_work",
+        "Take work back that was submitted, where the deployment judges work.",
+    ),
+    "policy": (
+        "p2pool.cli.validator.policy:policy",
+        "Check a policy file, and show all of it.",
+    ),
+    "slash": ("p2pool.cli.validator.slash:slash", "Take of a provider's stake for good."),
+    "validate": ("p2pool.cli.validator.nodes:validate", "Let nodes enter pools."),
+    "whitelist": ("p2pool.cli.validator.providers:whitelist", "Let providers register nodes."),
+}
+
+
+@click.group(
+    name="validator",
+    cls=LazyGroup,
+    table=HEAVY,
+    help="Whitelist providers, validate nodes, and act on those that cheat.",
+)
+def validator() -> None:
+    """The group."""
