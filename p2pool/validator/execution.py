@@ -39,6 +39,7 @@ from p2pool.model.errors import (
     ChainUnavailable,
     Conflict,
     NotFound,
+    Overtaken,
     TransactionFailed,
     TransactionStuck,
 )
@@ -112,6 +113,8 @@ class Executor:
     async def _try(self, act: Act, settled: KeyWriter | None) -> Tried:
         """`settled`: the writer that brought an earlier process's transaction home."""
         try:
+            # Before the plan is read: whatever the account sends from then on makes it void.
+            counted = await (settled or self.writer_for(limits.CHAIN_WORD_MAX)).count()
             plan = await plan_of(act, self.chain, self.account)
             if not plan.ready:
                 return await self._needless(act, plan, resumed=settled is not None)
@@ -126,8 +129,8 @@ class Executor:
             if (price_wei := _cap_wei(act, costs)) is None:
                 return self._postponed(act, "gas costs more than was set aside for it")
             writer = self.writer_for(price_wei) if settled is None else settled
-            return await self._ended(act, await send_ready(plan, writer), plan)
-        except (ChainUnavailable, TransactionStuck) as error:
+            return await self._ended(act, await send_ready(plan, writer, counted), plan)
+        except (ChainUnavailable, Overtaken, TransactionStuck) as error:
             return self._postponed(act, error.message)
         except (TransactionFailed, NotFound, Conflict) as error:
             # Whether it took gas is not told in all cases: the reserve counts as spent.

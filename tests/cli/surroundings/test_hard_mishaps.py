@@ -47,7 +47,6 @@ ARGUMENTS = {
     "units": ["1"],
     "wanted": ["gpu:count=1"],
     "source": ["key.json"],
-    "units": ["5"],
 }
 MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],

@@ -143,14 +143,15 @@ class LastWords(MemoryJournal):
 
 async def _send_and_die(validator: Validator, executor: Executor, act: Act, *, mined: bool) -> None:
     """Hand the act's transaction over, and hear no more of it."""
+    counted = await validator.writer(10**11).count()
     plan = await plan_of(act, executor.chain, executor.account)
     rpc = executor.chain.rpc
     if mined:
-        await send_ready(plan, validator.writer(10**11))
+        await send_ready(plan, validator.writer(10**11), counted)
         return
     validator.kept = LastWords()
     with pytest.raises(Died):
-        await send_ready(plan, validator.writer(10**11))
+        await send_ready(plan, validator.writer(10**11), counted)
     left = validator.kept.kept
     assert left is not None
     validator.kept = MemoryJournal(left)
