@@ -21,6 +21,7 @@ from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
 from p2pool.model.ports.agent import (
+    NO_WORK,
     Accepted,
     Ask,
     EventStream,
@@ -31,6 +32,7 @@ from p2pool.model.ports.agent import (
     ProviderStatus,
     SubmitCommand,
     WebhookStatus,
+    WorkStatus,
 )
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import EventId, View
@@ -70,6 +72,7 @@ class AgentApi:
         self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
         self.joins: Callable[[], JoinStatus | None] = lambda: None
         self.provided: Callable[[], ProviderStatus | None] = lambda: None
+        self.worked: Callable[[], WorkStatus] = lambda: NO_WORK
         self._last = 0
         self._view: View | None = None
 
@@ -170,6 +173,10 @@ class AgentApi:
     def provider(self) -> ProviderStatus | None:
         """What the chain last said of this node's provider."""
         return self.provided()
+
+    def work(self) -> WorkStatus:
+        """What the copies here have done, on its way to the chain."""
+        return self.worked()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

@@ -456,6 +456,24 @@ JOURNAL_LINE_MAX_BYTES = 64 * 1024
 ACT_FINDINGS_MAX = 256
 # A piece of work is named by a hash, and its judge counts it in units.
 WORK_KEY_BYTES = 32
+# Numbers of JSON are exact up to here.
+WORK_UNITS_MAX = 2**53 - 1
+# A file of work is read whole, into memory, within this time, when its copy has ended.
+WORK_FILE_MAX_BYTES = 1024 * 1024
+WORK_READ_DEADLINE_MS = 10_000
+# So many pieces wait on an agent for the chain, for so long; what comes beyond is only counted.
+WORK_OPEN_MAX = 1_024
+WORK_AGE_MAX_MS = 7 * 24 * 3600 * 1000
+# Pieces that are over are remembered for longer than a container is kept, up to this number.
+WORK_KEPT_MAX = 8_192
+WORK_RETRY_MIN_MS = 30_000
+WORK_RETRY_MAX_MS = 3_600_000
+# So often the chain is asked whether a validator took a piece back, of those that are this young.
+WORK_REVIEW_MS = 600_000
+WORK_REVIEW_AGE_MS = 3 * 24 * 3600 * 1000
+WORK_PER_HOUR_DEFAULT = 60
+WORK_PER_HOUR_MAX = 3_600
+WORK_SHOWN_MAX = 16
 # The contract counts the units of a node in 32 bits.
 COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).

@@ -8,7 +8,7 @@ from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.stake import shortage_warning
 from p2pool.model.errors import NotFound
-from p2pool.model.ports.agent import JoinStatus, ProviderStatus, WebhookStatus
+from p2pool.model.ports.agent import JoinStatus, ProviderStatus, WebhookStatus, WorkStatus
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
@@ -61,6 +61,35 @@ class Provider:
 
 
 @attrs.frozen
+class WorkPiece:
+    """A piece of work of a copy on this node."""
+
+    source: str
+    key: str
+    units: int
+    state: str
+    at_ms: int
+    transaction: str
+    why: str
+
+
+@attrs.frozen
+class Work:
+    """What the copies on this node have done, on its way to the chain."""
+
+    submits: bool
+    judged: bool | None
+    waiting: int
+    submitted: int
+    refused: int
+    invalidated: int
+    dropped: int
+    units: str
+    problem: str
+    pieces: tuple[WorkPiece, ...]
+
+
+@attrs.frozen
 class Agent:
     """This agent itself."""
 
@@ -75,6 +104,7 @@ class Agent:
     webhooks: tuple[Webhook, ...] = ()
     joining: Joining | None = None
     provider: Provider | None = None
+    work: Work | None = None
 
 
 @attrs.frozen
@@ -167,6 +197,16 @@ def _provider(one: ProviderStatus) -> Provider:
     return Provider(**{**told, "account": address_text(one.account)})
 
 
+def _work(one: WorkStatus) -> Work:
+    told = attrs.asdict(one, recurse=False)
+    pieces = tuple(
+        WorkPiece(**{**attrs.asdict(piece), "key": "0x" + piece.key.hex() if piece.key else ""})
+        for piece in one.pieces
+    )
+    # Their sum is beyond what a reader of JSON takes for a number.
+    return Work(**{**told, "units": str(one.units), "pieces": pieces})
+
+
 def provider_warnings(one: ProviderStatus | None) -> tuple[str, ...]:
     """What a provider has to see to."""
     if one is None:
@@ -205,6 +245,7 @@ async def agent(state: State) -> AgentAnswer:
         webhooks=tuple(map(_webhook, webhooks)),
         joining=None if joining is None else _joining(joining),
         provider=None if provider is None else _provider(provider),
+        work=_work(port.work()),
     )
     warned = provider_warnings(provider)
     warned += told.warnings + state.places.warnings() + tuple(filter(None, map(_warning, webhooks)))
