@@ -992,7 +992,7 @@ CHALLENGE_FINGERPRINT_BYTES = 8
 CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
 # Nodes of one provider that are challenged at once.
 CHALLENGE_NODES_MAX = 256
-CHALLENGE_FINDINGS_MAX = 256
+CHALLENGE_FAULTS_MAX = 256
 # How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
 # An answer is waited for this many times as long as it may take.
