@@ -23,6 +23,7 @@ NUMBERS = {
     Channel.WORK: [*range(20, 24)],
     Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 79)],
     Channel.LOGS: [*range(60, 67)],
+    Channel.CHALLENGE: [*range(80, 88)],
 }
 """All numbers that were ever given. 54 and 55 never were."""
 
