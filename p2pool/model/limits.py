@@ -1008,6 +1008,12 @@ CHALLENGE_PATIENCE = 4
 # One card is about 1.5 MB of it.
 EVIDENCE_DOCUMENT_MAX_BYTES = 128 * 1024 * 1024
 EVIDENCE_ITEMS_MAX = 2**22
+EVIDENCE_PART_MAX_BYTES = 64 * 1024
+
+# --- verdicts of validators -----------------------------------------------------------------------
+# A verdict has at most so many bytes, and so many go into one message of gossip.
+VERDICT_MAX_BYTES = 320
+VERDICTS_PER_GOSSIP_MAX = 16
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -1220,3 +1226,5 @@ assert 8 * TEXT_MAX_BYTES < WEBHOOK_BODY_MAX_BYTES
 assert CHALLENGE_INNER_MAX * 2**14 < 2**31
 assert CHALLENGE_FINGERPRINT_BYTES * CHALLENGE_GROUP_BLOCKS < TEXT_MAX_BYTES
 assert 4 * CHALLENGE_COLUMNS_MAX * CHALLENGE_OPENED_MAX < EVIDENCE_DOCUMENT_MAX_BYTES
+assert VERDICTS_PER_GOSSIP_MAX * VERDICT_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
+assert EVIDENCE_PART_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES

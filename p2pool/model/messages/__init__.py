@@ -11,4 +11,5 @@ from p2pool.model.messages.raft import *  # noqa: F403
 from p2pool.model.messages.registry import *  # noqa: F403
 from p2pool.model.messages.secrets import *  # noqa: F403
 from p2pool.model.messages.task_streams import *  # noqa: F403
+from p2pool.model.messages.verdicts import *  # noqa: F403
 from p2pool.model.messages.work import *  # noqa: F403

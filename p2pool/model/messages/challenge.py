@@ -39,6 +39,7 @@ from p2pool.model.validation.transcript import (
     Question,
     SignedCommitment,
 )
+from p2pool.model.validation.verdict import SignedVerdict
 
 
 class DeclineCode(StrEnum):
@@ -134,3 +135,11 @@ class OpeningsShown(Message):
 
     openings: Openings
     last: bool
+
+
+@message(88, Channel.CHALLENGE, senders=Senders.GUESTS, since=DISTRUST_LEVEL)
+@attrs.frozen
+class VerdictTold(Message):
+    """What the validator concludes: the node hears it first. Nothing is answered."""
+
+    verdict: SignedVerdict
