@@ -993,6 +993,14 @@ CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
 # Nodes of one provider that are challenged at once.
 CHALLENGE_NODES_MAX = 256
 CHALLENGE_FINDINGS_MAX = 256
+# Images of provers that a validator names, and that an owner allows.
+CHALLENGE_IMAGES_MAX = 16
+# What a frame with openings carries at most; it has many small parts.
+CHALLENGE_PART_MAX_BYTES = 256 * 1024
+CHALLENGE_PART_MAX_ITEMS = 8_192
+# Streams of challenges and of evidence that others opened, of one peer and in all.
+CHALLENGE_STREAMS_PER_PEER_MAX = 4
+CHALLENGE_STREAMS_PER_AGENT_MAX = 32
 # How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
 # An answer is waited for this many times as long as it may take.
