@@ -1001,6 +1001,8 @@ CHALLENGE_PART_MAX_ITEMS = 8_192
 # Streams of challenges and of evidence that others opened, of one peer and in all.
 CHALLENGE_STREAMS_PER_PEER_MAX = 4
 CHALLENGE_STREAMS_PER_AGENT_MAX = 32
+# How long a peer may take to say what it opened a stream for.
+STREAM_OPENED_MS = 10_000
 # How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
 # An answer is waited for this many times as long as it may take.
