@@ -40,6 +40,7 @@ from p2pool.agent.observers import (
 )
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
+from p2pool.agent.streams.intake import StreamIntake
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
@@ -141,6 +142,7 @@ class Agent:
             check_gossip=self.ingress.check_gossip,
             knows_origin=self.ingress.knows_origin,
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
+            accept_challenges=lambda key, stream: self.streams.serve(key, stream),
         )
         self.runtime = runtime
         self._wire(int.from_bytes(seed[16:24], "big"), receivers)
@@ -157,6 +159,7 @@ class Agent:
             metrics=self.task_metrics,
             contract_judge=self.contract_judge,
         )
+        self.streams = StreamIntake(self.sealer, partial(self.ingress.streamed, Channel.CHALLENGE))
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.api = AgentApi(
             loop=self.loop,
@@ -195,6 +198,7 @@ class Agent:
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
         self.metrics.add("api_connections", lambda: self.api.connections)
+        self.metrics.add("streams", lambda: self.streams.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
 
     def _executor(self) -> ContainerExecutor:

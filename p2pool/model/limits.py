@@ -992,7 +992,7 @@ CHALLENGE_FINGERPRINT_BYTES = 8
 CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
 # Nodes of one provider that are challenged at once.
 CHALLENGE_NODES_MAX = 256
-CHALLENGE_FINDINGS_MAX = 256
+CHALLENGE_FAULTS_MAX = 256
 # Images of provers that a validator names, and that an owner allows.
 CHALLENGE_IMAGES_MAX = 16
 # What a frame with openings carries at most; it has many small parts.
@@ -1001,6 +1001,8 @@ CHALLENGE_PART_MAX_ITEMS = 8_192
 # Streams of challenges and of evidence that others opened, of one peer and in all.
 CHALLENGE_STREAMS_PER_PEER_MAX = 4
 CHALLENGE_STREAMS_PER_AGENT_MAX = 32
+# How long a peer may take to say what it opened a stream for.
+STREAM_OPENED_MS = 10_000
 # How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
 # An answer is waited for this many times as long as it may take.
@@ -1041,12 +1043,41 @@ VALIDATOR_ROLES_KEPT_MAX = 1_024
 VALIDATOR_ROLE_ASKED_MAX_MS = 30_000
 VALIDATOR_ROLE_AGAIN_MS = 60_000
 # What a peer, and all guests together, may have the chain asked about roles.
-VALIDATOR_ASKS_PER_S = 1
-VALIDATOR_ASKS_BURST = 8
-GUESTS_VALIDATOR_ASKS_PER_S = 2
-GUESTS_VALIDATOR_ASKS_BURST = 16
-VALIDATOR_ASKS_QUEUED_MAX = 64
-VALIDATOR_ASKS_IN_FLIGHT_MAX = 4
+ROLE_ASKS_PER_S = 1
+ROLE_ASKS_BURST = 8
+GUESTS_ROLE_ASKS_PER_S = 2
+GUESTS_ROLE_ASKS_BURST = 16
+ROLE_ASKS_QUEUED_MAX = 64
+ROLE_ASKS_IN_FLIGHT_MAX = 4
+
+# --- the validator's process ---------------------------------------------------------------------
+# What it found, and the documents behind that, as far as its disk keeps them.
+VALIDATOR_FINDINGS_MAX = 65_536
+VALIDATOR_INDEX_MAX_BYTES = 128 * 1024 * 1024
+VALIDATOR_EVIDENCE_MAX_BYTES = 8 * 1024 * 1024 * 1024
+# Nodes that it follows: those of its pool, and those that wait to be validated.
+VALIDATOR_NODES_MAX = 12_288
+# Providers that are challenged at the same time, and how many openings of their nodes are in memory
+# at most.
+VALIDATOR_PROVIDERS_AT_ONCE_MAX = 16
+# How often it reads anew which nodes there are, and how long it waits after a turn at least.
+VALIDATOR_REFRESH_MS = 60_000
+VALIDATOR_PAUSE_MS = 1_000
+VALIDATOR_RETRY_MS = 10_000
+# How long a node is dialled, how long it may take until its prover runs, and how long peers may
+# take to say where a node is.
+VALIDATOR_DIAL_MS = 10_000
+VALIDATOR_ACCEPT_MS = 120_000
+VALIDATOR_ASK_MS = 5_000
+# How many peers are asked for bindings at a time, and are offered a verdict.
+VALIDATOR_ASKED_MAX = 16
+VALIDATOR_OFFERED_MAX = 3
+# What is offered again to members, of the newest verdicts.
+VALIDATOR_OFFERS_KEPT_MAX = 4_096
+# Whoever scrapes its metrics.
+VALIDATOR_SCRAPES_MAX = 8
+VALIDATOR_SCRAPE_MAX_BYTES = 8 * 1024
+VALIDATOR_SCRAPE_MS = 5_000
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES

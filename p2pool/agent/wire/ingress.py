@@ -238,6 +238,23 @@ class Ingress:
             return []
         return (yield from self._looked_into(verified, peer_key, now))
 
+    def streamed(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Verified:
+        """A frame of a stream that was opened for one conversation, whose server looks into it. A
+        `Refusal` for what `frame` would drop. Such a stream has an order of its own, so nothing in
+        it is compared with what came on others."""
+        self._check_budget(peer_key, len(data), now)
+        verified = open_sealed(
+            data,
+            self.pool,
+            max_bytes=limits.STREAM_FRAME_MAX_BYTES,
+            channel=channel,
+            signer=peer_key,
+            admit=lambda items: self._check_items(peer_key, items, now),
+        )
+        self._check_sender(verified, peer_key, now)
+        self._check_guest(verified, peer_key, now)
+        return verified
+
     def _check_guest(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """Before anything that a guest's message carries is verified: `NotAllowed` for what only
         members may send, `TooMany` for more than guests may have verified. What we asked for

@@ -36,12 +36,12 @@ class ValidatorRoles:
     asks: list[ReadValidatorRole] = attrs.field(factory=list)
     budget: TokenBuckets = attrs.field(
         factory=lambda: TokenBuckets(
-            limits.VALIDATOR_ASKS_PER_S, limits.VALIDATOR_ASKS_BURST, limits.PEERS_TRACKED_MAX
+            limits.ROLE_ASKS_PER_S, limits.ROLE_ASKS_BURST, limits.PEERS_TRACKED_MAX
         )
     )
     guests: TokenBuckets = attrs.field(
         factory=lambda: TokenBuckets(
-            limits.GUESTS_VALIDATOR_ASKS_PER_S, limits.GUESTS_VALIDATOR_ASKS_BURST, 1
+            limits.GUESTS_ROLE_ASKS_PER_S, limits.GUESTS_ROLE_ASKS_BURST, 1
         )
     )
 

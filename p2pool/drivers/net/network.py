@@ -17,7 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.net.dedicated import DedicatedStreams, StreamAcceptor
+from p2pool.drivers.net.dedicated_streams import DedicatedStreams, StreamAcceptor
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     NetConfig,

@@ -61,7 +61,7 @@ def test_strangers_make_us_ask_as_much_as_their_budget_gives(guests: int) -> Non
     for number in range(1_000):
         peer = bytes([number % guests])
         roles.holds(account(number), at(0), peer, guest=True)
-    most = limits.VALIDATOR_ASKS_BURST if guests == 1 else limits.GUESTS_VALIDATOR_ASKS_BURST
+    most = limits.ROLE_ASKS_BURST if guests == 1 else limits.GUESTS_ROLE_ASKS_BURST
     assert len(roles.take()) == most
 
 

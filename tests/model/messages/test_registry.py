@@ -23,7 +23,7 @@ NUMBERS = {
     Channel.WORK: [*range(20, 24)],
     Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 79), 90, 91],
     Channel.LOGS: [*range(60, 67)],
-    Channel.CHALLENGE: [*range(80, 88), *range(93, 97)],
+    Channel.CHALLENGE: [*range(80, 89), *range(93, 97)],
 }
 """All numbers that were ever given. 54 and 55 never were."""
 
