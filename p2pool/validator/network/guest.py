@@ -12,7 +12,7 @@ Source: docs/design/validation.md, "The node's side"; docs/design/protocol.md, "
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -42,12 +42,11 @@ A = TypeVar("A", bound=Message)
 
 @attrs.frozen
 class GuestOptions:
-    """What a guest needs. `bind`: signs a binding of the account and this key from now on."""
+    """What a guest needs. `node_id`: its account, under which it says hello."""
 
     pool: PoolRef
     node_id: NodeId
     seed: bytes = attrs.field(repr=False)
-    bind: Callable[[SigningKey], PeerBinding]
     bootstrap: tuple[str, ...] = ()
     listen: tuple[str, ...] = ()
 
@@ -64,7 +63,7 @@ class GuestNetwork:
         self._binding = binding
         self._wanted: frozenset[NodeId] = frozenset()
         self._bindings: dict[NodeId, PeerBinding] = {}
-        self._greeted: dict[PeerKey, NodeId | None] = {}
+        self._greeted: dict[PeerKey, PeerBinding | None] = {}
         self._asked: dict[tuple[PeerKey, int], tuple[type[Message], trio.Event]] = {}
         self._answers: dict[tuple[PeerKey, int], Message] = {}
         self._number = 0
@@ -111,6 +110,9 @@ class GuestNetwork:
         self._wanted = frozenset(nodes)
         self._bindings = {one: self._bindings[one] for one in self._bindings if one in self._wanted}
         for peer_key in self.reached():
+            binding = self._greeted[peer_key]
+            if binding is not None:
+                self._keep(binding)
             self._judge(peer_key)
 
     def binding_of(self, node_id: NodeId) -> PeerBinding | None:
@@ -125,9 +127,15 @@ class GuestNetwork:
         """Peers that said a hello which was good."""
         return tuple(key for key in self.network.connected() if key in self._greeted)
 
-    def members(self) -> tuple[PeerKey, ...]:
-        """Those of them that are wanted nodes."""
-        return tuple(key for key in self.reached() if self._greeted[key] in self._wanted)
+    def members(self, nodes: Collection[NodeId]) -> tuple[PeerKey, ...]:
+        """Those of them that are these nodes."""
+        return tuple(key for key in self.reached() if self._node_at(key) in nodes)
+
+    def greeted(self) -> frozenset[NodeId]:
+        """The nodes behind the peers that are reached."""
+        return frozenset(
+            binding.node_id for binding in map(self._greeted.get, self.reached()) if binding
+        )
 
     async def wait_reached(self, deadline_ms: int) -> bool:
         """Until somebody said hello; whether that is so."""
@@ -244,15 +252,19 @@ class GuestNetwork:
         if binding is not None:
             await self._checked(binding, peer_key)
             self._keep(binding)
-        self._greeted[peer_key] = None if binding is None else binding.node_id
+        self._greeted[peer_key] = binding
         self.network.learn(peer_key, hello.addresses)
         self._judge(peer_key)
 
     def _judge(self, peer_key: PeerKey) -> None:
-        wanted = self._greeted[peer_key] in self._wanted
+        wanted = self._node_at(peer_key) in self._wanted
         standing = Standing.MEMBER if wanted else Standing.GUEST
         if self.network.standing(peer_key) is not standing:
             self.network.set_standing(peer_key, standing)
+
+    def _node_at(self, peer_key: PeerKey) -> NodeId | None:
+        binding = self._greeted[peer_key]
+        return None if binding is None else binding.node_id
 
     async def _learn(self, told: BindingsAnswered, source: PeerKey) -> None:
         for known in told.peers:
