@@ -209,7 +209,7 @@ def run(
     async def main(stop: Any) -> None:
         for one in await run_validator(options, stop, started, once=once):
             if as_json:
-                write_json_line("validation", _document(one))
+                write_json_line("validator-check", _document(one))
             else:
                 write_line(_line(one))
 
@@ -254,7 +254,7 @@ def check(
         document = _saved(found, options, out)
     told = {**_document(found), "document": str(document) if found.signed is not None else None}
     if as_json:
-        write_json("validation", told)
+        write_json("validator-check", told)
     else:
         write_line(_line(found))
         for shown in told["shown"]:

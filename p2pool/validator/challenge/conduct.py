@@ -178,7 +178,7 @@ class Sitting:
         except (NotFound, NotAllowed) as error:
             reason = f"{error.message} {error.hint}".strip()
             raise _Declined(Outcome(node_id, Unchallenged.NO_PLAN, reason=reason)) from error
-        return _Seat(node_id, talk, binding, told, plan)
+        return _Seat(node_id=node_id, talk=talk, binding=binding, accepted=told, plan=plan)
 
     def _unchallenged(self, node_id: NodeId, why: Unchallenged, reason: str) -> None:
         self.outcomes[node_id] = Outcome(node_id, why, reason=reason)

@@ -32,7 +32,7 @@ from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, P
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.states import Standing
 from p2pool.validator.network.conversation import Conversation
-from p2pool.validator.network.sealing import Sealing, wall_ms
+from p2pool.validator.network.sealer import Sealer, wall_ms
 from p2pool.wire.binding import check_binding
 
 log = get_logger(__name__)
@@ -59,7 +59,7 @@ class GuestNetwork:
         key = SigningKey(options.seed)
         self.options = options
         self.counters: Counter[str] = Counter()
-        self.sealing = Sealing(options.pool, options.node_id, key)
+        self.sealer = Sealer(options.pool, options.node_id, key)
         self._binding = binding
         self._wanted: frozenset[NodeId] = frozenset()
         self._bindings: dict[NodeId, PeerBinding] = {}
@@ -85,7 +85,7 @@ class GuestNetwork:
     @property
     def peer_key(self) -> PeerKey:
         """By which key others know it."""
-        return self.sealing.peer_key
+        return self.sealer.peer_key
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["GuestNetwork"]:
@@ -179,7 +179,7 @@ class GuestNetwork:
                 if trio.current_time() >= deadline_s:
                     raise Unavailable("The node cannot be reached.") from error
             else:
-                return Conversation(self.sealing, peer_key, stream)
+                return Conversation(self.sealer, peer_key, stream)
             with trio.move_on_at(min(deadline_s, trio.current_time() + _LOOK_AGAIN_S)):
                 await changed.wait()
 
@@ -197,7 +197,7 @@ class GuestNetwork:
         told = trio.Event()
         self._asked[place] = (answer, told)
         try:
-            channel, data = self.sealing.seal(question)
+            channel, data = self.sealer.seal(question)
             if not self.network.send(peer_key, channel, data):
                 raise Unavailable("The peer is not connected.")
             with trio.move_on_after(limits.VALIDATOR_ASK_MS / 1000):
@@ -215,7 +215,7 @@ class GuestNetwork:
         addresses = self.network.addresses() if self.options.listen else ()
         store_id = StoreId(self.peer_key[:STORE_ID_BYTES])
         hello = Hello(__version__, self._binding, store_id, addresses[: limits.ADDRESSES_MAX])
-        return self.sealing.seal(hello)[1]
+        return self.sealer.seal(hello)[1]
 
     async def _read_events(self) -> None:
         async for event in self.network.events:
@@ -235,7 +235,7 @@ class GuestNetwork:
         if event.channel not in (Channel.HELLO, Channel.QUERY):
             self.counters["not_asked_for"] += 1
             return
-        message = self.sealing.opened(event.channel, peer_key, event.data).message
+        message = self.sealer.opened(event.channel, peer_key, event.data).message
         if isinstance(message, Hello):
             await self._greet(message, peer_key)
             return

@@ -30,7 +30,7 @@ from p2pool.validator.challenge.outcome import (
 )
 from p2pool.validator.challenge.rounds import Validator, conclude
 from p2pool.validator.network.guest import GuestNetwork
-from p2pool.validator.network.sealing import wall_ms
+from p2pool.validator.network.sealer import wall_ms
 from p2pool.validator.process.metrics import Metrics
 from p2pool.validator.process.options import ValidatorOptions
 from p2pool.validator.process.rota import Candidate
@@ -89,9 +89,11 @@ class Challenges:
             return verdict_of(made)
 
         outcomes = await Sitting(self._means(settle)).run([one.node_id for one in asked])
-        found = [await self._kept(outcomes[one.node_id], provider, signed) for one in asked]
-        self.metrics.sat(found, trio.current_time() - began_s)
-        return [one for one in found if one is not None]
+        kept = [await self._kept(outcomes[one.node_id], provider, signed) for one in asked]
+        found = [one for one in kept if one is not None]
+        kinds = (one.record.finding.kind for one in found)
+        self.metrics.sat(kinds, trio.current_time() - began_s)
+        return found
 
     def _is_ours(self, candidate: Candidate) -> bool:
         """A node that waits to be validated is asked only where it shows itself on this pool's

@@ -1,8 +1,7 @@
 """The validator's metrics, as the agent's are exposed: what was asked, found and done."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -11,9 +10,6 @@ from prometheus_client.process_collector import ProcessCollector
 
 from p2pool.validator.policy.acts import TakenAct
 from p2pool.validator.policy.findings import FindingKind
-
-if TYPE_CHECKING:
-    from p2pool.validator.process.challenges import Result
 
 SECONDS = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 Gauges = Callable[[], dict[str, tuple[str, float]]]
@@ -56,12 +52,11 @@ class Metrics:
         registry.register(self)
         ProcessCollector(registry=registry)
 
-    def sat(self, found: "Sequence[Result | None]", seconds: float) -> None:
-        """The nodes of a provider were asked."""
+    def sat(self, kinds: Iterable[FindingKind], seconds: float) -> None:
+        """The nodes of a provider were asked, with these findings."""
         self._seconds.observe(seconds)
-        for one in found:
-            if one is not None:
-                self._findings.labels(one.record.finding.kind.value).inc()
+        for kind in kinds:
+            self._findings.labels(kind.value).inc()
 
     def acted(self, taken: TakenAct, *, postponed: bool) -> None:
         """An act was tried."""

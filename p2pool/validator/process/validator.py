@@ -1,7 +1,7 @@
 """The validator's process: it follows the nodes of a pool, challenges them, and acts by its policy.
 
-Intuition: three things go on beside each other: who there is (`following`), whose turn it is
-(`rota`), and what follows from what was found (`acting`). A challenge takes a minute and a
+Intuition: three things go on beside each other: who there is (`watch`), whose turn it is
+(`rota`), and what follows from what was found (`turns`). A challenge takes a minute and a
 transaction several, so neither waits for the other; what they share is on the disk.
 
 Invariants: the account's role is read before anything else; nothing that the world does ends the
@@ -39,16 +39,16 @@ from p2pool.validator.challenge.outcome import sentence_of
 from p2pool.validator.journal.act_journal import ActJournal
 from p2pool.validator.journal.act_record import Owner
 from p2pool.validator.network.guest import GuestNetwork, GuestOptions
-from p2pool.validator.network.sealing import wall_ms
+from p2pool.validator.network.sealer import wall_ms
 from p2pool.validator.policy.findings import Finding
-from p2pool.validator.process.acting import Acting, executor_of
 from p2pool.validator.process.challenges import Challenges, Result, record_of
-from p2pool.validator.process.following import Following, read_or_none
 from p2pool.validator.process.metrics import Metrics
 from p2pool.validator.process.offers import Offers
 from p2pool.validator.process.options import ValidatorOptions
 from p2pool.validator.process.rota import Candidate, Rota
 from p2pool.validator.process.scrapes import serve_metrics
+from p2pool.validator.process.turns import Turns, executor_of
+from p2pool.validator.process.watch import Watch, read_or_none
 from p2pool.validator.records.records import Records
 from p2pool.wire.binding import make_binding, renewal_due
 
@@ -66,10 +66,10 @@ class ValidatorProcess:
     """Everything of one run. Use `opened`."""
 
     options: ValidatorOptions
-    following: Following
+    watch: Watch
     network: GuestNetwork
     records: Records
-    acting: Acting
+    turns: Turns
     challenges: Challenges
     offers: Offers
     metrics: Metrics
@@ -88,12 +88,12 @@ class ValidatorProcess:
         """Challenge and act until cancelled, or until the account has lost its role."""
         self._tell_start()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.following.run)
+            nursery.start_soon(self.watch.run)
             await self._serve(nursery)
             started(self)
             nursery.start_soon(self._act_forever, nursery.cancel_scope)
             nursery.start_soon(self.offers.run)
-            await self.following.read_once.wait()
+            await self.watch.read_once.wait()
             while self.failure is None:
                 await self._refresh()
                 self._begin_due(nursery)
@@ -105,11 +105,11 @@ class ValidatorProcess:
         self._tell_start()
         found: list[Result] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.following.run)
+            nursery.start_soon(self.watch.run)
             await self._serve(nursery)
             started(self)
             with trio.move_on_after(limits.VALIDATOR_REFRESH_MS / 1000) as waiting:
-                await self.following.read_once.wait()
+                await self.watch.read_once.wait()
             if waiting.cancelled_caught:
                 self.failure = ChainUnavailable("No endpoint tells who is in the pool.")
                 nursery.cancel_scope.cancel()
@@ -117,7 +117,7 @@ class ValidatorProcess:
             await self._refresh()
             if not await self.network.wait_reached(limits.VALIDATOR_DIAL_MS):
                 log.warning(NOBODY_REACHED)
-            for nodes in self.rota.due(self.following.candidates, wall_ms()):
+            for nodes in self.rota.due(self.watch.candidates, wall_ms()):
                 found += await self._one(nodes)
             await self._act(nursery.cancel_scope)
             await self.offers.flush()
@@ -127,7 +127,7 @@ class ValidatorProcess:
 
     async def run_for(self, node_id: NodeId) -> Result:
         """Challenge one node, member or not, and offer what comes of it."""
-        candidate = await self.following.read(node_id)
+        candidate = await self.watch.read(node_id)
         if candidate is None:
             raise NotFound(
                 f"The registry has no node {address_text(node_id)}.",
@@ -149,12 +149,12 @@ class ValidatorProcess:
 
     def _begin_due(self, nursery: trio.Nursery) -> None:
         now_ms, cut_off = wall_ms(), not self.network.reached()
-        if cut_off and not self._cut_off and self.following.candidates:
+        if cut_off and not self._cut_off and self.watch.candidates:
             log.warning(NOBODY_REACHED)
         self._cut_off = cut_off
         if cut_off:
             return
-        for nodes in self.rota.due(self.following.candidates, now_ms, self.busy):
+        for nodes in self.rota.due(self.watch.candidates, now_ms, self.busy):
             if len(self.busy) >= self.options.at_once:
                 return
             self.busy.add(nodes[0].provider)
@@ -165,7 +165,7 @@ class ValidatorProcess:
         """Until somebody's turn comes, or something ended; at least a moment."""
         self._woken = trio.Event()
         now_ms = wall_ms()
-        next_ms = self.rota.next_ms(self.following.candidates, now_ms)
+        next_ms = self.rota.next_ms(self.watch.candidates, now_ms)
         wait_ms = limits.VALIDATOR_REFRESH_MS if next_ms is None else next_ms - now_ms
         if self._cut_off:
             await self.network.wait_reached(wait_ms)
@@ -177,7 +177,7 @@ class ValidatorProcess:
         """The turn of one provider's nodes."""
         provider = nodes[0].provider
         try:
-            now = await read_or_none(self.following, nodes)
+            now = await read_or_none(self.watch, nodes)
             theirs = [one for one in now if one.provider == provider]
             found = await self.challenges.challenge(theirs) if theirs else []
             for one in found:
@@ -191,7 +191,7 @@ class ValidatorProcess:
     def _take(self, found: Result) -> None:
         finding = found.record.finding
         self.rota.told(finding, found.outcome.retry_at_ms)
-        self.acting.left.add(finding.node_id)
+        self.turns.left.add(finding.node_id)
         self.offers.add(found.record)
         log.info(
             "challenged" if found.signed is not None else "not challenged",
@@ -205,16 +205,16 @@ class ValidatorProcess:
     async def _refresh(self) -> None:
         """Who there is now; with the chain out of reach it stays as it was."""
         try:
-            await self.following.refresh()
+            await self.watch.refresh()
             self._unreachable = False
         except ChainUnavailable as error:
             self.metrics.failed("chain")
             if not self._unreachable:
                 log.warning("the chain cannot be read: who waits is unknown", why=error.message)
             self._unreachable = True
-        nodes = [one.node_id for one in self.following.candidates]
+        nodes = [one.node_id for one in self.watch.candidates]
         self.network.want(nodes)
-        self.offers.members = self.following.members
+        self.offers.members = self.watch.members
         if not self._unreachable:
             self.rota.forget_all_but(nodes)
         if renewal_due(self.binding, wall_ms() // 1000):
@@ -235,7 +235,7 @@ class ValidatorProcess:
 
     async def _act(self, scope: trio.CancelScope) -> None:
         try:
-            await self.acting.turn()
+            await self.turns.turn()
             await trio.to_thread.run_sync(self.records.compact)
             self.metrics.turned()
         except NotAllowed as error:
@@ -264,7 +264,7 @@ class ValidatorProcess:
             "validator started",
             account=address_text(self.options.address),
             pool=self.options.pool.pool_id,
-            open_acts=len(self.acting.executor.journal.open_acts),
+            open_acts=len(self.turns.executor.journal.open_acts),
             findings=len(self.records.found),
         )
         if policy.dry_run:
@@ -277,9 +277,9 @@ class ValidatorProcess:
 
     def gauges(self) -> dict[str, tuple[str, float]]:
         """What is read at a scrape."""
-        acts = self.acting.executor.journal
+        acts = self.turns.executor.journal
         return {
-            "nodes": ("Nodes that are followed.", len(self.following.candidates)),
+            "nodes": ("Nodes that are followed.", len(self.watch.candidates)),
             "peers": ("Peers that are reached.", len(self.network.reached())),
             "providers_busy": ("Providers that are being challenged.", len(self.busy)),
             "findings_kept": ("Findings in the index.", len(self.records.found)),
@@ -343,12 +343,16 @@ def process_of(
 
     made = ValidatorProcess(
         options=options,
-        following=Following(
-            chain, options.chain, options.pool.pool_id, known=tuple(records.newest())
-        ),
+        watch=Watch(chain, options.chain, options.pool.pool_id, known=tuple(records.newest())),
         network=network,
         records=records,
-        acting=Acting(policy, executor_of(options, chain, journal), findings, metrics, wall_ms),
+        turns=Turns(
+            policy=policy,
+            executor=executor_of(options, chain, journal),
+            findings=findings,
+            metrics=metrics,
+            now_ms=wall_ms,
+        ),
         challenges=Challenges(options, network, records, metrics),
         offers=Offers(network, records, metrics),
         metrics=metrics,
@@ -359,7 +363,7 @@ def process_of(
     for record in records.found.values():
         made.rota.told(record.finding)
     for node_id, record in records.newest().items():
-        made.acting.left.add(node_id)
+        made.turns.left.add(node_id)
         if wall_ms() - record.finding.at_ms < 1000 * policy.slash.agree_within_s:
             made.offers.add(record)
     return made

@@ -34,7 +34,7 @@ REREAD_BLOCKS = 64
 
 
 @attrs.define
-class Following:
+class Watch:
     """The nodes of one pool, and those that wait to enter one. `known`: from earlier findings."""
 
     chain: PoolContracts
@@ -124,9 +124,9 @@ class Following:
         return candidate if is_member or not candidate.is_validated else None
 
 
-async def read_or_none(following: Following, candidates: Collection[Candidate]) -> list[Candidate]:
+async def read_or_none(watch: Watch, candidates: Collection[Candidate]) -> list[Candidate]:
     """As `read_again`; with the chain out of reach as they were."""
     try:
-        return await following.read_again(candidates)
+        return await watch.read_again(candidates)
     except ChainUnavailable:
         return list(candidates)

@@ -54,7 +54,7 @@ def executor_of(options: ValidatorOptions, chain: PoolContracts, journal: ActJou
 
 
 @attrs.define
-class Acting:
+class Turns:
     """Of one run. `left`: nodes of which something is new, or was held back."""
 
     policy: Policy
