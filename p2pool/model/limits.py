@@ -1044,6 +1044,39 @@ EVIDENCE_PART_MAX_BYTES = 64 * 1024
 # A verdict has at most so many bytes, and so many go into one message of gossip.
 VERDICT_MAX_BYTES = 320
 VERDICTS_PER_GOSSIP_MAX = 16
+# The newest of so many validators on one node, and so many in all, for so long.
+VERDICTS_PER_NODE_MAX = 16
+VERDICTS_KEPT_MAX = 32_768
+VERDICT_AGE_MAX_MS = 30 * 24 * 3600 * 1000
+VERDICT_AHEAD_MAX_MS = 5 * 60 * 1000
+# What one validator may say, whoever passes it on.
+VERDICTS_PER_VALIDATOR_PER_S = 16
+VERDICTS_PER_VALIDATOR_BURST = 512
+# New ones wait for their turn in gossip; all members together repeat a slice this often.
+VERDICTS_FRESH_MAX = 1_024
+VERDICTS_GOSSIP_APART_MS = 500
+VERDICTS_REPEAT_MS = 15_000
+# This many are looked at in a while, whether they still count.
+VERDICTS_SWEPT_MAX = 256
+VERDICTS_SWEEP_MS = 60_000
+# Those whose validator's role the chain has not told yet: in all, and of one account.
+VERDICTS_WAITING_MAX = 256
+VERDICTS_WAITING_PER_VALIDATOR_MAX = 64
+VERDICTS_WAITING_MS = 10 * 60 * 1000
+# Verdicts whose signatures were checked.
+VERDICTS_CHECKED_MAX = 4_096
+# How long the chain's word on an account's role is good, and when it is asked again for none.
+VALIDATOR_ROLE_KEPT_MS = 10 * 60 * 1000
+VALIDATOR_ROLES_KEPT_MAX = 1_024
+VALIDATOR_ROLE_ASKED_MAX_MS = 30_000
+VALIDATOR_ROLE_AGAIN_MS = 60_000
+# What a peer, and all guests together, may have the chain asked about roles.
+ROLE_ASKS_PER_S = 1
+ROLE_ASKS_BURST = 8
+GUESTS_ROLE_ASKS_PER_S = 2
+GUESTS_ROLE_ASKS_BURST = 16
+ROLE_ASKS_QUEUED_MAX = 64
+ROLE_ASKS_IN_FLIGHT_MAX = 4
 
 # --- the validator's process ---------------------------------------------------------------------
 # What it found, and the documents behind that, as far as its disk keeps them.
@@ -1286,4 +1319,6 @@ assert CHALLENGE_INNER_MAX * 2**14 < 2**31
 assert CHALLENGE_FINGERPRINT_BYTES * CHALLENGE_GROUP_BLOCKS < TEXT_MAX_BYTES
 assert 4 * CHALLENGE_COLUMNS_MAX * CHALLENGE_OPENED_MAX < EVIDENCE_DOCUMENT_MAX_BYTES
 assert VERDICTS_PER_GOSSIP_MAX * VERDICT_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
+assert VERDICTS_WAITING_PER_VALIDATOR_MAX < VERDICTS_WAITING_MAX
+assert VERDICTS_PER_GOSSIP_MAX <= MEMBER_SIGNATURES_BURST
 assert EVIDENCE_PART_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES

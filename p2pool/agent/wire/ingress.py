@@ -49,13 +49,16 @@ from p2pool.model.messages.queries import (
     PeerKnown,
 )
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders, Verified
+from p2pool.model.messages.verdicts import VerdictOffered, VerdictsAnnounced
 from p2pool.model.timing import Now
+from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.costs import BINDING_CHECKS, checks_in
 from p2pool.wire.enclosures import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
+from p2pool.wire.validation.verdict import VerdictCache
 
 NOBODY = NodeId(bytes(ADDRESS_BYTES))
 """The sender of a peer without a node key: a bootstrap node."""
@@ -104,6 +107,7 @@ class Ingress:
         self._guard = ReplayGuard()
         self._signers = signers if signers is not None else SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
+        self._verdicts = VerdictCache(pool)
         self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._bound: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._hellos: BoundedDict[PeerKey, bytes] = BoundedDict(limits.CONNECTIONS_MAX)
@@ -154,7 +158,25 @@ class Ingress:
         except Refusal as error:
             self._refuse(error)
             return [] if relayed else self._outdated(verified)
+        if isinstance(verified.message, VerdictsAnnounced):
+            verified = attrs.evolve(verified, message=self._good_verdicts(verified.message))
         return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
+
+    def _good_verdicts(self, message: VerdictsAnnounced) -> VerdictsAnnounced:
+        """Those on members that the named validators signed. An honest member has checked what it
+        passes on, so the first forgery ends the reading."""
+        good: list[SignedVerdict] = []
+        for one in self._on_members(message).verdicts:
+            if not self._verdicts.is_good(one):
+                self.counters[BadSignature.code] += 1
+                break
+            good.append(one)
+        return attrs.evolve(message, verdicts=tuple(good))
+
+    def _on_members(self, message: VerdictsAnnounced) -> VerdictsAnnounced:
+        """Only verdicts on members: the core would not take any others."""
+        found = tuple(one for one in message.verdicts if self._member(one.verdict.node_id))
+        return attrs.evolve(message, verdicts=found)
 
     def _within_budget(self, verified: Verified, now: Now) -> bool:
         """Whether the signer of a gossip message may say one more, with the signatures inside it
@@ -163,6 +185,8 @@ class Ingress:
         if not self._gossiped_by.admit(signer, now.mono_ms):
             return False
         new = self._enclosed.unknown_in(message)
+        if isinstance(message, VerdictsAnnounced):
+            new += self._verdicts.unknown_in(self._on_members(message))
         return not new or self._signatures.admit(signer, now.mono_ms, new)
 
     # --- frames -----------------------------------------------------------------------------------
@@ -260,8 +284,22 @@ class Ingress:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
             return (yield from self._relayed(message, peer_key, now))
+        elif isinstance(message, VerdictOffered):
+            return self._offered(verified, message, now)
         awaited = isinstance(message, CertificatesAnswered)
         return (yield from self._with_enclosed(verified, peer_key, now, awaited=awaited))
+
+    def _offered(self, verified: Verified, message: VerdictOffered, now: Now) -> Taken:
+        """A verdict that somebody offers; a guest was charged for it before (`_check_guest`)."""
+        peer_key, new = verified.header.peer_key, self._verdicts.unknown_in(message)
+        charged = new and self._is_member(peer_key)
+        if charged and not self._signatures.admit(peer_key, now.mono_ms, new):
+            self.counters["over-budget"] += 1
+            return []
+        if not self._verdicts.is_good(message.verdict):
+            self.counters[BadSignature.code] += 1
+            return []
+        return [Received(verified, peer_key, (), ())]
 
     def _with_enclosed(
         self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool
