@@ -75,8 +75,9 @@ from p2pool.model.errors import P2poolError, Superseded
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.challenge import ChallengeProposed
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.registry import Channel
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding, renewal_due
