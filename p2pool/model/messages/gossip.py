@@ -8,7 +8,6 @@ from typing import Annotated
 import attrs
 
 from p2pool.model import limits
-from p2pool.model.binding import PeerBinding as PeerBinding
 from p2pool.model.features import DISTRUST_LEVEL, FeatureLevel, since
 from p2pool.model.field_bounds import (
     Addresses,
@@ -29,6 +28,7 @@ from p2pool.model.ids import (
 )
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message, Senders, message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
 
 

@@ -1,6 +1,6 @@
-"""The statement of a node key and a peer key that they belong together: in hellos, and in evidence.
+"""What ties a peer key to a node: said by both keys, and so believed whoever hands it on.
 
-Invariant: it carries its own proof, so it may come from anybody (`wire.binding`).
+Invariant: it names chain, contract and pool, so it counts in no other.
 Source: docs/design/identities.md, "Peer bindings".
 """
 
