@@ -40,7 +40,10 @@ from p2pool.agent.observers import (
 )
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
+from p2pool.agent.streams.evidence import EvidenceExchange
 from p2pool.agent.streams.intake import StreamIntake
+from p2pool.agent.streams.members import MemberStreams
+from p2pool.agent.streams.role_reader import RoleReader
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
@@ -56,20 +59,24 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.endpoints.heads import Heads
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
+from p2pool.drivers.chain.validator.roles import Role, holds_role
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.evidence_files import EvidenceFiles
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
+from p2pool.model.data_dir import EVIDENCE_FOLDER
 from p2pool.model.errors import P2poolError, Superseded
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.gossip import Hello, PeerBinding
 from p2pool.model.messages.registry import Channel
+from p2pool.model.messages.verdicts import EvidenceOffered, EvidenceRequested
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding, renewal_due
@@ -160,6 +167,7 @@ class Agent:
             contract_judge=self.contract_judge,
         )
         self.streams = StreamIntake(self.sealer, partial(self.ingress.streamed, Channel.CHALLENGE))
+        self._wire_evidence()
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.api = AgentApi(
             loop=self.loop,
@@ -167,6 +175,7 @@ class Agent:
             metrics=self.metrics,
             runtime=self.runtime,
             contract_judge=self.contract_judge,
+            evidence=self.evidence,
         )
         config, origin = self.options.config, Origin(self.pool, self.options.node_id)
         random = Random(random_seed)
@@ -181,6 +190,24 @@ class Agent:
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(self._drivers())
 
+    def _wire_evidence(self) -> None:
+        """Build what keeps the evidence of verdicts, and asks who is a validator."""
+        self.role_reader = RoleReader(self.loop)
+        members = MemberStreams(
+            self.node.context,
+            self.network,
+            self.sealer,
+            partial(self.ingress.streamed, Channel.CHALLENGE),
+        )
+        self.evidence = EvidenceExchange(
+            EvidenceFiles(self.options.directory / EVIDENCE_FOLDER),
+            self.node.context.validations.named,
+            members.likely_holders,
+            members.open,
+        )
+        self.streams.serve_by(EvidenceOffered, self.evidence.take)
+        self.streams.serve_by(EvidenceRequested, self.evidence.give)
+
     def _drivers(self) -> Drivers:
         return Drivers(
             sealer=self.sealer,
@@ -188,6 +215,7 @@ class Agent:
             api=self.api,
             executor=self.executor,
             contract_judge=self.contract_judge,
+            role_reader=self.role_reader,
             loop=self.loop,
         )
 
@@ -199,6 +227,7 @@ class Agent:
         self.metrics.tasks = self.task_metrics.all
         self.metrics.add("api_connections", lambda: self.api.connections)
         self.metrics.add("streams", lambda: self.streams.counters)
+        self.metrics.add("evidence", lambda: self.evidence.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
 
     def _executor(self) -> ContainerExecutor:
@@ -275,6 +304,8 @@ class Agent:
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
             nursery.start_soon(self.contract_judge.run, chain.rpc)
+            nursery.start_soon(self.role_reader.run, partial(self._holds_role, chain))
+            nursery.start_soon(self.evidence.run)
             url = await nursery.start(
                 _serve_api, self.api, settings, self.options.directory, token, tokens
             )
@@ -304,6 +335,13 @@ class Agent:
             )
             started(url)
             await trio.sleep_forever()
+
+    async def _holds_role(self, chain: PoolContracts, account: Address) -> bool:
+        """Whether an account is a validator at a final block. ChainUnavailable: nobody says."""
+        reading = self.node.context.roster.reading
+        by_depth = self.options.config.chain.final_depth is not None and reading is not None
+        block = reading.final.block_number if by_depth and reading is not None else "finalized"
+        return not (await holds_role(chain, account, Role.VALIDATOR, block)).is_absent
 
     async def _watch_superseded(self) -> None:
         """Tell whoever lives with this agent that another one took its place."""
