@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from secrets import token_bytes
 
 import trio
 from nacl.signing import SigningKey
@@ -22,7 +23,7 @@ from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
-from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.containers.runtime_choice import open_runtime, provers_of
 from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
@@ -40,10 +41,14 @@ from p2pool.agent.observers import (
 )
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
+from p2pool.agent.streams.challenge import ChallengeServer, Identity
 from p2pool.agent.streams.evidence import EvidenceExchange
 from p2pool.agent.streams.intake import StreamIntake
+from p2pool.agent.streams.leases import NodeGpus
 from p2pool.agent.streams.members import MemberStreams
+from p2pool.agent.streams.prover_runs import ProverRuns
 from p2pool.agent.streams.role_reader import RoleReader
+from p2pool.agent.streams.validator_check import ValidatorCheck
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
@@ -52,7 +57,7 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import NodeConfig
-from p2pool.core.inputs import StopAsked
+from p2pool.core.inputs import StopAsked, VerdictReceived
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
@@ -74,9 +79,11 @@ from p2pool.model.data_dir import EVIDENCE_FOLDER
 from p2pool.model.errors import P2poolError, Superseded
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Voter
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.challenge import ChallengeProposed
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.registry import Channel
 from p2pool.model.messages.verdicts import EvidenceOffered, EvidenceRequested
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding, renewal_due
@@ -168,6 +175,7 @@ class Agent:
         )
         self.streams = StreamIntake(self.sealer, partial(self.ingress.streamed, Channel.CHALLENGE))
         self._wire_evidence()
+        self._wire_challenges()
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.api = AgentApi(
             loop=self.loop,
@@ -208,6 +216,21 @@ class Agent:
         self.streams.serve_by(EvidenceOffered, self.evidence.take)
         self.streams.serve_by(EvidenceRequested, self.evidence.give)
 
+    def _wire_challenges(self) -> None:
+        """Build what serves validators."""
+        config = self.options.config.challenge
+        self.validators = ValidatorCheck(self.ingress.guests.admit)
+        self.prover_runs = ProverRuns(provers_of(self.runtime), config.images)
+        self.challenges = ChallengeServer(
+            Identity(self.pool, self.options.node_id, self.key, token_bytes),
+            config,
+            NodeGpus(self.node),
+            self.prover_runs,
+            self.validators,
+        )
+        self.challenges.heard = lambda signed: self.loop.offer(VerdictReceived(signed))
+        self.streams.serve_by(ChallengeProposed, self.challenges.serve)
+
     def _drivers(self) -> Drivers:
         return Drivers(
             sealer=self.sealer,
@@ -228,11 +251,15 @@ class Agent:
         self.metrics.add("api_connections", lambda: self.api.connections)
         self.metrics.add("streams", lambda: self.streams.counters)
         self.metrics.add("evidence", lambda: self.evidence.counters)
+        self.metrics.add("challenges", lambda: self.challenges.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
 
     def _executor(self) -> ContainerExecutor:
         opener = SecretOpener(self.key)
-        return ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics, opener)
+        make_way = self.challenges.give_way
+        return ContainerExecutor(
+            self.runtime, self.loop, self.task_metrics, self.metrics, opener, make_way
+        )
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -300,6 +327,8 @@ class Agent:
             path_prefix=config.api.path_prefix,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
+            self.validators.asks = partial(self._holds_role, chain)
+            nursery.start_soon(self.prover_runs.run)
             nursery.start_soon(self.executor.run)
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)

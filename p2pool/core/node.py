@@ -78,10 +78,10 @@ from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.messages.registry import since_of
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
 from p2pool.model.ports.store import VERDICTS_TABLE, PersistOp, Restored

@@ -998,6 +998,34 @@ CHALLENGE_IMAGES_MAX = 16
 # What a frame with openings carries at most; it has many small parts.
 CHALLENGE_PART_MAX_BYTES = 256 * 1024
 CHALLENGE_PART_MAX_ITEMS = 8_192
+# What a prover's container may take of the machine beside the devices, and how much it yields.
+PROVERS_MAX = 2
+PROVER_MEMORY_BYTES = 8 * 1024 * 1024 * 1024
+PROVER_PIDS_MAX = 1_024
+PROVER_CPU_SHARES = 256
+PROVER_ERRORS_MAX_BYTES = 4 * 1024
+PROVER_ANSWER_MAX_BYTES = 64 * 1024 * 1024
+# An answer that is longer is read in a thread.
+PROVER_ANSWER_SHORT_BYTES = 32 * 1024
+# From the request for its container to its list of devices.
+PROVER_START_MS = 60_000
+# How soon an image that is being fetched is worth another question.
+PROVER_FETCH_RETRY_MS = 60_000
+# How long a node waits for the challenge, which waits for all nodes of its provider.
+CHALLENGE_ISSUED_MS = 60_000
+# How long a node waits for the verdict, which a validator computes.
+CHALLENGE_VERDICT_MS = 600_000
+# Whether an account is a validator: how long that is taken for true, and for false.
+VALIDATOR_KEPT_MS = 300_000
+NO_VALIDATOR_KEPT_MS = 60_000
+VALIDATORS_KNOWN_MAX = 64
+STRANGERS_KEPT_MAX = 256
+# What asking the chain costs a guest, in checks of a signature, and how many strangers it is asked
+# about.
+VALIDATOR_ASK_CHECKS = 8
+VALIDATOR_ASKS_PER_S = 1
+VALIDATOR_ASKS_BURST = 8
+VALIDATOR_ASK_DEADLINE_MS = 8_000
 # Streams of challenges and of evidence that others opened, of one peer and in all.
 CHALLENGE_STREAMS_PER_PEER_MAX = 4
 CHALLENGE_STREAMS_PER_AGENT_MAX = 32

@@ -41,7 +41,7 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, Refusal, Stale, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
-from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
+from p2pool.model.messages.gossip import Heartbeat, Hello
 from p2pool.model.messages.queries import (
     BindingsAnswered,
     BindingsRequested,
@@ -50,6 +50,7 @@ from p2pool.model.messages.queries import (
 )
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders, Verified
 from p2pool.model.messages.verdicts import VerdictOffered, VerdictsAnnounced
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.timing import Now
 from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.binding import check_binding, check_binding_times

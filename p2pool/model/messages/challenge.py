@@ -50,6 +50,8 @@ class DeclineCode(StrEnum):
     """A task has a GPU of it, or was just given one: ask again at `retry_at_ms`."""
     NOT_VALIDATOR = "not_validator"
     """The chain does not give the account the validators' role, at a finalized block."""
+    ROLE_UNKNOWN = "role_unknown"
+    """The chain does not say now whether it has the role: ask again at `retry_at_ms`."""
     BUSY = "busy"
     """Another challenge is running."""
     TOO_OFTEN = "too_often"

@@ -39,7 +39,7 @@ def compare(evidence: Sequence[Evidence]) -> Comparison:
     for one in sorted(evidence, key=lambda one: one.concluded_at_ms):
         latest[one.transcript.challenge.validator] = one
     said = {who: one.conclusion for who, one in latest.items()}
-    proven = any(one.fault in PROVEN for one in latest.values() for one in one.faults)
+    proven = any(shown.fault in PROVEN for one in latest.values() for shown in one.faults)
     conclusion = Conclusion.INVALID if proven else _majority(list(said.values()))
     decided = {Conclusion.VALID, Conclusion.INVALID}
     against = [who for who, what in said.items() if what in decided and what is not conclusion]

@@ -18,7 +18,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import Evidence, Fault, ShownFault, Step, Transcript
 from p2pool.model.validation.transcript import (
     Challenge,

@@ -27,9 +27,10 @@ from p2pool.drivers.net.network import Network
 from p2pool.model import limits
 from p2pool.model.errors import NotAllowed, NotFound, Refusal, Unavailable
 from p2pool.model.ids import STORE_ID_BYTES, NodeId, PeerKey, PoolRef, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown
 from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import Standing
 from p2pool.validator.network.conversation import Conversation
 from p2pool.validator.network.sealing import Sealing, wall_ms
