@@ -456,6 +456,21 @@ JOURNAL_LINE_MAX_BYTES = 64 * 1024
 ACT_FINDINGS_MAX = 256
 # A piece of work is named by a hash, and its judge counts it in units.
 WORK_KEY_BYTES = 32
+# Events of work that a validator reads in one go, unless one block has more.
+WORK_PART_EVENTS = 256
+# Pieces that wait for a judge, and those that were judged and are kept. No more are read from the
+# chain while so many wait.
+WORK_WAITING_MAX = 4_096
+WORK_JUDGED_MAX = 2_048
+WORK_FILE_MAX_BYTES = 8 * 1024 * 1024
+# What a judge of work says for itself, and how many of its threads may hang.
+JUDGE_EVIDENCE_MAX_BYTES = 1024
+JUDGES_AT_ONCE = 4
+# A piece on which a judge has no word is tried again in later rounds, so often.
+JUDGE_TRIES = 3
+# Tasks that may be behind a piece and are run again for it, and lines that are read of a run.
+JUDGE_TASKS_MAX = 4
+JUDGE_LINES_MAX = 200
 # The contract counts the units of a node in 32 bits.
 COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).

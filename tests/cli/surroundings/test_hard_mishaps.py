@@ -52,6 +52,7 @@ MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],
     "access revoke": ["--yes"],
     "validator slash": ["--reason", "\u00fcber"],
+    "validator judge": ["--policy", "none.toml", "--data-dir", "none"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],
