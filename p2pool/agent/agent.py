@@ -86,6 +86,7 @@ from p2pool.model.messages.verdicts import EvidenceOffered, EvidenceRequested
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
+from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.binding import make_binding, renewal_due
 from p2pool.wire.enclosures import open_one
 from p2pool.wire.signers import SignerCache
@@ -228,8 +229,12 @@ class Agent:
             self.prover_runs,
             self.validators,
         )
-        self.challenges.heard = lambda signed: self.loop.offer(VerdictReceived(signed))
+        self.challenges.heard = self._hear_verdict
         self.streams.serve_by(ChallengeProposed, self.challenges.serve)
+
+    def _hear_verdict(self, signed: SignedVerdict) -> None:
+        """What a validator concluded of this node: where there is no room now, others tell it."""
+        self.loop.offer(VerdictReceived(signed))
 
     def _drivers(self) -> Drivers:
         return Drivers(

@@ -61,6 +61,11 @@ def document_digest(data: bytes) -> Digest:
     return digest(_HEAD + data[len(_HEAD) + 1 : -_TAIL_BYTES])
 
 
+def document_signature(data: bytes) -> bytes:
+    """The signature at the end of bytes that have a digest."""
+    return data[-ETH_SIGNATURE_BYTES:]
+
+
 def document_challenge(data: bytes) -> Challenge:
     """The challenge at the beginning of a document; nothing else of it is read."""
     at = _HEAD + _SIGNED + _EVIDENCE + _TRANSCRIPT

@@ -25,6 +25,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EVIDENCE_PER_VALIDATOR_MAX_BYTES", 6 * KIB)
     monkeypatch.setattr(limits, "EVIDENCE_KEPT_DOCUMENT_MAX_BYTES", 3 * KIB)
     monkeypatch.setattr(evidence_files, "document_digest", lambda data: Digest(data[:32]))
+    monkeypatch.setattr(evidence_files, "document_signature", lambda data: data[32:97])
 
 
 def note(
@@ -37,7 +38,8 @@ def note(
 
 
 def data(of: StoredDocument) -> bytes:
-    return of.verdict.verdict.evidence + bytes(of.size_bytes - 32)
+    named = of.verdict.verdict.evidence + of.verdict.signature
+    return named + bytes(of.size_bytes - len(named))
 
 
 def opened(path: Path) -> EvidenceFiles:

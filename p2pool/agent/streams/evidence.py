@@ -19,9 +19,9 @@ import trio
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.streams.conversation import Conversation
-from p2pool.codec.validation import document_challenge, document_digest
+from p2pool.codec.validation import document_challenge
 from p2pool.drivers.agent_log import get_logger
-from p2pool.drivers.store.evidence_files import EvidenceFiles
+from p2pool.drivers.store.evidence_files import EvidenceFiles, is_named
 from p2pool.model import limits
 from p2pool.model.bounded_tables import TokenBuckets
 from p2pool.model.errors import (
@@ -126,7 +126,7 @@ class EvidenceExchange:
             data: bytes | None = None
             try:
                 with trio.move_on_after(limits.EVIDENCE_FETCH_MS / 1000):
-                    data = await self._ask(peer_key, verdict.evidence)
+                    data = await self._ask(peer_key, signed)
             except P2poolError as error:
                 log.debug("a member did not give evidence", why=error.message)
             if data is not None:
@@ -137,17 +137,17 @@ class EvidenceExchange:
             hint="The validator that made it keeps it, and so does the node that it is about.",
         )
 
-    async def _ask(self, peer_key: PeerKey, digest: Digest) -> bytes | None:
+    async def _ask(self, peer_key: PeerKey, signed: SignedVerdict) -> bytes | None:
         """The document from one member; None: it does not have it."""
         async with self._opens(peer_key) as talk:
-            await talk.send(EvidenceRequested(digest))
+            await talk.send(EvidenceRequested(signed.verdict.evidence))
             answer = await talk.expect(limits.EVIDENCE_PART_MS)
             if not isinstance(answer, EvidenceAnswered):
                 raise NotForUs("A member answered with something else than evidence.")
             if not answer.accepted:
                 return None
             data = await self._received(talk, answer.size_bytes)
-            if document_digest(data) != digest:
+            if not await trio.to_thread.run_sync(is_named, signed, data):
                 raise Malformed("A member gave another document than was asked for.")
             return data
 
@@ -208,21 +208,17 @@ class EvidenceExchange:
         verdict = signed.verdict
         try:
             challenge = await trio.to_thread.run_sync(document_challenge, data)
-            named = await trio.to_thread.run_sync(document_digest, data)
+            named = await trio.to_thread.run_sync(is_named, signed, data)
         except Refusal:
             return VerdictCode.OTHER_DIGEST
         said = (challenge.pool, challenge.validator, challenge.node_id)
-        if named != verdict.evidence or said != (
-            verdict.pool,
-            verdict.validator,
-            verdict.node_id,
-        ):
+        if not named or said != (verdict.pool, verdict.validator, verdict.node_id):
             return VerdictCode.OTHER_DIGEST
         note = StoredDocument(signed, challenge_id(challenge), len(data))
         async with self._changes:
             if not self._loaded:
                 return VerdictCode.NO_ROOM
-            if self.is_here(named):
+            if self.is_here(verdict.evidence):
                 return None
             try:
                 kept = await trio.to_thread.run_sync(self._files.keep, note, data)

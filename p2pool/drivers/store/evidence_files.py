@@ -20,12 +20,12 @@ from pathlib import Path
 import attrs
 
 from p2pool.codec.cbor.structs import decode_struct, encode_struct
-from p2pool.codec.validation import document_digest
+from p2pool.codec.validation import document_digest, document_signature
 from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, StoreFailed
 from p2pool.model.ids import DIGEST_BYTES, Address, Digest, NodeId
-from p2pool.model.validation.verdict import Contradiction, StoredDocument
+from p2pool.model.validation.verdict import Contradiction, SignedVerdict, StoredDocument
 
 log = get_logger(__name__)
 DOCUMENT, NOTE, PART = ".evidence", ".note", ".part"
@@ -78,7 +78,7 @@ class EvidenceFiles:
         try:
             with (self.folder / _names(digest)[0]).open("rb") as file:
                 data = file.read(limits.EVIDENCE_KEPT_DOCUMENT_MAX_BYTES + 1)
-            if document_digest(data) == digest:
+            if is_named(self.notes[digest].verdict, data):
                 return data
         except (OSError, Malformed):
             pass
@@ -197,6 +197,13 @@ class _Worth:
         said = note.verdict.verdict
         contradicts = (note.challenge, said.validator) in self.twice
         return contradicts, said.evidence in self.newest, said.order
+
+
+def is_named(signed: SignedVerdict, data: bytes) -> bool:
+    """Whether these bytes are the document of a verdict, its signature included: then there are no
+    others. `Malformed`: they do not even begin as one."""
+    named = document_digest(data) == signed.verdict.evidence
+    return named and document_signature(data) == signed.signature
 
 
 def _names(digest: Digest) -> tuple[str, str]:
