@@ -17,8 +17,9 @@ A node may decline at any time, and the stream ends with that. The validator is 
 pool: it connects as a guest whose binding ties its peer key to its account, and the node asks the
 chain whether that account is a validator.
 
-Invariants: a code that a reader does not know is a refusal as any other; what the node signs inside
-a commitment is the same wherever it is read (`p2pool.model.validation.transcript`).
+Invariants: the first frame says what the stream is for; a code that a reader does not know is a
+refusal as any other; what the node signs inside a commitment is the same wherever it is read
+(`p2pool.model.validation.transcript`).
 Source: docs/design/validation.md, "The node's side".
 """
 
@@ -30,7 +31,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.field_bounds import Name, bounded
-from p2pool.model.ids import Digest
+from p2pool.model.ids import ETH_SIGNATURE_BYTES, Digest
 from p2pool.model.machine.hardware import Gpu
 from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.validation.transcript import (
@@ -49,6 +50,8 @@ class DeclineCode(StrEnum):
     """A task has a GPU of it, or was just given one: ask again at `retry_at_ms`."""
     NOT_VALIDATOR = "not_validator"
     """The chain does not give the account the validators' role, at a finalized block."""
+    ROLE_UNKNOWN = "role_unknown"
+    """The chain does not say now whether it has the role: ask again at `retry_at_ms`."""
     BUSY = "busy"
     """Another challenge is running."""
     TOO_OFTEN = "too_often"
@@ -99,9 +102,12 @@ class ChallengeDeclined(Message):
 @message(83, Channel.CHALLENGE, senders=Senders.GUESTS, since=DISTRUST_LEVEL)
 @attrs.frozen
 class ChallengeIssued(Message):
-    """The challenge: it is the question of step 0, the fill."""
+    """The challenge: it is the question of step 0, the fill. `signature`: by the account that it
+    names as the validator (`wire.validation.evidence`), so that nobody else's image and plan run
+    on the node."""
 
     challenge: Challenge
+    signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
 
 
 @message(84, Channel.CHALLENGE, senders=Senders.GUESTS, since=DISTRUST_LEVEL)

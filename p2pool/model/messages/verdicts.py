@@ -11,6 +11,7 @@ order, the last one with `last`, and no more bytes than were stated come.
 Source: docs/design/validation.md, "What becomes of a verdict".
 """
 
+from enum import StrEnum
 from typing import Annotated
 
 import attrs
@@ -21,6 +22,35 @@ from p2pool.model.field_bounds import Name, bounded
 from p2pool.model.ids import Digest
 from p2pool.model.messages.registry import Channel, Message, Senders, message
 from p2pool.model.validation.verdict import SignedVerdict
+
+
+class VerdictCode(StrEnum):
+    """Why a verdict, or a document of evidence, is not kept, or not here."""
+
+    NOT_MEMBER = "not_member"
+    """The node that it is about is in no pool, as far as the answering node can tell."""
+    OLD = "old"
+    """It was concluded too long ago to count."""
+    NOT_YET = "not_yet"
+    """Its time is ahead of the answering node's clock."""
+    OLDER = "older"
+    """A newer one by this validator on this node is known."""
+    NOT_VALIDATOR = "not_validator"
+    """The chain does not give the account the validators' role, at a finalized block."""
+    ROLE_UNKNOWN = "role_unknown"
+    """No endpoint says whether it does: offer it again later."""
+    BUSY = "busy"
+    """Too much was said by this validator, or asked by this peer, in a short time."""
+    NO_VERDICT = "no_verdict"
+    """Of evidence: the answering node does not hold the verdict that names it: offer that first."""
+    KNOWN = "known"
+    """Of evidence: it is here already."""
+    NOT_HERE = "not_here"
+    """Of evidence: the answering node has none of that digest."""
+    NO_ROOM = "no_room"
+    """Of evidence: it is larger than what is kept, or newer documents take all the room."""
+    OTHER_DIGEST = "other_digest"
+    """Of evidence: the bytes are not those that the verdict names."""
 
 
 @message(90, Channel.QUERY, senders=Senders.GUESTS, since=DISTRUST_LEVEL)
@@ -35,9 +65,7 @@ class VerdictOffered(Message):
 @message(91, Channel.QUERY, senders=Senders.GUESTS, since=DISTRUST_LEVEL, answers=(VerdictOffered,))
 @attrs.frozen
 class VerdictAnswered(Message):
-    """Whether it is kept. `code`, if not: `older` (a newer one is known), `old`, `not_member` (of
-    the node), `not_validator`, `role_unknown` (the chain does not say: offer it again later),
-    `invalid`, `not_yet` (its time is ahead of our clock), `busy`."""
+    """Whether it is kept. `code`: a `VerdictCode` if not, else empty."""
 
     request: int
     kept: bool
@@ -84,8 +112,7 @@ class EvidenceOffered(Message):
 @attrs.frozen
 class EvidenceAnswered(Message):
     """To a request: whether the document is here, and its size. To an offer: whether the parts are
-    wanted; after the last one, whether the document is kept. `code`, if not: as of a verdict, and
-    `known` (it is here already), `not_here`, `large`, `no_room`."""
+    wanted; after the last one, whether the document is kept. `code`: a `VerdictCode` if not."""
 
     accepted: bool
     size_bytes: Annotated[int, bounded(number=limits.EVIDENCE_DOCUMENT_MAX_BYTES)]

@@ -8,10 +8,16 @@ says, and the caller asks. Source: docs/design/validation.md, "The document".
 
 from typing import Any
 
+import attrs
+
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.validation import evidence_digest
-from p2pool.model.errors import BadSignature, Malformed, NotForUs
+from p2pool.model import limits
+from p2pool.model.bounded_tables import BoundedDict
+from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
 from p2pool.model.ids import PoolRef
+from p2pool.model.messages.registry import Message
+from p2pool.model.messages.verdicts import VerdictOffered, VerdictsAnnounced
 from p2pool.model.validation.evidence import SignedEvidence
 from p2pool.model.validation.verdict import SignedVerdict, Verdict
 from p2pool.wire import eip712
@@ -56,3 +62,39 @@ def check_verdict(pool: PoolRef, signed: SignedVerdict) -> None:
     digest = eip712.typed_digest(verdict_typed_data(verdict))
     if eip712.recover(digest, signed.signature) != verdict.validator:
         raise BadSignature("Another account than the validator that it names signed the verdict.")
+
+
+def verdicts_in(message: Message) -> tuple[SignedVerdict, ...]:
+    """The verdicts that a message carries."""
+    if isinstance(message, VerdictOffered):
+        return (message.verdict,)
+    return message.verdicts if isinstance(message, VerdictsAnnounced) else ()
+
+
+@attrs.define
+class VerdictCache:
+    """Checks verdicts of one pool, each once as long as it is remembered; not thread-safe. The same
+    ones come again and again, for members repeat them."""
+
+    pool: PoolRef
+    most: int = limits.VERDICTS_CHECKED_MAX
+    _known: BoundedDict[SignedVerdict, bool] = attrs.Factory(
+        lambda self: BoundedDict(self.most), takes_self=True
+    )
+
+    def is_good(self, signed: SignedVerdict) -> bool:
+        """Whether a verdict is one of this pool by the validator that it names."""
+        if signed in self._known:
+            self._known.move_to_end(signed)
+            return self._known[signed]
+        try:
+            check_verdict(self.pool, signed)
+        except Refusal:
+            self._known[signed] = False
+        else:
+            self._known[signed] = True
+        return self._known[signed]
+
+    def unknown_in(self, message: Message) -> int:
+        """How many verdicts in a message would have to be checked."""
+        return sum(one not in self._known for one in verdicts_in(message))
