@@ -154,7 +154,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "challenges": (
         "agent/streams/challenge.py ChallengeServer._answer answers.openings",
         "agent/streams/prover_runs.py ProverSession._ask _read",
-        "drivers/containers/docker/engine/attachment.py attach_input ask",
+        "drivers/containers/docker/engine/attachment.py attach_both_ways ask",
         "drivers/containers/docker/prover.py DockerProvers._started"
         " lambda c: c.create_container_from_config(body, name)",
         "drivers/containers/docker/prover.py DockerProvers._started lambda c: c.start(name)",
