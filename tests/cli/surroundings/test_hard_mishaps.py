@@ -29,6 +29,7 @@ from tests.wire.samples import NODE_ID
 
 NODE = "0x" + NODE_ID.hex()
 ARGUMENTS = {
+    "digest": ["00" * 32],
     "account": ["0x" + "11" * 20],
     "node": [NODE],
     "node_id": [NODE],
@@ -53,6 +54,7 @@ MORE = {
     "access revoke": ["--yes"],
     "validator slash": ["--reason", "\u00fcber"],
     "validator judge": ["--policy", "none.toml", "--data-dir", "none"],
+    "validation get": ["-o", "taken"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],
