@@ -16,7 +16,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PoolRef
-from p2pool.model.validation.evidence import Conclusion
+from p2pool.model.validation.conclusion import Conclusion
 
 
 @attrs.frozen
@@ -44,3 +44,22 @@ class SignedVerdict:
 
     verdict: Verdict
     signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
+
+
+@attrs.frozen
+class StoredDocument:
+    """What an agent notes of a document of evidence that it keeps. `challenge`: the id of its
+    challenge, for of one there is one document."""
+
+    verdict: SignedVerdict
+    challenge: Digest
+    size_bytes: Annotated[int, bounded(number=limits.EVIDENCE_DOCUMENT_MAX_BYTES)]
+
+
+@attrs.frozen
+class Contradiction:
+    """Two documents of one challenge by one validator, which so proves that it says what it likes:
+    `first` came first here."""
+
+    first: StoredDocument
+    second: StoredDocument

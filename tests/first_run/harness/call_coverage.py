@@ -29,6 +29,12 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
+        "agent/streams/evidence.py EvidenceExchange.run self._files.load",
+        "agent/streams/evidence.py EvidenceExchange._ask is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep document_challenge",
+        "agent/streams/evidence.py EvidenceExchange._keep is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep self._files.keep",
+        "agent/streams/evidence.py EvidenceExchange._read self._files.read",
         "api/http/tokens.py TokenTable.load self._store.load",
         "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
