@@ -53,6 +53,7 @@ from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
 from p2pool.wire.evm.key_signer import KeySigner
 from tests.agent.streams import doubles
+from tests.agent.streams.evidence_agents import DOCUMENT, VERDICT, Agents, offer
 from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
@@ -147,7 +148,7 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 async def test_files(tmp_path: Path) -> None:
     """A store keeps a batch; tokens are read and written; an invite is looked for in its file; a
-    transaction is kept."""
+    transaction is kept; evidence is brought, fetched and read."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
@@ -161,6 +162,11 @@ async def test_files(tmp_path: Path) -> None:
             await journal.save(KEPT)
             assert await journal.load() == KEPT
             await journal.clear()
+        agents = Agents(tmp_path)
+        await offer(await agents.make(1))
+        reader = await agents.make(0)
+        for _ in range(2):
+            assert await reader.document(VERDICT.verdict.evidence) == DOCUMENT
 
 
 async def test_consent() -> None:

@@ -9,7 +9,6 @@ from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
 from tests.net.harness.hosts import (
     Node,
-    everyone_is_a_member,
     introduce,
     publish_until,
     running,
@@ -93,9 +92,9 @@ async def test_a_member_for_a_moment_a_guest_goes_on_by_itself() -> None:
             assert one.comings(two) == two.comings(one) == ["+"]
 
 
-def test_who_listens_nowhere_is_on_its_networks_all_the_same() -> None:
+async def test_who_listens_nowhere_is_on_its_networks_all_the_same() -> None:
     """A validator opens no port: what a peer of its own network names may be dialled from there."""
-    node = Node(1, everyone_is_a_member, listen=())
-    assert node.network.addresses() == ()
-    assert set(node.network._here()) == set(expand_wildcards(ANYWHERE))
-    assert node.network._here()
+    async with running(1, listen=()) as node:
+        assert node.network.addresses() == ()
+        assert set(node.network._here()) == set(expand_wildcards(ANYWHERE))
+        assert node.network._here()
