@@ -24,6 +24,7 @@ from p2pool.model.ports.agent import (
     NO_WORK,
     Accepted,
     Ask,
+    ChallengeStatus,
     EventStream,
     InviteOffered,
     JoinStatus,
@@ -34,6 +35,7 @@ from p2pool.model.ports.agent import (
     WebhookStatus,
     WorkStatus,
 )
+from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -56,9 +58,11 @@ class AgentApi:
         metrics: Metrics,
         runtime: ContainerRuntime,
         contract_judge: ContractJudge,
+        evidence: EvidenceKeeper,
     ) -> None:
         """Pool questions go to the loop's node, machine questions to its runtime."""
         self._contract_judge = contract_judge
+        self._evidence = evidence
         self._runtime = runtime
         self._log_streams = logs
         # Those that the API ended by itself, by why it did.
@@ -73,6 +77,7 @@ class AgentApi:
         self.joins: Callable[[], JoinStatus | None] = lambda: None
         self.provided: Callable[[], ProviderStatus | None] = lambda: None
         self.worked: Callable[[], WorkStatus] = lambda: NO_WORK
+        self.challenged: Callable[[], ChallengeStatus] = lambda: ChallengeStatus("", False, 0)
         self._last = 0
         self._view: View | None = None
 
@@ -85,6 +90,11 @@ class AgentApi:
     def volumes(self) -> VolumeKeeper:
         """The volumes that tasks keep on this machine."""
         return self._runtime.volumes
+
+    @property
+    def evidence(self) -> EvidenceKeeper:
+        """The documents behind validators' verdicts."""
+        return self._evidence
 
     async def runtime_info(self) -> RuntimeInfo:
         """The runtime that runs containers here."""
@@ -177,6 +187,10 @@ class AgentApi:
     def work(self) -> WorkStatus:
         """What the copies here have done, on its way to the chain."""
         return self.worked()
+
+    def challenges(self) -> ChallengeStatus:
+        """How validators' challenges of this node go."""
+        return self.challenged()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

@@ -31,6 +31,7 @@ from p2pool.model.ports.agent import (
     NO_WORK,
     Accepted,
     Ask,
+    ChallengeStatus,
     EventStream,
     JoinStatus,
     LogEnds,
@@ -222,6 +223,30 @@ FAILING_RECEIVER = WebhookStatus(
 """It got three messages, and has been away since."""
 
 
+@attrs.define
+class FakeEvidence:
+    """Documents that are here, and those that a member would give; `pairs`: which contradict."""
+
+    here: dict[Digest, bytes] = attrs.Factory(dict)
+    elsewhere: dict[Digest, bytes] = attrs.Factory(dict)
+    pairs: dict[Digest, Digest] = attrs.Factory(dict)
+
+    def is_here(self, digest: Digest) -> bool:
+        """Whether it is."""
+        return digest in self.here
+
+    def contradicts(self, digest: Digest) -> Digest | None:
+        """What was set."""
+        return self.pairs.get(digest)
+
+    async def document(self, digest: Digest) -> bytes:
+        """From here, or from elsewhere."""
+        found = {**self.elsewhere, **self.here}.get(digest)
+        if found is None:
+            raise NotFound("None of the 2 members that were asked has this evidence.")
+        return found
+
+
 @attrs.define(slots=False)
 class FakePort:
     """An agent that accepts everything, unless it is told to fail."""
@@ -229,6 +254,7 @@ class FakePort:
     seen: View = attrs.Factory(sample_view)
     logs: FakeLogs = attrs.Factory(FakeLogs)
     volumes: FakeVolumes = attrs.Factory(FakeVolumes)
+    evidence: FakeEvidence = attrs.Factory(FakeEvidence)
     asked: list[Ask] = attrs.Factory(list)
     failures: list[P2poolError] = attrs.Factory(list)
     ends: LogEnds = LogEnds((), ())
@@ -241,6 +267,7 @@ class FakePort:
     receivers: tuple[WebhookStatus, ...] = ()
     joins: JoinStatus | None = None
     provided: ProviderStatus | None = None
+    challenged: ChallengeStatus = ChallengeStatus("", False, 0)
 
     @property
     def pool(self) -> PoolRef:
@@ -316,6 +343,10 @@ class FakePort:
     def work(self) -> WorkStatus:
         """Nothing, or what a test put there."""
         return self.worked
+
+    def challenges(self) -> ChallengeStatus:
+        """None came, or what a test put there."""
+        return self.challenged
 
     def metrics(self) -> bytes:
         """One metric."""

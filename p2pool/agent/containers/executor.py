@@ -5,7 +5,7 @@ error's class decides whose fault it is (`model.tasks.faults`), and with that wh
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVarTuple, Unpack
 
@@ -37,6 +37,13 @@ from p2pool.model.tasks.secrets import RegistryAuth
 log = get_logger(__name__)
 
 Given = TypeVarTuple("Given")
+
+MakesWay = Callable[[Sequence[str]], Awaitable[None]]
+"""Ends what has one of these GPUs and is no task, and waits until it has."""
+
+
+async def nobody_has_any(gpus: Sequence[str]) -> None:
+    """GPUs are tasks' alone."""
 
 
 class Inbox(Protocol):
@@ -70,8 +77,11 @@ class ContainerExecutor:
         task_metrics: TaskMetrics,
         metrics: Metrics,
         opener: SecretOpener = NOTHING_OPENS,
+        make_way: MakesWay = nobody_has_any,
     ) -> None:
-        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets."""
+        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets;
+        `make_way` frees GPUs of what is no task."""
+        self._make_way = make_way
         self._opener = opener
         self.at_end: AtEnd = _leave_it
         self._ended: dict[tuple[AllocationId, int], ContainerStatus] = {}
@@ -153,6 +163,7 @@ class ContainerExecutor:
     async def _start(self, plan: ContainerPlan, sealed: SealedSecret | None) -> None:
         allocation, attempt = plan.allocation, plan.attempt
         try:
+            await self._make_way(plan.gpus)
             opened = self._opener.open(sealed)
             plan = attrs.evolve(plan, secrets=opened.values)
             with self._metrics.timed("pull"):

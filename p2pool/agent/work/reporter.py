@@ -117,7 +117,7 @@ class WorkReporter:
             state=PieceState.WAITING,
             at_ms=read_clock().wall_ms,
         )
-        at, most = (source.allocation, source.attempt), limits.WORK_FILE_MAX_BYTES
+        at, most = (source.allocation, source.attempt), limits.WORK_RESULT_MAX_BYTES
         try:
             content = await self.runtime.read_file(*at, work.file, most)
             key, units = pieces.of_file(work, content)

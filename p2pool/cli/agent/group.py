@@ -70,6 +70,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 *_joining(one.get("joining")),
                 *_provider(one.get("provider")),
                 *_work(one.get("work")),
+                *_challenges(one.get("challenges")),
                 *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
                 *(("warning", text) for text in one.get("warnings", ())),
@@ -131,6 +132,20 @@ def _work(told: Answer | None) -> list[tuple[str, str]]:
         wrong = next((one for one in told["pieces"] if one["state"] == state), None)
         if wrong is not None:
             pairs.append(("", f"last {state}: {wrong['source']}: {wrong['why']}"))
+    return pairs
+
+
+def _challenges(told: Answer | None) -> list[tuple[str, str]]:
+    """Whether validators may challenge the node, and what came of it."""
+    if told is None:
+        return []
+    declined = ", ".join(f"{one['count']} {one['code']}" for one in told["declined"])
+    text = f"none is taken: {told['off']}" if told["off"] else f"{told['served']} served"
+    text += f", declined: {declined}" if declined else ""
+    pairs = [("challenges", text + (", one is running" if told["running"] else ""))]
+    if told["last_at_ms"]:
+        when = f"{age(told['last_at_ms'])} ago"
+        pairs.append(("verdict", f"{told['last_conclusion']}, {told['last_validator']}, {when}"))
     return pairs
 
 

@@ -15,6 +15,7 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.task_streams import FullReason, LogChunks, MetricsAnswered
+from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import RuntimeInfo
 from p2pool.model.ports.view import Event, EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -198,6 +199,21 @@ NO_WORK = WorkStatus(
 """Of an agent whose parts are not all there yet."""
 
 
+@attrs.frozen
+class ChallengeStatus:
+    """How validators' challenges of this node have gone since the agent's start. `off`: why none is
+    taken; empty: they are. `declined`: how many, by code. The last verdict that a validator told
+    this node: `last_at_ms` 0 where none did."""
+
+    off: str
+    running: bool
+    served: int
+    declined: tuple[tuple[str, int], ...] = ()
+    last_validator: Address | None = None
+    last_conclusion: str = ""
+    last_at_ms: int = 0
+
+
 class Logs(Protocol):
     """Log lines of any allocation, wherever it runs."""
 
@@ -220,6 +236,11 @@ class AgentPort(Protocol):
     @property
     def volumes(self) -> VolumeKeeper:
         """The volumes that tasks keep on this agent's machine."""
+        ...
+
+    @property
+    def evidence(self) -> EvidenceKeeper:
+        """The documents behind validators' verdicts."""
         ...
 
     async def runtime_info(self) -> RuntimeInfo:
@@ -269,6 +290,10 @@ class AgentPort(Protocol):
 
     def work(self) -> WorkStatus:
         """What the copies here have done, on its way to the chain."""
+        ...
+
+    def challenges(self) -> ChallengeStatus:
+        """How validators' challenges of this node go."""
         ...
 
     def metrics(self) -> bytes:

@@ -18,8 +18,8 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef
-from p2pool.model.messages.gossip import PeerBinding
-from p2pool.model.validation.evidence import Evidence, Fault, Finding, Step, Transcript
+from p2pool.model.peer_binding import PeerBinding
+from p2pool.model.validation.evidence import Evidence, Fault, ShownFault, Step, Transcript
 from p2pool.model.validation.transcript import (
     Challenge,
     Openings,
@@ -73,7 +73,14 @@ class ConnectionLost:
     node_id: NodeId
 
 
-Input = ChannelOpened | Committed | Opened | Declined | ConnectionLost
+@attrs.frozen
+class Misspoke:
+    """A node sent what is no answer at all."""
+
+    node_id: NodeId
+
+
+Input = ChannelOpened | Committed | Opened | Declined | ConnectionLost | Misspoke
 
 # --- what is wanted -----------------------------------------------------------------------------
 
@@ -126,11 +133,13 @@ Effect = OpenChannel | SendChallenge | Ask | Reveal | Ended
 
 @attrs.frozen
 class Claim:
-    """A node to challenge, and what with."""
+    """A node to challenge, and what with. `image`: of its prover, where that is another than the
+    others'."""
 
     node_id: NodeId
     peer_key: PeerKey
     plan: Plan
+    image: str = ""
 
 
 @attrs.frozen
@@ -214,9 +223,15 @@ class ChallengeRounds:
 
     def _take(self, node: _Node, event: Input, now_ms: int) -> list[Effect]:
         if isinstance(event, Declined):
+            if self._step >= node.claim.plan.steps:
+                # It knows by now whether a fake of its was drawn: an excuse is worth no more than
+                # silence, or a cheat would always have one.
+                return self._end(node, Fault.NO_ANSWER, "It declined when it had to open.")
             return self._end(node, Fault.DECLINED, "It declined: it cannot be challenged now.")
         if isinstance(event, ConnectionLost):
             return self._end(node, Fault.NO_ANSWER, "The connection was lost.")
+        if isinstance(event, Misspoke):
+            return self._end(node, Fault.BAD_ANSWER, "It sent what is no answer at all.")
         if isinstance(event, ChannelOpened):
             return self._on_channel(node, event, now_ms)
         if isinstance(event, Committed):
@@ -238,7 +253,7 @@ class ChallengeRounds:
             node_nonce=event.nonce,
             validator_nonce=self._drawn(claim.node_id, 0),
             secret_hash=seeds.secret_hash(node.secret),
-            image=self.validator.image,
+            image=claim.image or self.validator.image,
             plan=claim.plan,
             issued_at_ms=self.wall_ms + now_ms - self.started_ms,
         )
@@ -284,7 +299,7 @@ class ChallengeRounds:
         node.over, node.waits = True, False
         transcript = None
         if node.challenge is not None and self._step != OPENING:
-            ended = Finding(fault, len(node.steps))
+            ended = ShownFault(fault, len(node.steps))
             transcript = Transcript(node.challenge, node.secret, tuple(node.steps), ended=ended)
         return [Ended(node.claim.node_id, transcript, reason)]
 
@@ -333,6 +348,6 @@ def conclude(
         transcript=transcript,
         binding=binding,
         conclusion=found.conclusion,
-        findings=found.findings,
+        faults=found.faults,
         concluded_at_ms=wall_ms,
     )

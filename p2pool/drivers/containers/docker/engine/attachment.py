@@ -8,6 +8,7 @@ Source: Docker Engine API, "Attach to a container" (the stream's format).
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
+from socket import SHUT_RDWR
 from typing import Any
 
 import trio
@@ -67,6 +68,35 @@ async def feed(engine: DockerClient, name: str, data: bytes) -> None:
             given.close()
 
     await engine.ask(ask)
+
+
+async def attach_both_ways(
+    engine: DockerClient, name: str
+) -> tuple[Opened, Callable[[bytes], None]]:
+    """As `attach`, for a container that is talked to while it runs: each piece is there as soon as
+    it was written. Beside that, what writes to its standard input, in a thread."""
+
+    def ask(api: Any) -> tuple[Opened, Callable[[bytes], None]]:
+        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        given = api.attach_socket(name, params=params)
+        stream = given if hasattr(given, "sendall") else given._sock
+        stream.settimeout(None)
+
+        def put(data: bytes) -> None:
+            # A command that ends early says why on its errors.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stream.sendall(data)
+
+        def close() -> None:
+            # Reads and writes that wait in other threads are woken by this alone.
+            with suppress(OSError, AttributeError):
+                stream.shutdown(SHUT_RDWR)
+            given.close()
+
+        # A read of the SDK's response would wait until its buffer is full.
+        return (_pieces(iter(lambda: stream.recv(READ_BYTES), b"")), close), put
+
+    return await engine.ask(ask)
 
 
 async def feed_command(engine: DockerClient, command: str, data: bytes) -> None:
