@@ -193,6 +193,7 @@ class Agent:
         self.joining = JoiningReport(self.loop)
         self.provider_watch = ProviderWatch(self.options, self.loop)
         self.api.joins = lambda: self.joining.status
+        self.api.challenged = lambda: self.challenges.status
         self.api.provided = lambda: self.provider_watch.status
         self._add_counters()
         self.executor = self._executor()

@@ -58,6 +58,7 @@ from p2pool.model.messages.challenge import (
     VerdictTold,
 )
 from p2pool.model.messages.registry import Message
+from p2pool.model.ports.agent import ChallengeStatus
 from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.proofs.validation.answers import (
     NodeAnswers,
@@ -74,6 +75,8 @@ log = get_logger(__name__)
 
 M = TypeVar("M", bound=Message)
 
+DECLINED = "declined_"
+"""What counts what was declined, before the code."""
 PROVERS_FAULTS = (RuntimeUnavailable, DiskFull, Misconfigured, Refusal)
 """What the engine and the prover raise; a validator that goes away is `Unavailable`."""
 
@@ -158,6 +161,32 @@ class ChallengeServer:
         self._runs, self._validators = runs, validators
         self._rate = ChallengeRate(config.apart_s * 1000, config.per_hour)
         self._run: _Run | None = None
+        self._told: SignedVerdict | None = None
+
+    @property
+    def status(self) -> ChallengeStatus:
+        """How challenges have gone."""
+        declined = {
+            event.removeprefix(DECLINED): count
+            for event, count in sorted(self.counters.items())
+            if event.startswith(DECLINED)
+        }
+        told = self._told.verdict if self._told is not None else None
+        return ChallengeStatus(
+            off=self._off(),
+            running=self.busy,
+            served=self.counters["served"],
+            declined=tuple(declined.items()),
+            last_validator=told.validator if told is not None else None,
+            last_conclusion=told.conclusion.value if told is not None else "",
+            last_at_ms=told.concluded_at_ms if told is not None else 0,
+        )
+
+    def _off(self) -> str:
+        """Why no challenge is taken, if none is."""
+        if not self._config.enabled:
+            return "[challenge] enabled is false"
+        return "" if self._runs.images else self._runs.why_none
 
     @property
     def busy(self) -> bool:
@@ -185,7 +214,7 @@ class ChallengeServer:
             image, claims = await self._admitted(proposed, validator, talk.peer_key)
             await self._challenged(validator, talk, image, claims)
         except _Declined as declined:
-            self.counters[f"declined_{declined.code}"] += 1
+            self.counters[f"{DECLINED}{declined.code}"] += 1
             log.info(
                 "a challenge is declined",
                 validator=address_text(validator),
@@ -422,6 +451,7 @@ class ChallengeServer:
                 conclusion=told.verdict.conclusion.value,
                 evidence=told.verdict.evidence.hex(),
             )
+            self._told = told
             self.heard(told)
             return
         self.counters["without_verdict"] += 1

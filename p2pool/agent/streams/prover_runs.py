@@ -26,6 +26,11 @@ from p2pool.proofs.validation.answers import ProverRequest, Share
 log = get_logger(__name__)
 
 
+NONE_NAMED = "[challenge] images names no prover"
+NOT_HIDDEN = "tasks are plain processes here, and a prover has to be kept from the machine"
+"""Why no image may run."""
+
+
 def digest_in(image: str) -> str:
     """The digest in an entry of the owner's list."""
     return image.rpartition("@")[2]
@@ -89,6 +94,7 @@ class ProverRuns:
     def __init__(self, provers: Provers | None, images: tuple[str, ...]) -> None:
         """`provers` None: tasks are plain processes here. `images`: those that the owner allows."""
         self.images = images if provers is not None else ()
+        self.why_none = NONE_NAMED if provers is not None else NOT_HIDDEN
         self._provers = provers
         self._wanted_send, self._wanted = trio.open_memory_channel[str](1)
         self._fetching: str | None = None

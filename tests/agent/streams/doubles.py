@@ -147,7 +147,7 @@ class Place:
     """A node that may be challenged. `roles`: what the chain says; an error: it does not."""
 
     config: ChallengeConfig = ChallengeConfig(images=(IMAGE,), apart_s=0)
-    runs: Runs | None = attrs.Factory(Runs)
+    runs: Any = attrs.Factory(Runs)
     machine: Machine = attrs.Factory(Machine)
     roles: dict[Address, bool | Exception] = attrs.Factory(lambda: {ACCOUNT: True})
     asked: list[Address] = attrs.Factory(list)
@@ -209,12 +209,13 @@ class Validator:
 
     talk: Conversation
     tap: Tap = lambda message: message
+    accepts: tuple[str, ...] = (DIGEST,)
     parts: int = 0
     machine: rounds.ChallengeRounds | None = None
 
     async def challenge(self) -> Evidence | m.ChallengeDeclined:
         """All of it; what it shows, or why it was declined."""
-        accepted = await propose(self.talk, DIGEST)
+        accepted = await propose(self.talk, *self.accepts)
         if isinstance(accepted, m.ChallengeDeclined):
             return accepted
         plan = plan_for(accepted.gpus, TABLE, PATIENT)

@@ -56,6 +56,9 @@ async def test_an_honest_node_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     counted.pop("milliseconds")
     assert counted == {"served": 1, "concluded_valid": 1}
     assert runs.began == [(IMAGE, ("GPU-0", "GPU-1"), 0)]
+    status = place.server.status
+    assert (status.off, status.served, status.last_conclusion) == ("", 1, "valid")
+    assert status.last_validator == ACCOUNT
 
 
 async def declined(place: Place, **stream: Any) -> m.ChallengeDeclined:
@@ -92,6 +95,8 @@ async def test_what_cannot_be_challenged_says_why(place: Any, code: DeclineCode)
     made = place()
     assert (await declined(made)).code == code
     assert not made.server.busy
+    assert made.server.status.declined == ((code.value, 1),)
+    assert bool(made.server.status.off) is (not made.prover_runs.images or code == DeclineCode.OFF)
     assert made.runs is None or made.runs.ended == len(made.runs.began)
 
 
