@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 
 from p2pool.agent.clock import read_clock
 from p2pool.agent.streams.conversation import Conversation
-from p2pool.agent.streams.evidence import EvidenceExchange, parts_of
+from p2pool.agent.streams.evidence import EvidenceExchange, Holders, parts_of
 from p2pool.agent.streams.intake import StreamIntake
 from p2pool.agent.streams.members import MemberStreams
 from p2pool.agent.wire.ingress import Ingress
@@ -82,9 +82,7 @@ class Place:
                     standing = Standing.MEMBER if member else Standing.GUEST
                     self.network.set_standing(event.peer_key, standing)
 
-    def keeper(
-        self, path: Path, holders: Callable[[NodeId], tuple[PeerKey, ...]]
-    ) -> EvidenceExchange:
+    def keeper(self, path: Path, holders: Holders) -> EvidenceExchange:
         """Evidence as an agent keeps it."""
         streams = MemberStreams(None, self.network, self.sealer, self.opens)  # type: ignore[arg-type]
         verdicts = {VERDICT.verdict.evidence: VERDICT}
@@ -111,7 +109,7 @@ async def connected(*places: Place) -> AsyncIterator[None]:
                     nursery.start_soon(place.read)
                 for one, other in pairs:
                     one.network.learn(other.peer_key, other.network.addresses())
-                while not met():
+                while not met():  # noqa: ASYNC110 - nothing tells of a standing
                     await trio.sleep(0.02)
                 yield
                 nursery.cancel_scope.cancel()
