@@ -227,12 +227,13 @@ class Agent:
 
     def _wire_challenges(self) -> None:
         """Build what serves validators."""
-        config = self.options.config.challenge
+        options = self.options
+        allowed = options.config.challenge
         self.validators = ValidatorCheck(self.ingress.guests.admit)
-        self.prover_runs = ProverRuns(provers_of(self.runtime), config.images)
+        self.prover_runs = ProverRuns(provers_of(self.runtime), allowed.images)
         self.challenges = ChallengeServer(
-            Identity(self.pool, self.options.node_id, self.key, token_bytes),
-            config,
+            Identity(self.pool, options.node_id, self.key, token_bytes),
+            allowed,
             NodeGpus(self.node),
             self.prover_runs,
             self.validators,

@@ -157,7 +157,8 @@ class ChallengeServer:
         self.counters: Counter[str] = Counter()
         self.heard: Callable[[SignedVerdict], None] = lambda verdict: None
         """Takes the verdict that a validator tells this node of itself."""
-        self._me, self._config, self._machine = me, config, machine
+        self._me, self._machine = me, machine
+        self._enabled, self._most_s = config.enabled, config.most_s
         self._runs, self._validators = runs, validators
         self._rate = ChallengeRate(config.apart_s * 1000, config.per_hour)
         self._run: _Run | None = None
@@ -184,7 +185,7 @@ class ChallengeServer:
 
     def _off(self) -> str:
         """Why no challenge is taken, if none is."""
-        if not self._config.enabled:
+        if not self._enabled:
             return "[challenge] enabled is false"
         return "" if self._runs.images else self._runs.why_none
 
@@ -230,7 +231,7 @@ class ChallengeServer:
         self, proposed: ChallengeProposed, validator: Address, asker: PeerKey
     ) -> tuple[str, tuple[Gpu, ...]]:
         """The image and the GPUs of a challenge that may begin."""
-        if not self._config.enabled:
+        if not self._enabled:
             raise _Declined(DeclineCode.OFF, "The owner of this node takes no challenges.")
         image = self._runs.chosen(proposed.images)
         if image is None:
@@ -302,7 +303,7 @@ class ChallengeServer:
     async def _within(self, run: _Run, work: Callable[[], Awaitable[None]]) -> _Declined | None:
         """Do the work for as long as it may have the GPUs; why it was not done, if it was not."""
         began_ms, declined = read_clock().mono_ms, None
-        run.scope.deadline = trio.current_time() + self._config.most_s
+        run.scope.deadline = trio.current_time() + self._most_s
         try:
             with run.scope:
                 await work()
@@ -313,7 +314,7 @@ class ChallengeServer:
             self._ended(run)
             self.counters["milliseconds"] += read_clock().mono_ms - began_ms
         if run.scope.cancelled_caught:
-            why = f"It has had the GPUs for the {self._config.most_s} s that the owner allows."
+            why = f"It has had the GPUs for the {self._most_s} s that the owner allows."
             declined = run.why or _Declined(DeclineCode.FAILED, why)
         return declined
 
@@ -327,7 +328,7 @@ class ChallengeServer:
     ) -> None:
         """Read what the validator says, and notice when it goes, whatever the prover is doing."""
         while True:
-            most_ms = self._config.most_s * 1000 + limits.CHALLENGE_VERDICT_MS
+            most_ms = self._most_s * 1000 + limits.CHALLENGE_VERDICT_MS
             message = await talk.receive(most_ms)
             if message is None and run.over.is_set():
                 send.close()
