@@ -150,7 +150,7 @@ class _Watched:
         return message
 
 
-async def until(met: Callable[[], Any], wait_s: float = 60.0) -> None:
+async def until(met: Callable[[], Any], wait_s: float = 180.0) -> None:
     """Until `met` is true, or awaits to be; `TooSlowError` if it takes too long."""
     with trio.fail_after(wait_s):
         while True:

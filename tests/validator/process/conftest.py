@@ -121,7 +121,7 @@ async def running(
             up.set()
 
         nursery.start_soon(run_validator, options, stop, started)
-        with trio.fail_after(60):
+        with trio.fail_after(180):
             await up.wait()
         yield began[0]
         if dies:
