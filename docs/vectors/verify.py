@@ -464,7 +464,7 @@ def check_validation(file: Any, keys: Any) -> str:
         assert hashed == plain(one["typed_digest"])
         assert bytes.fromhex(one["typed_data"]["message"]["evidence"][2:]) == plain(one["digest"])
         signer = Account.recover_message(message, signature=signature)
-        transcript, binding, conclusion, findings, _ = evidence
+        transcript, binding, conclusion, faults, _ = evidence
         challenge, secret, steps, _, _ = transcript
         assert signer == one["signer"]
         assert bytes.fromhex(signer[2:]) == challenge[1]
@@ -480,8 +480,8 @@ def check_validation(file: Any, keys: Any) -> str:
             signed = encode([FORMAT, "validation commitment", commitment])
             node.verify(by_node, signed)
             previous = hashlib.sha256(signed).digest()
-        assert opened_wrong(transcript) == findings == one["findings"]
-        assert conclusion == one["conclusion"] == ("invalid" if findings else "valid")
+        assert opened_wrong(transcript) == faults == one["faults"]
+        assert conclusion == one["conclusion"] == ("invalid" if faults else "valid")
     return f"what seeds give, and {len(file['evidence'])} documents"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from secrets import token_bytes
 
 import trio
 from nacl.signing import SigningKey
@@ -22,7 +23,7 @@ from p2pool.agent.api_port import AgentApi
 from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.disk_gc import DiskCollector
 from p2pool.agent.containers.executor import ContainerExecutor
-from p2pool.agent.containers.runtime_choice import open_runtime
+from p2pool.agent.containers.runtime_choice import open_runtime, provers_of
 from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
@@ -40,6 +41,11 @@ from p2pool.agent.observers import (
 )
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
+from p2pool.agent.streams.challenge import ChallengeServer, Identity
+from p2pool.agent.streams.intake import StreamIntake
+from p2pool.agent.streams.leases import NodeGpus
+from p2pool.agent.streams.prover_runs import ProverRuns
+from p2pool.agent.streams.validator_check import ValidatorCheck
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
@@ -55,6 +61,7 @@ from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.endpoints.heads import Heads
 from p2pool.drivers.chain.roster.follower import RosterFollower
 from p2pool.drivers.chain.roster.reader import RosterReader
+from p2pool.drivers.chain.validator.roles import Role, holds_role
 from p2pool.drivers.keys.keystore import load_or_make_peer_seed, load_or_make_token, peer_key_of
 from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
@@ -65,10 +72,12 @@ from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, Superseded
-from p2pool.model.ids import PoolRef
+from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Voter
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.challenge import ChallengeProposed
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.registry import Channel
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
 from p2pool.wire.binding import make_binding, renewal_due
@@ -141,6 +150,7 @@ class Agent:
             check_gossip=self.ingress.check_gossip,
             knows_origin=self.ingress.knows_origin,
             accept_logs=lambda key, stream: self.log_streams.serve(key, stream),
+            accept_challenges=lambda key, stream: self.streams.serve(key, stream),
         )
         self.runtime = runtime
         self._wire(int.from_bytes(seed[16:24], "big"), receivers)
@@ -157,6 +167,8 @@ class Agent:
             metrics=self.task_metrics,
             contract_judge=self.contract_judge,
         )
+        self.streams = StreamIntake(self.sealer, partial(self.ingress.streamed, Channel.CHALLENGE))
+        self._wire_challenges()
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.api = AgentApi(
             loop=self.loop,
@@ -172,11 +184,26 @@ class Agent:
         self.joining = JoiningReport(self.loop)
         self.provider_watch = ProviderWatch(self.options, self.loop)
         self.api.joins = lambda: self.joining.status
+        self.api.challenged = lambda: self.challenges.status
         self.api.provided = lambda: self.provider_watch.status
         self._add_counters()
         self.executor = self._executor()
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(self._drivers())
+
+    def _wire_challenges(self) -> None:
+        """Build what serves validators."""
+        config = self.options.config.challenge
+        self.validators = ValidatorCheck(self.ingress.guests.admit)
+        self.prover_runs = ProverRuns(provers_of(self.runtime), config.images)
+        self.challenges = ChallengeServer(
+            Identity(self.pool, self.options.node_id, self.key, token_bytes),
+            config,
+            NodeGpus(self.node),
+            self.prover_runs,
+            self.validators,
+        )
+        self.streams.serve_by(ChallengeProposed, self.challenges.serve)
 
     def _drivers(self) -> Drivers:
         return Drivers(
@@ -195,11 +222,16 @@ class Agent:
         self.metrics.add("task_metrics", lambda: self.task_metrics.counters)
         self.metrics.tasks = self.task_metrics.all
         self.metrics.add("api_connections", lambda: self.api.connections)
+        self.metrics.add("streams", lambda: self.streams.counters)
+        self.metrics.add("challenges", lambda: self.challenges.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
 
     def _executor(self) -> ContainerExecutor:
         opener = SecretOpener(self.key)
-        return ContainerExecutor(self.runtime, self.loop, self.task_metrics, self.metrics, opener)
+        make_way = self.challenges.give_way
+        return ContainerExecutor(
+            self.runtime, self.loop, self.task_metrics, self.metrics, opener, make_way
+        )
 
     # --- identity ---------------------------------------------------------------------------------
 
@@ -267,6 +299,8 @@ class Agent:
             path_prefix=config.api.path_prefix,
         )
         async with self.network.running(), trio.open_nursery() as nursery:
+            self.validators.asks = partial(self._holds_role, chain)
+            nursery.start_soon(self.prover_runs.run)
             nursery.start_soon(self.executor.run)
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
@@ -300,6 +334,13 @@ class Agent:
             )
             started(url)
             await trio.sleep_forever()
+
+    async def _holds_role(self, chain: PoolContracts, account: Address) -> bool:
+        """Whether an account is a validator at a final block. ChainUnavailable: nobody says."""
+        reading = self.node.context.roster.reading
+        by_depth = self.options.config.chain.final_depth is not None and reading is not None
+        block = reading.final.block_number if by_depth and reading is not None else "finalized"
+        return not (await holds_role(chain, account, Role.VALIDATOR, block)).is_absent
 
     async def _watch_superseded(self) -> None:
         """Tell whoever lives with this agent that another one took its place."""

@@ -23,6 +23,7 @@ from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
 from p2pool.model.ports.agent import (
     Accepted,
     Ask,
+    ChallengeStatus,
     EventStream,
     InviteOffered,
     JoinStatus,
@@ -70,6 +71,7 @@ class AgentApi:
         self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
         self.joins: Callable[[], JoinStatus | None] = lambda: None
         self.provided: Callable[[], ProviderStatus | None] = lambda: None
+        self.challenged: Callable[[], ChallengeStatus] = lambda: ChallengeStatus("", False, 0)
         self._last = 0
         self._view: View | None = None
 
@@ -170,6 +172,10 @@ class AgentApi:
     def provider(self) -> ProviderStatus | None:
         """What the chain last said of this node's provider."""
         return self.provided()
+
+    def challenges(self) -> ChallengeStatus:
+        """How validators' challenges of this node go."""
+        return self.challenged()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

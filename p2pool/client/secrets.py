@@ -29,7 +29,7 @@ from p2pool.model.ids import (
     PeerKey,
     PoolRef,
 )
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.tasks.secrets import (
     ANYONE,
     NamedValue,

@@ -20,6 +20,8 @@ from p2pool.core.knowledge.leadership.announced_leader import AnnouncedLeader
 from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import Roster
 from p2pool.core.knowledge.secret_blobs import SecretBlobs
+from p2pool.core.knowledge.validator_roles import ValidatorRoles
+from p2pool.core.knowledge.verdicts import ValidatorVerdicts
 from p2pool.core.log.pool_log import PoolLog
 from p2pool.core.node_status import NodeStatus, Status
 from p2pool.model import features, limits
@@ -31,12 +33,13 @@ from p2pool.model.log.raft import Voter
 from p2pool.model.messages.certificates import BadAppendProven, EquivocationProven
 from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.registry import Message
+from p2pool.model.messages.verdicts import VerdictsAnnounced
 from p2pool.model.ports.secrets import NoKeys, SecretKeys
 from p2pool.model.states import RaftRole, Reachability
 from p2pool.model.timing import Now
 from p2pool.proofs.certificates import Opener
 
-Gossip = Heartbeat | Announcement | EquivocationProven | BadAppendProven
+Gossip = Heartbeat | Announcement | EquivocationProven | BadAppendProven | VerdictsAnnounced
 
 
 @attrs.frozen
@@ -82,7 +85,9 @@ class Context:
     clocks: ClockOffsets
     verdicts: ContractVerdicts
     secrets: SecretBlobs
+    validations: ValidatorVerdicts
     leader_certificates: LeaderCertificates = attrs.field(factory=LeaderCertificates)
+    validator_roles: ValidatorRoles = attrs.field(factory=ValidatorRoles)
     store_failure: str | None = None
     joining: str | None = None
     stuck: str | None = None

@@ -106,6 +106,9 @@ class Dispatch:
             m.SecretBlobAnswered: p.secret_distribution.on_secret_blob_answered,
             m.SecretKeyRequested: p.secret_key_exchange.on_secret_key_requested,
             m.SecretKeyAnswered: p.secret_key_exchange.on_secret_key_answered,
+            m.VerdictOffered: p.verdict_exchange.on_verdict_offered,
+            m.VerdictAnswered: p.verdict_exchange.on_verdict_answered,
+            m.VerdictsAnnounced: p.verdict_exchange.on_verdicts_announced,
         }
 
     # --- the door ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from p2pool.model.access.requests import SignedRequest
 from p2pool.model.access.verdicts import FinalBlock
 from p2pool.model.chain.invite import Invite
 from p2pool.model.errors import P2poolError
-from p2pool.model.ids import PeerKey
+from p2pool.model.ids import Address, PeerKey
 from p2pool.model.messages.registry import Message
 from p2pool.model.ports.agent import Accepted, LogEnds
 from p2pool.model.ports.store import PersistOp
@@ -39,7 +39,7 @@ class SendTo:
 @attrs.frozen
 class Publish:
     """Seal a message and gossip it (`Heartbeat`, `Announcement`, `EquivocationProven`,
-    `BadAppendProven`)."""
+    `BadAppendProven`, `VerdictsAnnounced`)."""
 
     message: Message
 
@@ -102,6 +102,14 @@ class JudgeContractSignatures:
 
 
 @attrs.frozen
+class ReadValidatorRole:
+    """Ask the chain, at the last final block, whether an account is a validator of the network.
+    Answered by `ValidatorRoleRead`."""
+
+    account: Address
+
+
+@attrs.frozen
 class BeginAnew:
     """Begin this agent anew from its store, as a later run."""
 
@@ -135,6 +143,7 @@ Effect = (
     | Emit
     | TakeInvite
     | JudgeContractSignatures
+    | ReadValidatorRole
     | BeginAnew
     | Log
 )

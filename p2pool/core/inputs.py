@@ -10,10 +10,11 @@ from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest, Signers
 from p2pool.model.access.verdicts import FinalBlock, Verdict
 from p2pool.model.chain.roster import ChainRoster
-from p2pool.model.ids import NodeId, PeerKey
+from p2pool.model.ids import Address, NodeId, PeerKey
 from p2pool.model.machine.hardware import Hardware, Load
 from p2pool.model.messages.registry import Verified
 from p2pool.model.ports.agent import Ask, LogEndsCommand
+from p2pool.model.validation.verdict import SignedVerdict
 
 
 @attrs.frozen
@@ -143,6 +144,21 @@ class ContractSignaturesJudged:
 
 
 @attrs.frozen
+class ValidatorRoleRead:
+    """Whether an account is a validator of the network, at a finalized block; None: nobody says."""
+
+    account: Address
+    holds: bool | None
+
+
+@attrs.frozen
+class VerdictReceived:
+    """A validator told this node its verdict on a stream of its own, and signed it."""
+
+    signed: SignedVerdict
+
+
+@attrs.frozen
 class HardwareObserved:
     """What this machine offers, and how loaded it is.
 
@@ -229,6 +245,8 @@ Input = (
     | ChainObserved
     | ChainUnreachable
     | ContractSignaturesJudged
+    | ValidatorRoleRead
+    | VerdictReceived
     | HardwareObserved
     | RuntimeObserved
     | AddressesObserved

@@ -44,6 +44,7 @@ from p2pool.core.knowledge.leadership.last_certificate import SEEN_KEY, Certific
 from p2pool.core.knowledge.leadership.leader_certificate import LeaderCertificates
 from p2pool.core.knowledge.roster import ROSTER_KEY, Roster
 from p2pool.core.knowledge.secret_blobs import SecretBlobs
+from p2pool.core.knowledge.verdicts import ValidatorVerdicts
 from p2pool.core.leader.decisions import GONE
 from p2pool.core.leader.leader import Leader
 from p2pool.core.local.heartbeat import HeartbeatSender
@@ -57,6 +58,7 @@ from p2pool.core.peers.equivocation import EVIDENCE_TABLE, EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
+from p2pool.core.peers.verdict_exchange import VerdictExchange
 from p2pool.core.peers.watch import Watch
 from p2pool.core.requests.client_requests import NO_TASK, ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
@@ -76,13 +78,13 @@ from p2pool.model.errors import P2poolError, Refusal, StoreFailed, Unavailable
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.log.raft import EntryKind
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.raft import TimeoutNow
 from p2pool.model.messages.registry import since_of
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.agent import Accepted, InviteOffered, LogEndsCommand
 from p2pool.model.ports.runtime import RuntimeScope
-from p2pool.model.ports.store import PersistOp, Restored
+from p2pool.model.ports.store import VERDICTS_TABLE, PersistOp, Restored
 from p2pool.model.ports.view import View
 from p2pool.model.states import RaftRole
 from p2pool.model.timing import Now
@@ -128,6 +130,7 @@ class Node:
         context.roster.restore(meta.get(ROSTER_KEY), now)
         context.pool_log.restore(restored, now)
         context.secrets.restore(restored.tables, now.mono_ms)
+        context.validations.restore(restored.tables[VERDICTS_TABLE].values())
         self.parts.worker.begin(context.pool_log.epoch)
         context.pool_log.events.clear()  # Events from before the restart went out then.
         self.parts.identity.restore(meta, now)
@@ -154,6 +157,7 @@ class Node:
             parts.log_survey,
             parts.equivocation,
             parts.bad_appends,
+            parts.verdict_exchange,
             parts.certificate_exchange,
             parts.history_signatures,
             Between(self._fetch, self._fetch_due_ms),
@@ -176,6 +180,8 @@ class Node:
             inputs.ChainObserved: parts.chain_agreement.on_chain_observed,
             inputs.ChainUnreachable: lambda e, now: context.roster.unreachable(e.reason),
             inputs.ContractSignaturesJudged: self._on_contract_signatures_judged,
+            inputs.ValidatorRoleRead: parts.verdict_exchange.on_validator_role_read,
+            inputs.VerdictReceived: parts.verdict_exchange.on_verdict_received,
             inputs.HardwareObserved: parts.machine.on_hardware_observed,
             inputs.RuntimeObserved: parts.machine.on_runtime_observed,
             inputs.AddressesObserved: parts.machine.on_addresses_observed,
@@ -425,6 +431,7 @@ class Node:
         operations: list[PersistOp] = [*pool_log.take_persist(), *work]
         rest: list[AnyEffect] = []
         rest += context.verdicts.take()
+        rest += context.validator_roles.take()
         for effect in context.effects:  # It may grow: we query an admitted peer at once.
             if isinstance(effect, Persist):
                 operations += effect.operations
@@ -617,6 +624,7 @@ def _context(config: NodeConfig, rng: Random) -> Context:
         clocks=clocks,
         verdicts=verdicts,
         secrets=SecretBlobs(needed),
+        validations=ValidatorVerdicts(roster.belongs, roster.out_finally),
         leader_certificates=certificates,
     )
 
@@ -672,4 +680,5 @@ def _parts(context: Context, restored: Restored) -> Parts:
         identity=StoreIdentity(context, replica),
         secret_distribution=distribution,
         secret_key_exchange=key_exchange,
+        verdict_exchange=VerdictExchange(context),
     )

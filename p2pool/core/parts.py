@@ -26,6 +26,7 @@ from p2pool.core.peers.equivocation import EquivocationLog
 from p2pool.core.peers.exchange import PeerExchange
 from p2pool.core.peers.invites import Invites
 from p2pool.core.peers.probes import Probes
+from p2pool.core.peers.verdict_exchange import VerdictExchange
 from p2pool.core.requests.client_requests import ClientRequests
 from p2pool.core.requests.log_survey import LogSurvey
 from p2pool.core.secrets.distribution import SecretDistribution
@@ -95,6 +96,7 @@ class Parts:
     identity: StoreIdentity
     secret_distribution: SecretDistribution
     secret_key_exchange: SecretKeyExchange
+    verdict_exchange: VerdictExchange
     leader: Leader | None = None
 
     @property

@@ -23,7 +23,8 @@ from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
 from p2pool.model.log.certificates import LieProof
 from p2pool.model.machine.hardware import FreeResources, Load
-from p2pool.model.messages.gossip import AllocationStatus, Heartbeat, PeerBinding
+from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.access import AccessTable, GrantView
 from p2pool.model.ports.view import (
     AllocationView,

@@ -992,7 +992,45 @@ CHALLENGE_FINGERPRINT_BYTES = 8
 CHALLENGE_STEP_MAX_MS = 60 * 60 * 1000
 # Nodes of one provider that are challenged at once.
 CHALLENGE_NODES_MAX = 256
-CHALLENGE_FINDINGS_MAX = 256
+CHALLENGE_FAULTS_MAX = 256
+# Images of provers that a validator names, and that an owner allows.
+CHALLENGE_IMAGES_MAX = 16
+# What a frame with openings carries at most; it has many small parts.
+CHALLENGE_PART_MAX_BYTES = 256 * 1024
+CHALLENGE_PART_MAX_ITEMS = 8_192
+# What a prover's container may take of the machine beside the devices, and how much it yields.
+PROVERS_MAX = 2
+PROVER_MEMORY_BYTES = 8 * 1024 * 1024 * 1024
+PROVER_PIDS_MAX = 1_024
+PROVER_CPU_SHARES = 256
+PROVER_ERRORS_MAX_BYTES = 4 * 1024
+PROVER_ANSWER_MAX_BYTES = 64 * 1024 * 1024
+# An answer that is longer is read in a thread.
+PROVER_ANSWER_SHORT_BYTES = 32 * 1024
+# From the request for its container to its list of devices.
+PROVER_START_MS = 60_000
+# How soon an image that is being fetched is worth another question.
+PROVER_FETCH_RETRY_MS = 60_000
+# How long a node waits for the challenge, which waits for all nodes of its provider.
+CHALLENGE_ISSUED_MS = 60_000
+# How long a node waits for the verdict, which a validator computes.
+CHALLENGE_VERDICT_MS = 600_000
+# Whether an account is a validator: how long that is taken for true, and for false.
+VALIDATOR_KEPT_MS = 300_000
+NO_VALIDATOR_KEPT_MS = 60_000
+VALIDATORS_KNOWN_MAX = 64
+STRANGERS_KEPT_MAX = 256
+# What asking the chain costs a guest, in checks of a signature, and how many strangers it is asked
+# about.
+VALIDATOR_ASK_CHECKS = 8
+VALIDATOR_ASKS_PER_S = 1
+VALIDATOR_ASKS_BURST = 8
+VALIDATOR_ASK_DEADLINE_MS = 8_000
+# Streams of challenges and of evidence that others opened, of one peer and in all.
+CHALLENGE_STREAMS_PER_PEER_MAX = 4
+CHALLENGE_STREAMS_PER_AGENT_MAX = 32
+# How long a peer may take to say what it opened a stream for.
+STREAM_OPENED_MS = 10_000
 # How long a node may take to open its channel.
 CHALLENGE_OPEN_MS = 10_000
 # An answer is waited for this many times as long as it may take.
@@ -1000,6 +1038,74 @@ CHALLENGE_PATIENCE = 4
 # One card is about 1.5 MB of it.
 EVIDENCE_DOCUMENT_MAX_BYTES = 128 * 1024 * 1024
 EVIDENCE_ITEMS_MAX = 2**22
+EVIDENCE_PART_MAX_BYTES = 64 * 1024
+
+# --- verdicts of validators -----------------------------------------------------------------------
+# A verdict has at most so many bytes, and so many go into one message of gossip.
+VERDICT_MAX_BYTES = 320
+VERDICTS_PER_GOSSIP_MAX = 16
+# The newest of so many validators on one node, and so many in all, for so long.
+VERDICTS_PER_NODE_MAX = 16
+VERDICTS_KEPT_MAX = 32_768
+VERDICT_AGE_MAX_MS = 30 * 24 * 3600 * 1000
+VERDICT_AHEAD_MAX_MS = 5 * 60 * 1000
+# What one validator may say, whoever passes it on.
+VERDICTS_PER_VALIDATOR_PER_S = 16
+VERDICTS_PER_VALIDATOR_BURST = 512
+# New ones wait for their turn in gossip; all members together repeat a slice this often.
+VERDICTS_FRESH_MAX = 1_024
+VERDICTS_GOSSIP_APART_MS = 500
+VERDICTS_REPEAT_MS = 15_000
+# This many are looked at in a while, whether they still count.
+VERDICTS_SWEPT_MAX = 256
+VERDICTS_SWEEP_MS = 60_000
+# Those whose validator's role the chain has not told yet: in all, and of one account.
+VERDICTS_WAITING_MAX = 256
+VERDICTS_WAITING_PER_VALIDATOR_MAX = 64
+VERDICTS_WAITING_MS = 10 * 60 * 1000
+# Verdicts whose signatures were checked.
+VERDICTS_CHECKED_MAX = 4_096
+# How long the chain's word on an account's role is good, and when it is asked again for none.
+VALIDATOR_ROLE_KEPT_MS = 10 * 60 * 1000
+VALIDATOR_ROLES_KEPT_MAX = 1_024
+VALIDATOR_ROLE_ASKED_MAX_MS = 30_000
+VALIDATOR_ROLE_AGAIN_MS = 60_000
+# What a peer, and all guests together, may have the chain asked about roles.
+ROLE_ASKS_PER_S = 1
+ROLE_ASKS_BURST = 8
+GUESTS_ROLE_ASKS_PER_S = 2
+GUESTS_ROLE_ASKS_BURST = 16
+ROLE_ASKS_QUEUED_MAX = 64
+ROLE_ASKS_IN_FLIGHT_MAX = 4
+
+# --- the validator's process ---------------------------------------------------------------------
+# What it found, and the documents behind that, as far as its disk keeps them.
+VALIDATOR_FINDINGS_MAX = 65_536
+VALIDATOR_INDEX_MAX_BYTES = 128 * 1024 * 1024
+VALIDATOR_EVIDENCE_MAX_BYTES = 8 * 1024 * 1024 * 1024
+# Nodes that it follows: those of its pool, and those that wait to be validated.
+VALIDATOR_NODES_MAX = 12_288
+# Providers that are challenged at the same time, and how many openings of their nodes are in memory
+# at most.
+VALIDATOR_PROVIDERS_AT_ONCE_MAX = 16
+# How often it reads anew which nodes there are, and how long it waits after a turn at least.
+VALIDATOR_REFRESH_MS = 60_000
+VALIDATOR_PAUSE_MS = 1_000
+VALIDATOR_RETRY_MS = 10_000
+# How long a node is dialled, how long it may take until its prover runs, and how long peers may
+# take to say where a node is.
+VALIDATOR_DIAL_MS = 10_000
+VALIDATOR_ACCEPT_MS = 120_000
+VALIDATOR_ASK_MS = 5_000
+# How many peers are asked for bindings at a time, and are offered a verdict.
+VALIDATOR_ASKED_MAX = 16
+VALIDATOR_OFFERED_MAX = 3
+# What is offered again to members, of the newest verdicts.
+VALIDATOR_OFFERS_KEPT_MAX = 4_096
+# Whoever scrapes its metrics.
+VALIDATOR_SCRAPES_MAX = 8
+VALIDATOR_SCRAPE_MAX_BYTES = 8 * 1024
+VALIDATOR_SCRAPE_MS = 5_000
 
 # Relations that must hold whatever the values are set to.
 assert GOSSIP_MESSAGE_MAX_BYTES < STREAM_FRAME_MAX_BYTES
@@ -1212,3 +1318,7 @@ assert 8 * TEXT_MAX_BYTES < WEBHOOK_BODY_MAX_BYTES
 assert CHALLENGE_INNER_MAX * 2**14 < 2**31
 assert CHALLENGE_FINGERPRINT_BYTES * CHALLENGE_GROUP_BLOCKS < TEXT_MAX_BYTES
 assert 4 * CHALLENGE_COLUMNS_MAX * CHALLENGE_OPENED_MAX < EVIDENCE_DOCUMENT_MAX_BYTES
+assert VERDICTS_PER_GOSSIP_MAX * VERDICT_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
+assert VERDICTS_WAITING_PER_VALIDATOR_MAX < VERDICTS_WAITING_MAX
+assert VERDICTS_PER_GOSSIP_MAX <= MEMBER_SIGNATURES_BURST
+assert EVIDENCE_PART_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES

@@ -24,7 +24,7 @@ from p2pool.model.ids import (
     PeerKey,
     PoolRef,
 )
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.wire import eip712
 from p2pool.wire.evm.key_signer import AnySigner, signer_of
 

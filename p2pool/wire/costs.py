@@ -16,6 +16,7 @@ from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, 
 from p2pool.model.messages.registry import Message
 from p2pool.wire.enclosures import enclosed_in
 from p2pool.wire.signers import requests_in
+from p2pool.wire.validation.verdict import verdicts_in
 
 BINDING_CHECKS = 2
 """A binding is signed by both its keys."""
@@ -37,4 +38,4 @@ def _checks_of_its_own(message: Message) -> int:
         return min(len(message.sealed), limits.BEATS_PER_ANSWER_MAX)
     if isinstance(message, InviteAnswered):
         return 1 if message.invite is not None else 0
-    return 0
+    return len(verdicts_in(message))

@@ -30,6 +30,7 @@ from p2pool.model.messages.task_streams import (
 from p2pool.model.ports.agent import (
     Accepted,
     Ask,
+    ChallengeStatus,
     EventStream,
     JoinStatus,
     LogEnds,
@@ -238,6 +239,7 @@ class FakePort:
     receivers: tuple[WebhookStatus, ...] = ()
     joins: JoinStatus | None = None
     provided: ProviderStatus | None = None
+    challenged: ChallengeStatus = ChallengeStatus("", False, 0)
 
     @property
     def pool(self) -> PoolRef:
@@ -309,6 +311,10 @@ class FakePort:
     def provider(self) -> ProviderStatus | None:
         """None, or what a test put there."""
         return self.provided
+
+    def challenges(self) -> ChallengeStatus:
+        """None came, or what a test put there."""
+        return self.challenged
 
     def metrics(self) -> bytes:
         """One metric."""

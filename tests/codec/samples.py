@@ -107,6 +107,7 @@ def _fixed(hint: Any, place: str, bound: Bound | None = None) -> Any:
         return example(hint)
     if issubclass(hint, Enum):
         return list(hint)[1]  # stays the same when members are added
-    return {str: place.rpartition(".")[2], bool: bool(seed[0] % 2)}.get(
-        hint, int.from_bytes(seed[:3], "big")
-    )
+    number = int.from_bytes(seed[:3], "big")
+    if bound is not None and number > bound.most:
+        number %= bound.most + 1
+    return {str: place.rpartition(".")[2], bool: bool(seed[0] % 2)}.get(hint, number)

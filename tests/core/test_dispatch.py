@@ -25,8 +25,8 @@ FRAMES = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.RAFT} -
     m.CertificateSigned,
     m.ConfigurationSigned,
 }
-BY_OTHERS = {k for k, d in m.DECLARATIONS.items() if d.channel is m.Channel.LOGS}
-"""Messages of the streams of logs and metrics, which the agent serves without the core."""
+BY_OTHERS = {k for k, d in m.DECLARATIONS.items() if d.channel in m.DEDICATED_CHANNELS}
+"""Messages of dedicated streams, which the agent serves without the core."""
 
 
 @pytest.fixture

@@ -60,7 +60,9 @@ def test_who_adds_an_answer_says_what_it_answers() -> None:
     asked = {question for questions in ANSWERS.values() for question in questions}
     for kind in m.DECLARATIONS:
         assert numbered(kind) == (kind in ANSWERS or kind in asked), kind
-        streamed = m.DECLARATIONS[kind].channel is m.Channel.LOGS  # On a stream opened for it.
+        streamed = (
+            m.DECLARATIONS[kind].channel in m.DEDICATED_CHANNELS
+        )  # On a stream opened for it.
         if kind.__name__.endswith("Answered") and not streamed:
             assert kind in ANSWERS or kind in NAMED_OTHERWISE, kind
 

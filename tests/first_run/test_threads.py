@@ -32,7 +32,7 @@ from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.writer import DryWriter
 from p2pool.drivers.checks.run import Subject, run_checks
 from p2pool.drivers.checks.webhooks import webhook_checks
-from p2pool.drivers.config.schema import NotifyConfig, RuntimeConfig
+from p2pool.drivers.config.schema import ChallengeConfig, NotifyConfig, RuntimeConfig
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
 from p2pool.drivers.containers.settings import Settings
@@ -40,9 +40,11 @@ from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.delivery import send_test
 from p2pool.drivers.webhooks.receiver import Receiver
+from p2pool.model import limits
 from p2pool.model.access.tokens import TokenScope
 from p2pool.model.errors import CannotStart, P2poolError
 from p2pool.model.ids import Address, TaskId
+from p2pool.model.machine.hardware import Gpu
 from p2pool.model.ports.agent import LogOptions
 from p2pool.model.ports.runtime import ContainerPlan, ContainerRuntime, PullProgress, RunningCopy
 from p2pool.model.ports.store import Put
@@ -50,16 +52,19 @@ from p2pool.model.ports.volumes import Retention
 from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
 from p2pool.wire.evm.key_signer import KeySigner
+from tests.agent.streams import doubles
 from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
 from tests.containers.harness.plans import FOREVER, MIB, SCOPE, lines, plan, run_to_end
+from tests.containers.harness.prover_image import make_prover_image
 from tests.containers.harness.registry import PASSWORD, USER, running_registry
 from tests.drivers.webhooks.stand_in import receiving, webhook
 from tests.first_run.harness.call_coverage import TABLE, missing
 from tests.first_run.harness.call_sites import find_sites
 from tests.first_run.harness.configuration import config_of
 from tests.first_run.harness.trio_watch import Watch, watching
+from tests.validator.harness.nodes import MODEL
 
 WITH_VOLUME = "p2pool-test/with-volume:1"
 
@@ -301,6 +306,21 @@ async def test_containers(engine: Engine, tmp_path: Path) -> None:
 def volume_id(of: ContainerPlan) -> str:
     """The volume of its one mount."""
     return f"task/{of.allocation}/data"
+
+
+async def test_challenges(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A validator's challenge, with a prover in a container, of which every answer is long."""
+    monkeypatch.setattr(limits, "PROVER_ANSWER_SHORT_BYTES", 0)
+    runtime = DockerRuntime(SCOPE, tmp_path, base_url=engine.url)
+    await runtime.probe()
+    client = await trio.to_thread.run_sync(runtime.client)
+    image = (await trio.to_thread.run_sync(make_prover_image, client)).digest
+    machine = doubles.Machine((Gpu("CPU-0", MODEL, 16_384),))
+    place = doubles.Place(ChallengeConfig(images=(image,)), runtime.provers, machine)
+    with exercised("challenges"):
+        async with place.stream() as talk:
+            await doubles.Validator(talk, accepts=(image,)).challenge()
+    assert place.server.counters["served"] == 1
 
 
 async def _first_of(watched: Any) -> None:

@@ -15,8 +15,8 @@ from p2pool.core.log.pool_log import META_TABLE, ROOT_KEY
 from p2pool.drivers.keys.keystore import peer_key_of
 from p2pool.model.chain.root_record import RootRecord
 from p2pool.model.ids import NodeId, PeerKey
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.store import Restored
 from tests.golden.reading import PEER_KEY_NAME, restored_from
 from tests.golden.released import RELEASES, facts_of, pool_of, unpack

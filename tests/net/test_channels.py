@@ -16,14 +16,16 @@ def test_the_network_permits_what_is_declared() -> None:
             Channel.WORK,
             Channel.QUERY,
             Channel.LOGS,
+            Channel.CHALLENGE,
         },
-        Standing.GUEST: {Channel.QUERY},
+        Standing.GUEST: {Channel.QUERY, Channel.CHALLENGE},
         Standing.REFUSED: frozenset(),
     } == PERMITTED
-    assert {Channel.QUERY} == BYSTANDER_CHANNELS
+    assert {Channel.QUERY, Channel.CHALLENGE} == BYSTANDER_CHANNELS
     assert {
         channel: f"/p2pool/{channel.value}/1"
-        for channel in (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY, Channel.LOGS)
+        for channel in Channel
+        if channel not in (Channel.BEAT, Channel.ANNOUNCE)
     } == PROTOCOLS
     assert FRAME_CHANNELS == (Channel.HELLO, Channel.RAFT, Channel.WORK, Channel.QUERY)
     assert SENDABLE == (Channel.RAFT, Channel.WORK, Channel.QUERY)

@@ -152,7 +152,7 @@ def test_a_real_prover_passes_a_real_challenge() -> None:
     assert isinstance(ended, rounds.Ended)
     assert ended.transcript is not None
     evidence = rounds.conclude(ended.transcript, node.binding, verifies, NOW_MS)
-    assert evidence.conclusion is Conclusion.VALID, evidence.findings
+    assert evidence.conclusion is Conclusion.VALID, evidence.faults
     assert len(evidence.transcript.openings.rows) == 40
 
 

@@ -27,7 +27,7 @@ PLAN = plan_for(claims_of(), TABLE, SIZES)
 
 def faults(evidence: Evidence) -> set[Fault]:
     """What was found."""
-    return {finding.fault for finding in evidence.findings}
+    return {one.fault for one in evidence.faults}
 
 
 def test_precomputation_is_found_by_the_rows() -> None:
@@ -62,7 +62,7 @@ def test_one_fast_card_shown_eight_times_lacks_the_memory() -> None:
     evidence = challenge(node).evidence[node.node_id]
     assert evidence.conclusion is Conclusion.INVALID
     assert Fault.SLOW_PRODUCT not in faults(evidence)
-    assert {PLAN.is_scan(finding.step) for finding in evidence.findings} == {True}
+    assert {PLAN.is_scan(one.step) for one in evidence.faults} == {True}
 
 
 @pytest.mark.parametrize("held_permille", [500, 800, 900])
@@ -72,7 +72,7 @@ def test_smaller_memory_is_found_by_time(held_permille: int) -> None:
     node = SimulatedNode(1, cards=[card])
     evidence = challenge(node).evidence[node.node_id]
     assert evidence.conclusion is Conclusion.INVALID
-    assert {PLAN.is_scan(finding.step) for finding in evidence.findings} == {True}
+    assert {PLAN.is_scan(one.step) for one in evidence.faults} == {True}
 
 
 def test_memory_made_up_is_found_by_its_blocks() -> None:

@@ -18,7 +18,7 @@ def test_the_honest_pass_a_hundred_times_of_a_hundred() -> None:
         node = SimulatedNode(1, cards=[card], latency_ms=rng.randint(1, 150))
         done = challenge(node, entropy=number.to_bytes(32, "big"))
         evidence = done.evidence[node.node_id]
-        assert evidence.conclusion is Conclusion.VALID, (number, evidence.findings)
+        assert evidence.conclusion is Conclusion.VALID, (number, evidence.faults)
 
 
 def test_what_is_shown_is_never_more_than_the_card_does() -> None:

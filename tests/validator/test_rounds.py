@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from p2pool.model.errors import NotAllowed, NotFound
-from p2pool.model.validation.evidence import Conclusion, Fault, Finding
+from p2pool.model.validation.evidence import Conclusion, Fault, ShownFault
 from p2pool.proofs.validation.answers import check_claims, positions_in
 from p2pool.validator.challenge import rounds
 from p2pool.validator.challenge.plan import plan_for
@@ -70,7 +70,7 @@ def test_who_falls_silent_is_given_up_and_the_others_go_on(lost_at: int) -> None
 
     done = challenge(silent, other, tap=lose)
     evidence = done.evidence[silent.node_id]
-    assert evidence.findings[-1] == Finding(Fault.NO_ANSWER, lost_at)
+    assert evidence.faults[-1] == ShownFault(Fault.NO_ANSWER, lost_at)
     assert len(evidence.transcript.steps) == lost_at
     assert done.evidence[other.node_id].conclusion is Conclusion.VALID
 
@@ -98,7 +98,7 @@ def test_a_node_that_declines_is_not_blamed() -> None:
 
     evidence = challenge(node, tap=decline).evidence[node.node_id]
     assert evidence.conclusion is Conclusion.INCONCLUSIVE
-    assert evidence.findings == (Finding(Fault.DECLINED, 0),)
+    assert evidence.faults == (ShownFault(Fault.DECLINED, 0),)
 
 
 def test_a_plan_asks_no_more_than_is_claimed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from p2pool.model import limits
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal, Stale
 from p2pool.model.ids import Address, PeerKey
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.wire.binding import check_binding, make_binding, renewal_due
 from tests.wire.samples import (
     ACCOUNT,

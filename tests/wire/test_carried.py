@@ -11,10 +11,10 @@ from p2pool.model import features
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.chain.invite import Invite
 from p2pool.model.field_bounds import SealedAppend, SealedHeartbeat, SealedSignature
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.queries import HeartbeatsAnswered, RequestForwarded
 from p2pool.model.messages.registry import TYPES, Message
 from p2pool.model.messages.task_streams import LogsRead
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.wire.costs import checks_in
 from p2pool.wire.enclosures import enclosed_in
 from p2pool.wire.signers import requests_in

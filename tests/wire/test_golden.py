@@ -20,8 +20,8 @@ from p2pool.model.chain import root_record
 from p2pool.model.features import BASE_LEVEL
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import TYPES
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.tasks import secrets
 from p2pool.wire import envelope, typed_data
 from p2pool.wire.binding import make_binding

@@ -24,8 +24,8 @@ from p2pool.model.access.grants import LogGrant
 from p2pool.model.access.requests import Action, SignedRequest, Signers, TaskRequest
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, NotForUs, Refusal, Stale
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PeerKey
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.task_streams import LogsOpened
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.wire import eip712, typed_data
 from p2pool.wire.binding import binding_typed_data
 from tests.codec.samples import example, instances

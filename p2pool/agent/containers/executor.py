@@ -5,7 +5,7 @@ error's class decides whose fault it is (`model.tasks.faults`), and with that wh
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVarTuple, Unpack
 
@@ -38,6 +38,13 @@ log = get_logger(__name__)
 
 Given = TypeVarTuple("Given")
 
+MakesWay = Callable[[Sequence[str]], Awaitable[None]]
+"""Ends what has one of these GPUs and is no task, and waits until it has."""
+
+
+async def nobody_has_any(gpus: Sequence[str]) -> None:
+    """GPUs are tasks' alone."""
+
 
 class Inbox(Protocol):
     """Receives the outcomes for containers: an agent's loop."""
@@ -61,8 +68,11 @@ class ContainerExecutor:
         task_metrics: TaskMetrics,
         metrics: Metrics,
         opener: SecretOpener = NOTHING_OPENS,
+        make_way: MakesWay = nobody_has_any,
     ) -> None:
-        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets."""
+        """`loop` receives the outcomes, `metrics` how long calls took; `opener` opens secrets;
+        `make_way` frees GPUs of what is no task."""
+        self._make_way = make_way
         self._opener = opener
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
@@ -142,6 +152,7 @@ class ContainerExecutor:
     async def _start(self, plan: ContainerPlan, sealed: SealedSecret | None) -> None:
         allocation, attempt = plan.allocation, plan.attempt
         try:
+            await self._make_way(plan.gpus)
             opened = self._opener.open(sealed)
             plan = attrs.evolve(plan, secrets=opened.values)
             with self._metrics.timed("pull"):

@@ -21,6 +21,7 @@ from p2pool.model import limits
 from p2pool.model.chain.networks import DEVELOPMENT_CHAIN_ID
 from p2pool.model.errors import Misconfigured, P2poolError
 from p2pool.model.ids import NodeId
+from p2pool.model.ports.prover import Provers
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeScope
 
 log = get_logger(__name__)
@@ -38,12 +39,20 @@ async def open_runtime(options: AgentOptions) -> ContainerRuntime:
 
 
 async def _sweep_helpers(docker: DockerRuntime) -> None:
-    """Remove the helpers of an agent that was killed; an engine that is away is asked later."""
+    """Remove helpers and provers of an agent that was killed; an engine that is away is asked
+    later."""
     with trio.move_on_after(limits.ENGINE_CALL_TIMEOUT_MS / 6000):
         try:
             await docker.helper.sweep(young=True)
+            await docker.provers.sweep()
         except P2poolError as error:
             log.info("helper containers are not swept yet", reason=str(error))
+
+
+def provers_of(runtime: ContainerRuntime) -> Provers | None:
+    """What runs provers here; None where tasks are plain processes, which hide nothing of the
+    machine from a program that others wrote."""
+    return runtime.provers if isinstance(runtime, DockerRuntime) else None
 
 
 def docker_runtime(config: AgentConfig, directory: Path, node_id: NodeId) -> DockerRuntime:

@@ -41,7 +41,7 @@ from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import BadSignature, Malformed, NotAllowed, Refusal, Stale, TooMany
 from p2pool.model.ids import ADDRESS_BYTES, NodeId, PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
-from p2pool.model.messages.gossip import Heartbeat, Hello, PeerBinding
+from p2pool.model.messages.gossip import Heartbeat, Hello
 from p2pool.model.messages.queries import (
     BindingsAnswered,
     BindingsRequested,
@@ -49,13 +49,17 @@ from p2pool.model.messages.queries import (
     PeerKnown,
 )
 from p2pool.model.messages.registry import DECLARATIONS, Channel, Senders, Verified
+from p2pool.model.messages.verdicts import VerdictOffered, VerdictsAnnounced
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.timing import Now
+from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.binding import check_binding, check_binding_times
 from p2pool.wire.costs import BINDING_CHECKS, checks_in
 from p2pool.wire.enclosures import EnclosedCache
 from p2pool.wire.envelope import max_bytes, open_sealed
 from p2pool.wire.replay import ReplayGuard, clock_differs
 from p2pool.wire.signers import SignerCache, requests_in
+from p2pool.wire.validation.verdict import VerdictCache
 
 NOBODY = NodeId(bytes(ADDRESS_BYTES))
 """The sender of a peer without a node key: a bootstrap node."""
@@ -104,6 +108,7 @@ class Ingress:
         self._guard = ReplayGuard()
         self._signers = signers if signers is not None else SignerCache(pool)
         self._enclosed = EnclosedCache(pool)
+        self._verdicts = VerdictCache(pool)
         self._shown: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._bound: BoundedDict[PeerKey, NodeId] = BoundedDict(limits.PEERS_TRACKED_MAX)
         self._hellos: BoundedDict[PeerKey, bytes] = BoundedDict(limits.CONNECTIONS_MAX)
@@ -154,7 +159,25 @@ class Ingress:
         except Refusal as error:
             self._refuse(error)
             return [] if relayed else self._outdated(verified)
+        if isinstance(verified.message, VerdictsAnnounced):
+            verified = attrs.evolve(verified, message=self._good_verdicts(verified.message))
         return [Received(verified, None, (), self._enclosed.enclosed_in(verified.message))]
+
+    def _good_verdicts(self, message: VerdictsAnnounced) -> VerdictsAnnounced:
+        """Those on members that the named validators signed. An honest member has checked what it
+        passes on, so the first forgery ends the reading."""
+        good: list[SignedVerdict] = []
+        for one in self._on_members(message).verdicts:
+            if not self._verdicts.is_good(one):
+                self.counters[BadSignature.code] += 1
+                break
+            good.append(one)
+        return attrs.evolve(message, verdicts=tuple(good))
+
+    def _on_members(self, message: VerdictsAnnounced) -> VerdictsAnnounced:
+        """Only verdicts on members: the core would not take any others."""
+        found = tuple(one for one in message.verdicts if self._member(one.verdict.node_id))
+        return attrs.evolve(message, verdicts=found)
 
     def _within_budget(self, verified: Verified, now: Now) -> bool:
         """Whether the signer of a gossip message may say one more, with the signatures inside it
@@ -163,6 +186,8 @@ class Ingress:
         if not self._gossiped_by.admit(signer, now.mono_ms):
             return False
         new = self._enclosed.unknown_in(message)
+        if isinstance(message, VerdictsAnnounced):
+            new += self._verdicts.unknown_in(self._on_members(message))
         return not new or self._signatures.admit(signer, now.mono_ms, new)
 
     # --- frames -----------------------------------------------------------------------------------
@@ -214,6 +239,23 @@ class Ingress:
             return []
         return (yield from self._looked_into(verified, peer_key, now))
 
+    def streamed(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Verified:
+        """A frame of a stream that was opened for one conversation, whose server looks into it. A
+        `Refusal` for what `frame` would drop. Such a stream has an order of its own, so nothing in
+        it is compared with what came on others."""
+        self._check_budget(peer_key, len(data), now)
+        verified = open_sealed(
+            data,
+            self.pool,
+            max_bytes=limits.STREAM_FRAME_MAX_BYTES,
+            channel=channel,
+            signer=peer_key,
+            admit=lambda items: self._check_items(peer_key, items, now),
+        )
+        self._check_sender(verified, peer_key, now)
+        self._check_guest(verified, peer_key, now)
+        return verified
+
     def _check_guest(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """Before anything that a guest's message carries is verified: `NotAllowed` for what only
         members may send, `TooMany` for more than guests may have verified. What we asked for
@@ -243,8 +285,22 @@ class Ingress:
             verified = attrs.evolve(verified, message=attrs.evolve(message, peers=good))
         elif isinstance(message, HeartbeatsAnswered):
             return (yield from self._relayed(message, peer_key, now))
+        elif isinstance(message, VerdictOffered):
+            return self._offered(verified, message, now)
         awaited = isinstance(message, CertificatesAnswered)
         return (yield from self._with_enclosed(verified, peer_key, now, awaited=awaited))
+
+    def _offered(self, verified: Verified, message: VerdictOffered, now: Now) -> Taken:
+        """A verdict that somebody offers; a guest was charged for it before (`_check_guest`)."""
+        peer_key, new = verified.header.peer_key, self._verdicts.unknown_in(message)
+        charged = new and self._is_member(peer_key)
+        if charged and not self._signatures.admit(peer_key, now.mono_ms, new):
+            self.counters["over-budget"] += 1
+            return []
+        if not self._verdicts.is_good(message.verdict):
+            self.counters[BadSignature.code] += 1
+            return []
+        return [Received(verified, peer_key, (), ())]
 
     def _with_enclosed(
         self, verified: Verified, peer_key: PeerKey, now: Now, *, awaited: bool

@@ -8,7 +8,7 @@ from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.stake import shortage_warning
 from p2pool.model.errors import NotFound
-from p2pool.model.ports.agent import JoinStatus, ProviderStatus, WebhookStatus
+from p2pool.model.ports.agent import ChallengeStatus, JoinStatus, ProviderStatus, WebhookStatus
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
@@ -61,6 +61,28 @@ class Provider:
 
 
 @attrs.frozen
+class Declined:
+    """How many challenges were declined, for one reason."""
+
+    code: str
+    count: int
+
+
+@attrs.frozen
+class Challenges:
+    """How validators' challenges of this node have gone since the agent's start. `off`: why none is
+    taken; `last_*`: the last verdict that a validator told the node."""
+
+    off: str
+    running: bool
+    served: int
+    declined: tuple[Declined, ...]
+    last_validator: str | None
+    last_conclusion: str
+    last_at_ms: int
+
+
+@attrs.frozen
 class Agent:
     """This agent itself."""
 
@@ -75,6 +97,7 @@ class Agent:
     webhooks: tuple[Webhook, ...] = ()
     joining: Joining | None = None
     provider: Provider | None = None
+    challenges: Challenges | None = None
 
 
 @attrs.frozen
@@ -167,6 +190,19 @@ def _provider(one: ProviderStatus) -> Provider:
     return Provider(**{**told, "account": address_text(one.account)})
 
 
+def _challenges(one: ChallengeStatus) -> Challenges:
+    by = one.last_validator
+    return Challenges(
+        off=one.off,
+        running=one.running,
+        served=one.served,
+        declined=tuple(Declined(code, count) for code, count in one.declined),
+        last_validator=address_text(by) if by is not None else None,
+        last_conclusion=one.last_conclusion,
+        last_at_ms=one.last_at_ms,
+    )
+
+
 def provider_warnings(one: ProviderStatus | None) -> tuple[str, ...]:
     """What a provider has to see to."""
     if one is None:
@@ -205,6 +241,7 @@ async def agent(state: State) -> AgentAnswer:
         webhooks=tuple(map(_webhook, webhooks)),
         joining=None if joining is None else _joining(joining),
         provider=None if provider is None else _provider(provider),
+        challenges=_challenges(port.challenges()),
     )
     warned = provider_warnings(provider)
     warned += told.warnings + state.places.warnings() + tuple(filter(None, map(_warning, webhooks)))

@@ -28,7 +28,7 @@ from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NotFound
 from p2pool.model.ids import ADDRESS_BYTES, NodeId
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.agent import InviteOffered
 from p2pool.model.ports.view import NodeView, View
 

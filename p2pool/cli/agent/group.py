@@ -69,6 +69,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("ready", "yes" if one["ready"] else "no"),
                 *_joining(one.get("joining")),
                 *_provider(one.get("provider")),
+                *_challenges(one.get("challenges")),
                 *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
                 *(("warning", text) for text in one.get("warnings", ())),
@@ -109,6 +110,20 @@ def _provider(told: Answer | None) -> list[tuple[str, str]]:
         pairs.append(("unbonding", _unbonding(told)))
     if told["problem"]:
         pairs.append(("", f"not all is known: {told['problem']}"))
+    return pairs
+
+
+def _challenges(told: Answer | None) -> list[tuple[str, str]]:
+    """Whether validators may challenge the node, and what came of it."""
+    if told is None:
+        return []
+    declined = ", ".join(f"{one['count']} {one['code']}" for one in told["declined"])
+    text = f"none is taken: {told['off']}" if told["off"] else f"{told['served']} served"
+    text += f", declined: {declined}" if declined else ""
+    pairs = [("challenges", text + (", one is running" if told["running"] else ""))]
+    if told["last_at_ms"]:
+        when = f"{age(told['last_at_ms'])} ago"
+        pairs.append(("verdict", f"{told['last_conclusion']}, {told['last_validator']}, {when}"))
     return pairs
 
 

@@ -27,8 +27,9 @@ from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Level, Log, Persis
 from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.store import Delete
 from p2pool.model.states import Standing
 

@@ -29,6 +29,7 @@ from p2pool.drivers.config.validators import (
     known_levels,
     not_empty,
     path_prefix,
+    prover_images,
     reachable_networks,
     registry_names,
     resolver_addresses,
@@ -215,6 +216,24 @@ class RuntimeConfig:
 
 
 @attrs.frozen(kw_only=True)
+class ChallengeConfig:
+    """`[challenge]`: whether validators may challenge this node's GPUs, with which program, and how
+    often."""
+
+    enabled: bool = True
+    """Whether the node takes challenges; one that takes none is validated by nobody."""
+    images: tuple[str, ...] = attrs.field(default=(), validator=prover_images)
+    """The images of provers that may run here, the preferred one first; none named: no challenge is
+    taken."""
+    apart_s: int = attrs.field(default=600, validator=Between(0, 30 * 24 * 3600))
+    """How long after a challenge begins the same validator may begin the next one."""
+    per_hour: int = attrs.field(default=6, validator=Between(1, 3600))
+    """How many challenges begin in an hour, of all validators together."""
+    most_s: int = attrs.field(default=1800, validator=Between(10, 24 * 3600))
+    """How long a challenge may keep the GPUs; then it is ended."""
+
+
+@attrs.frozen(kw_only=True)
 class VolumesConfig:
     """`[volumes]`: which volumes of ended tasks are kept. Pool volumes stay until somebody
     removes them."""
@@ -286,6 +305,7 @@ class AgentConfig:
     api: ApiConfig = ApiConfig()
     resources: ResourcesConfig = ResourcesConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+    challenge: ChallengeConfig = ChallengeConfig()
     volumes: VolumesConfig = VolumesConfig()
     log: LogConfig = attrs.field(factory=LogConfig)
     metrics: MetricsConfig = MetricsConfig()

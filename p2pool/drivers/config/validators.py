@@ -23,6 +23,7 @@ _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(
     rf"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::[0-9]{{1,5}})?(?:/{_PART})*/?|{_PART}(?:/{_PART})*/?"
 )
+_EXACT_IMAGE = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._/:-]*@)?sha256:[0-9a-f]{64}")
 HOST, PRIVATE = "host", "private"
 """What tasks may be let reach beside networks: the machine itself, all networks of a site."""
 SUBNET_PREFIXES = range(8, 28)
@@ -104,6 +105,20 @@ def registry_names(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
             raise ValueError(
                 f"{name!r} is not a registry or a part of one, such as ghcr.io or ghcr.io/ours: no"
                 " scheme, no tag, no digest"
+            )
+
+
+def prover_images(_self: Any, _field: Any, value: tuple[str, ...]) -> None:
+    """each by its digest, "REGISTRY/NAME@sha256:...", or by the engine's own identifier of it,
+    "sha256:..." (docker images --no-trunc)"""
+    if len(value) > limits.CHALLENGE_IMAGES_MAX:
+        raise ValueError(f"{len(value)} images; {limits.CHALLENGE_IMAGES_MAX} at most")
+    for name in value:
+        if len(name) > limits.IMAGE_NAME_MAX_BYTES or not _EXACT_IMAGE.fullmatch(name):
+            raise ValueError(
+                f"{name[:80]!r} does not say exactly which image: a tag may mean another one"
+                ' tomorrow. Write REGISTRY/NAME@sha256:..., or "sha256:..." for one without a'
+                " registry (docker images --no-trunc)"
             )
 
 

@@ -17,6 +17,7 @@ from libp2p.peer.id import ID
 from libp2p.rcmgr import Direction
 
 from p2pool.drivers.agent_log import get_logger
+from p2pool.drivers.net.dedicated_streams import DedicatedStreams, StreamAcceptor
 from p2pool.drivers.net.event_queue import EventQueue
 from p2pool.drivers.net.events import (
     NetConfig,
@@ -57,17 +58,15 @@ from p2pool.model.limits import (
     GOSSIP_QUEUE_MAX,
     HELLO_TIMEOUT_MS,
     HERE_KEPT_MS,
-    LOG_STREAMS_PER_AGENT_MAX,
     SHUTDOWN_DEADLINE_MS,
 )
-from p2pool.model.messages.registry import Channel
+from p2pool.model.messages.registry import DEDICATED_CHANNELS, Channel
 from p2pool.model.states import Standing
 
 log = get_logger(__name__)
 
 MUTE_PEERS = 2
 """So many hellos that did not come, while none did, are worth a line."""
-LogAcceptor = Callable[[PeerKey, FrameStream], Awaitable[None]]
 
 
 class Network:
@@ -80,22 +79,23 @@ class Network:
         hello_bytes: Callable[[], bytes],
         check_gossip: Callable[[Channel, bytes], bool],
         knows_origin: Callable[[PeerKey], bool],
-        accept_logs: LogAcceptor | None = None,
+        accept_logs: StreamAcceptor | None = None,
+        accept_challenges: StreamAcceptor | None = None,
         muxer: str = DEFAULT_MUXER,
     ) -> None:
         """Opens nothing yet. Misconfigured: a bootstrap or announced address that is none.
 
         `hello_bytes` returns the sealed hello for each connection; `check_gossip` decides from
         size, form and signature alone whether a message may be passed on; `knows_origin` whether a
-        peer key is a member's; `accept_logs` runs for each inbound log stream of a member, in a
-        task of its own, and may take as long as it likes.
+        peer key is a member's; `accept_logs` runs for each inbound log stream of a member, and
+        `accept_challenges` for each of anybody who is not refused, in a task of its own, and may
+        take as long as it likes.
         """
         self.counters: Counter[str] = Counter()
         self._config = config
         self._hello_bytes = hello_bytes
         self._check_gossip = check_gossip
         self._knows_origin = knows_origin
-        self._accept_logs = accept_logs
         self._host = build_host(config.seed, self.counters, muxer, members=config.gossip)
         key = peer_key_of(self._host.get_id())
         assert key is not None
@@ -107,7 +107,6 @@ class Network:
             GOSSIP_QUEUE_MAX
         )
         self._links: dict[PeerKey, PeerLink] = {}
-        self._log_streams = 0
         self._mute_said = False
         self._nursery: trio.Nursery | None = None
         self._book = PeerBook(key, random.Random(config.random_seed))
@@ -127,13 +126,18 @@ class Network:
             Channel.ANNOUNCE: config.announce_topic,
         }
         handlers = {channel: self._frame_handler(channel) for channel in FRAME_CHANNELS}
+        dedicated = DedicatedStreams(
+            {Channel.LOGS: accept_logs, Channel.CHALLENGE: accept_challenges},
+            lambda stream: self._link(stream.muxed_conn.peer_id),
+            self.counters,
+        )
         self._service = HostLifecycle(
             self._host,
             self.counters,
             opened=self._opened,
             ended=self._unlink,
             handlers={PROTOCOLS[channel]: handler for channel, handler in handlers.items()}
-            | {PROTOCOLS[Channel.LOGS]: self._handle_logs}
+            | dedicated.handlers()
             | {dial_back.PROTOCOL: dial_back.DialBack(self.counters).serve},
             make_pubsub=self._make_pubsub if config.gossip else None,
         )
@@ -233,11 +237,12 @@ class Network:
     async def open_stream(
         self, peer_key: PeerKey, channel: Channel, deadline_ms: int = DIAL_TIMEOUT_MS
     ) -> FrameStream:
-        """A dedicated stream of frames (LOGS) to a connected member.
+        """A dedicated stream of frames (LOGS, CHALLENGE) to a connected peer.
 
-        NotFound: not connected. NotAllowed: not a member. Unavailable: could not be opened in time.
+        NotFound: not connected. NotAllowed: its standing does not open the channel. Unavailable:
+        could not be opened in time.
         """
-        assert channel is Channel.LOGS, channel
+        assert channel in DEDICATED_CHANNELS, channel
         link = self._links.get(peer_key)
         if link is None:
             self._book.want(peer_key)
@@ -425,25 +430,6 @@ class Network:
             await link.read_frames(channel, stream, self._queue.take_frame)
 
         return handle
-
-    async def _handle_logs(self, stream: Any) -> None:
-        """An inbound log stream: members only, with a bound on all together."""
-        link = self._link(stream.muxed_conn.peer_id)
-        if link is None or self._accept_logs is None or not await link.wait_permitted(Channel.LOGS):
-            self.counters["streams_refused_logs"] += 1
-            await reset_stream(stream)
-            return
-        if self._log_streams >= LOG_STREAMS_PER_AGENT_MAX:
-            self.counters["streams_refused_too_many"] += 1
-            await reset_stream(stream)
-            return
-        self._log_streams += 1
-        frames = FrameStream(stream)
-        try:
-            await self._accept_logs(link.peer_key, frames)
-        finally:
-            self._log_streams -= 1
-            await frames.aclose()
 
     def _permits_gossip(self, peer_id: ID) -> bool:
         """Whether a peer is a connected member."""

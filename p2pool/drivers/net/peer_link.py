@@ -42,14 +42,14 @@ from p2pool.model.limits import (
     STREAM_REOPEN_MIN_MS,
     STREAM_WRITE_TIMEOUT_MS,
 )
-from p2pool.model.messages.registry import GOSSIP_CHANNELS, Channel
+from p2pool.model.messages.registry import DEDICATED_CHANNELS, GOSSIP_CHANNELS, Channel
 from p2pool.model.states import Standing
 
 PROTOCOLS = {
     channel: f"/p2pool/{channel.value}/1" for channel in Channel if channel not in GOSSIP_CHANNELS
 }
 """The protocol of each channel that has streams of its own."""
-FRAME_CHANNELS = tuple(channel for channel in PROTOCOLS if channel is not Channel.LOGS)
+FRAME_CHANNELS = tuple(channel for channel in PROTOCOLS if channel not in DEDICATED_CHANNELS)
 FRAME_MAX_BYTES = {Channel.HELLO: HELLO_MAX_BYTES}
 """How long a frame may be, where that is less than STREAM_FRAME_MAX_BYTES: anybody says hello."""
 AHEAD = PEER_INPUTS_MAX // 2

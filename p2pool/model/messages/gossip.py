@@ -19,39 +19,17 @@ from p2pool.model.field_bounds import (
     bounded,
 )
 from p2pool.model.ids import (
-    ETH_SIGNATURE_BYTES,
-    SIGNATURE_BYTES,
-    Address,
     AllocationId,
     Digest,
     NodeId,
-    PeerKey,
     StateDigest,
     StoreId,
     Token,
 )
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.messages.registry import Channel, Message, Senders, message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import AllocationState, Health, Intent, RaftRole
-
-
-@attrs.frozen
-class PeerBinding:
-    """Node key and peer key, each vouching for the other (EIP-712, `wire.binding`).
-
-    Times are Unix seconds; `node_signature` is 65 bytes over the typed data, `peer_signature` 64
-    bytes Ed25519 over its digest.
-    """
-
-    chain_id: int
-    contract: Address
-    pool_id: int
-    node_id: NodeId
-    peer_key: PeerKey
-    not_before_s: int
-    not_after_s: int
-    node_signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
-    peer_signature: Annotated[bytes, bounded(exact_bytes=SIGNATURE_BYTES)]
 
 
 @message(1, Channel.HELLO, senders=Senders.ANYBODY)

@@ -23,8 +23,8 @@ from p2pool.model.field_bounds import (
 from p2pool.model.ids import Digest, NodeId, PeerKey, StoreId, TaskId
 from p2pool.model.log.raft import Entries, LogEnd, SnapshotChunk
 from p2pool.model.machine.hardware import Hardware
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import Channel, Message, Senders, message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import ChainStanding
 
 

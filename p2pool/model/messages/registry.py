@@ -39,10 +39,15 @@ class Channel(StrEnum):
     WORK = "work"
     QUERY = "query"
     LOGS = "logs"
+    CHALLENGE = "challenge"
 
 
 GOSSIP_CHANNELS = frozenset({Channel.BEAT, Channel.ANNOUNCE})
 """Channels on which anybody passes messages on; on the others they come from their sender."""
+
+DEDICATED_CHANNELS = frozenset({Channel.LOGS, Channel.CHALLENGE})
+"""Channels whose frames travel on a stream that is opened for one conversation. The agent serves
+them without the core."""
 
 
 class Senders(StrEnum):

@@ -149,6 +149,21 @@ class ProviderStatus:
     problem: str = ""
 
 
+@attrs.frozen
+class ChallengeStatus:
+    """How validators' challenges of this node have gone since the agent's start. `off`: why none is
+    taken; empty: they are. `declined`: how many, by code. The last verdict that a validator told
+    this node: `last_at_ms` 0 where none did."""
+
+    off: str
+    running: bool
+    served: int
+    declined: tuple[tuple[str, int], ...] = ()
+    last_validator: Address | None = None
+    last_conclusion: str = ""
+    last_at_ms: int = 0
+
+
 class Logs(Protocol):
     """Log lines of any allocation, wherever it runs."""
 
@@ -216,6 +231,10 @@ class AgentPort(Protocol):
 
     def provider(self) -> ProviderStatus | None:
         """What the chain last said of this node's provider; None: none is known yet."""
+        ...
+
+    def challenges(self) -> ChallengeStatus:
+        """How validators' challenges of this node go."""
         ...
 
     def metrics(self) -> bytes:

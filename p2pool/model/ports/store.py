@@ -30,6 +30,7 @@ EVENTS_TABLE = "events"
 SECRET_BLOBS_TABLE = "secret_blobs"
 SECRET_KEYS_TABLE = "secret_keys"
 WEBHOOKS_TABLE = "webhooks"
+VERDICTS_TABLE = "verdicts"
 
 TABLES: Mapping[str, TableRule] = {
     "bindings": TableRule(limits.PEERS_TRACKED_MAX, evicts=True),
@@ -43,6 +44,7 @@ TABLES: Mapping[str, TableRule] = {
     SECRET_BLOBS_TABLE: TableRule(limits.SECRET_BLOBS_MAX),
     SECRET_KEYS_TABLE: TableRule(limits.SECRET_BLOBS_MAX),
     WEBHOOKS_TABLE: TableRule(2 * limits.WEBHOOKS_MAX),
+    VERDICTS_TABLE: TableRule(limits.VERDICTS_KEPT_MAX, evicts=True),
 }
 """The named tables. A new one is a line here; the store on disk needs no change."""
 

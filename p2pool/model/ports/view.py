@@ -29,7 +29,7 @@ from p2pool.model.ids import (
 from p2pool.model.log.certificates import LeaderCertificate, LeaderProof, LieProof
 from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.access import AccessTable
 from p2pool.model.states import (
     AllocationState,

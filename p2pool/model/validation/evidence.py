@@ -16,7 +16,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.field_bounds import AccountSignature, bounded
 from p2pool.model.ids import Digest
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.transcript import Challenge, Openings, SignedCommitment
 
 
@@ -50,7 +50,7 @@ EXCUSED = frozenset({Fault.DECLINED})
 
 
 @attrs.frozen
-class Finding:
+class ShownFault:
     """A fault, and where: the step, and the device where one is to blame, else -1."""
 
     fault: Fault
@@ -75,7 +75,7 @@ class Transcript:
     secret: Digest
     steps: Annotated[tuple[Step, ...], bounded(items=limits.CHALLENGE_STEPS_MAX)] = ()
     openings: Openings = Openings()
-    ended: Finding | None = None
+    ended: ShownFault | None = None
 
 
 @attrs.frozen
@@ -86,7 +86,7 @@ class Evidence:
     transcript: Transcript
     binding: PeerBinding
     conclusion: Conclusion
-    findings: Annotated[tuple[Finding, ...], bounded(items=limits.CHALLENGE_FINDINGS_MAX)]
+    faults: Annotated[tuple[ShownFault, ...], bounded(items=limits.CHALLENGE_FAULTS_MAX)]
     concluded_at_ms: int
 
 

@@ -250,7 +250,10 @@ class NodeAnswers:
 def _roots(share: Share, is_scan: bool, step: int) -> tuple[Digest, ...]:
     if step == 0:
         return ()
-    return tuple(_digest(one) for one in (share["roots"] if is_scan else [share["root"]]))
+    roots = share.get("roots") if is_scan else [share.get("root")]
+    if not isinstance(roots, list):
+        raise Malformed("The prover's answer to a round over the memory has no roots.")
+    return tuple(_digest(one) for one in roots)
 
 
 def _opened(share: Share, count: int) -> list[tuple[bytes, tuple[Digest, ...]]]:

@@ -39,7 +39,7 @@ def compare(evidence: Sequence[Evidence]) -> Comparison:
     for one in sorted(evidence, key=lambda one: one.concluded_at_ms):
         latest[one.transcript.challenge.validator] = one
     said = {who: one.conclusion for who, one in latest.items()}
-    proven = any(finding.fault in PROVEN for one in latest.values() for finding in one.findings)
+    proven = any(shown.fault in PROVEN for one in latest.values() for shown in one.faults)
     conclusion = Conclusion.INVALID if proven else _majority(list(said.values()))
     decided = {Conclusion.VALID, Conclusion.INVALID}
     against = [who for who, what in said.items() if what in decided and what is not conclusion]
@@ -68,4 +68,4 @@ def _majority(said: Sequence[Conclusion]) -> Conclusion | None:
 
 
 def _unanswered(evidence: Evidence) -> bool:
-    return any(one.fault in (Fault.NO_ANSWER, Fault.DECLINED) for one in evidence.findings)
+    return any(one.fault in (Fault.NO_ANSWER, Fault.DECLINED) for one in evidence.faults)

@@ -22,7 +22,7 @@ from p2pool.model.validation.evidence import (
     Conclusion,
     Evidence,
     Fault,
-    Finding,
+    ShownFault,
     Transcript,
 )
 from p2pool.model.validation.transcript import (
@@ -58,7 +58,7 @@ class Judgement:
     """What a transcript shows."""
 
     conclusion: Conclusion
-    findings: tuple[Finding, ...]
+    faults: tuple[ShownFault, ...]
 
 
 def judge(transcript: Transcript, verifies: Verifies, arithmetic: Arithmetic = PLAIN) -> Judgement:
@@ -66,18 +66,18 @@ def judge(transcript: Transcript, verifies: Verifies, arithmetic: Arithmetic = P
     plan = transcript.challenge.plan
     check_plan(plan)
     _check_steps(transcript, verifies)
-    findings = list(_late(transcript, plan))
+    faults = list(_late(transcript, plan))
     if transcript.ended is None:
-        findings += _opened_wrong(transcript, arithmetic)
+        faults += _opened_wrong(transcript, arithmetic)
     else:
-        findings.append(transcript.ended)
-    return Judgement(_conclusion(findings), tuple(findings[: limits.CHALLENGE_FINDINGS_MAX]))
+        faults.append(transcript.ended)
+    return Judgement(_conclusion(faults), tuple(faults[: limits.CHALLENGE_FAULTS_MAX]))
 
 
 def check_conclusion(evidence: Evidence, verifies: Verifies) -> Judgement:
     """`judge`, and a `Malformed` if the validator concluded otherwise."""
     found = judge(evidence.transcript, verifies)
-    if (found.conclusion, found.findings) != (evidence.conclusion, evidence.findings):
+    if (found.conclusion, found.faults) != (evidence.conclusion, evidence.faults):
         raise Malformed(
             f"The validator concludes {evidence.conclusion.value}; what it shows makes "
             f"{found.conclusion.value}.",
@@ -86,10 +86,10 @@ def check_conclusion(evidence: Evidence, verifies: Verifies) -> Judgement:
     return found
 
 
-def _conclusion(findings: Sequence[Finding]) -> Conclusion:
-    if any(finding.fault not in EXCUSED for finding in findings):
+def _conclusion(faults: Sequence[ShownFault]) -> Conclusion:
+    if any(one.fault not in EXCUSED for one in faults):
         return Conclusion.INVALID
-    return Conclusion.INCONCLUSIVE if findings else Conclusion.VALID
+    return Conclusion.INCONCLUSIVE if faults else Conclusion.VALID
 
 
 # --- whether it holds together ------------------------------------------------------------------
@@ -154,7 +154,7 @@ def check_commitment(
 # --- what it shows ------------------------------------------------------------------------------
 
 
-def _late(transcript: Transcript, plan: Plan) -> Iterator[Finding]:
+def _late(transcript: Transcript, plan: Plan) -> Iterator[ShownFault]:
     """Of each kind of rounds, the first one beyond those that may be late."""
     late = [
         number
@@ -162,16 +162,16 @@ def _late(transcript: Transcript, plan: Plan) -> Iterator[Finding]:
         if step.elapsed_ms > plan.due_ms(number)
     ]
     if late[:1] == [0]:
-        yield Finding(Fault.SLOW_FILL, 0)
+        yield ShownFault(Fault.SLOW_FILL, 0)
     products = [number for number in late if plan.is_product(number)]
     scans = [number for number in late if plan.is_scan(number)]
     if len(products) > plan.products.late_max:
-        yield Finding(Fault.SLOW_PRODUCT, products[plan.products.late_max])
+        yield ShownFault(Fault.SLOW_PRODUCT, products[plan.products.late_max])
     if len(scans) > plan.scans.late_max:
-        yield Finding(Fault.SLOW_MEMORY, scans[plan.scans.late_max])
+        yield ShownFault(Fault.SLOW_MEMORY, scans[plan.scans.late_max])
 
 
-def _opened_wrong(transcript: Transcript, arithmetic: Arithmetic) -> Iterator[Finding]:
+def _opened_wrong(transcript: Transcript, arithmetic: Arithmetic) -> Iterator[ShownFault]:
     plan, openings = transcript.challenge.plan, transcript.openings
     draw = seeds.draw_of(transcript.secret, transcript.steps[-1].answer.commitment)
     challenge = seeds.challenge_id(transcript.challenge)
@@ -179,7 +179,7 @@ def _opened_wrong(transcript: Transcript, arithmetic: Arithmetic) -> Iterator[Fi
     known = range(len(plan.devices))
     devices = {one.device for one in openings.rows} | {one.device for one in openings.blocks}
     if not devices <= set(known):
-        yield Finding(Fault.BAD_OPENING, plan.steps)
+        yield ShownFault(Fault.BAD_OPENING, plan.steps)
         return
     for number, work in enumerate(plan.devices):
         rows = [one for one in openings.rows if one.device == number]
@@ -189,7 +189,7 @@ def _opened_wrong(transcript: Transcript, arithmetic: Arithmetic) -> Iterator[Fi
         if shown_rows != seeds.drawn_rows(plan, number, draw) or (
             shown_blocks != seeds.drawn_blocks(plan, number, draw)
         ):
-            yield Finding(Fault.BAD_OPENING, plan.steps, number)
+            yield ShownFault(Fault.BAD_OPENING, plan.steps, number)
             continue
         checked = _Device(
             number=number,
@@ -214,7 +214,7 @@ class _Device:
     draw: Digest
     arithmetic: Arithmetic
 
-    def wrong_rows(self, rows: Sequence[RowOpening]) -> Iterator[Finding]:
+    def wrong_rows(self, rows: Sequence[RowOpening]) -> Iterator[ShownFault]:
         """Each row that is not in its tree, or not in its product."""
         work = self.work.product
         x = freivalds.vector(self.draw, work.columns)
@@ -222,14 +222,14 @@ class _Device:
         image = self.arithmetic.right_image(seed, work.inner, x)
         for one in rows:
             if not self._row_in_tree(one):
-                yield Finding(Fault.BAD_OPENING, one.step, self.number)
+                yield ShownFault(Fault.BAD_OPENING, one.step, self.number)
                 continue
             round_seed = seeds.seed_of_answer(self.commitments[one.step], self.number)
             product_seed = derivation.product_seed(round_seed, one.product)
             left = self.arithmetic.left_row(product_seed, one.row, work.inner)
             entries = struct.unpack(f"<{work.columns}i", one.entries)
             if not freivalds.holds(entries, left, x, image):
-                yield Finding(Fault.WRONG_PRODUCT, one.step, self.number)
+                yield ShownFault(Fault.WRONG_PRODUCT, one.step, self.number)
 
     def _row_in_tree(self, one: RowOpening) -> bool:
         work = self.work.product
@@ -245,19 +245,19 @@ class _Device:
         committed = self.commitments[one.step].devices[self.number].roots[0]
         return root == committed and next(path, None) is None
 
-    def wrong_blocks(self, blocks: Sequence[BlockOpening]) -> Iterator[Finding]:
+    def wrong_blocks(self, blocks: Sequence[BlockOpening]) -> Iterator[ShownFault]:
         """Each block whose fingerprint is not in its tree, or is not that of the block."""
         memory, width = self.work.memory, limits.CHALLENGE_FINGERPRINT_BYTES
         seed = seeds.memory_seed(self.challenge, self.number)
         for one in blocks:
             if not self._group_in_tree(one):
-                yield Finding(Fault.BAD_OPENING, one.step, self.number)
+                yield ShownFault(Fault.BAD_OPENING, one.step, self.number)
                 continue
             made = derivation.memory_block(seed, one.block, memory.block_bytes, memory.repeats)
             at = width * (one.block % limits.CHALLENGE_GROUP_BLOCKS)
             wanted = self.arithmetic.fingerprint(self._scan_seed(one), made)
             if one.fingerprints[at : at + width] != wanted:
-                yield Finding(Fault.WRONG_MEMORY, one.step, self.number)
+                yield ShownFault(Fault.WRONG_MEMORY, one.step, self.number)
 
     def _group_in_tree(self, one: BlockOpening) -> bool:
         blocks, per_group = self.work.memory.blocks, limits.CHALLENGE_GROUP_BLOCKS

@@ -18,8 +18,8 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef
-from p2pool.model.messages.gossip import PeerBinding
-from p2pool.model.validation.evidence import Evidence, Fault, Finding, Step, Transcript
+from p2pool.model.peer_binding import PeerBinding
+from p2pool.model.validation.evidence import Evidence, Fault, ShownFault, Step, Transcript
 from p2pool.model.validation.transcript import (
     Challenge,
     Openings,
@@ -284,7 +284,7 @@ class ChallengeRounds:
         node.over, node.waits = True, False
         transcript = None
         if node.challenge is not None and self._step != OPENING:
-            ended = Finding(fault, len(node.steps))
+            ended = ShownFault(fault, len(node.steps))
             transcript = Transcript(node.challenge, node.secret, tuple(node.steps), ended=ended)
         return [Ended(node.claim.node_id, transcript, reason)]
 
@@ -333,6 +333,6 @@ def conclude(
         transcript=transcript,
         binding=binding,
         conclusion=found.conclusion,
-        findings=found.findings,
+        faults=found.faults,
         concluded_at_ms=wall_ms,
     )

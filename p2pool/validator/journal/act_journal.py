@@ -11,7 +11,6 @@ other damage is told, and never taken for an empty journal. One process at a tim
 forgotten only when no finding of theirs can count any more.
 """
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ import attrs
 from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, TooMany, Unavailable
+from p2pool.validator.journal import disk
 from p2pool.validator.journal.act_record import (
     Owner,
     act_line,
@@ -98,11 +98,8 @@ class ActJournal:
         if self.lines <= 2 * len(kept) + limits.POLICY_ACTS_MAX:
             return
         lines = [owner_line(self.owner), *map(act_line, kept.values())]
-        aside = self.path.with_name(f".{FILE_NAME}.new")
         try:
-            _write_whole(aside, b"".join(lines))
-            aside.replace(self.path)
-            _sync_folder(self.path.parent)
+            disk.replace_whole(self.path, b"".join(lines))
         except OSError as error:
             raise self._unwritable(error) from error
         self.acts, self.lines = kept, len(kept)
@@ -178,31 +175,15 @@ class ActJournal:
             self._remember(one)
 
     def _write(self, data: bytes, *, new: bool = False) -> None:
-        """At the end of the file, and on the disk when it returns; `new`: instead of all of it.
-
-        A write that fails half-way is cut off, so that the next one begins a line."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if new else os.O_APPEND)
+        """At the end of the file, and on the disk when it returns; `new`: instead of all of it."""
         try:
-            opened = os.open(self.path, flags, 0o600)
-            with os.fdopen(opened, "wb", buffering=0) as file:
-                before = os.fstat(file.fileno()).st_size
-                try:
-                    if file.write(data) != len(data):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    os.fsync(file.fileno())
-                except OSError:
-                    file.truncate(before)
-                    raise
-            if new:
-                _sync_folder(self.path.parent)
+            disk.append_synced(self.path, data, new=new)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def _cut(self, length: int) -> None:
         try:
-            with self.path.open("r+b") as file:
-                file.truncate(length)
-                os.fsync(file.fileno())
+            disk.cut_to(self.path, length)
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -233,20 +214,3 @@ def _locked(directory: Path) -> int:
             hint="One process acts for an account; end that one, or name another directory.",
         ) from error
     return file
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    path.unlink(missing_ok=True)
-    opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(opened, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -3,24 +3,25 @@
 Intuition: a line is a whole act with its state, so the last line of an act is what is true of it,
 and a reader needs nothing but the file and a text viewer. The first line says whose journal it is.
 
-Invariants: a line is `CHECK JSON`, where CHECK is the first 16 hex digits of the SHA-256 of the
-JSON's bytes; keys are sorted, so the same act has the same bytes. Anything else is `Malformed`.
+Invariant: a line is one of `checked_lines`, so the same act has the same bytes; anything else is
+`Malformed`.
 """
-
-import hashlib
-import json
-from typing import Any
 
 import attrs
 
-from p2pool.codec.json.depth import too_deep
 from p2pool.model import limits
 from p2pool.model.errors import Malformed
-from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId
+from p2pool.model.ids import Address, NodeId
+from p2pool.validator.journal.checked_lines import (
+    address_in,
+    line_of,
+    number_in,
+    text_in,
+    told_by,
+)
 from p2pool.validator.policy.acts import Act, ActKind, ActState, TakenAct
 
 FORMAT = 1
-CHECK_DIGITS = 16
 
 
 @attrs.frozen
@@ -34,7 +35,7 @@ class Owner:
 
 def owner_line(owner: Owner) -> bytes:
     """The first line of a journal."""
-    return _line(
+    return line_of(
         {
             "format": FORMAT,
             "chain_id": owner.chain_id,
@@ -47,7 +48,7 @@ def owner_line(owner: Owner) -> bytes:
 def act_line(taken: TakenAct) -> bytes:
     """An act and its state, as a line."""
     act = taken.act
-    return _line(
+    return line_of(
         {
             "act_id": act.act_id.hex(),
             "kind": act.kind.value,
@@ -67,12 +68,12 @@ def act_line(taken: TakenAct) -> bytes:
 
 def read_owner(line: bytes) -> Owner:
     """What `owner_line` wrote; `Malformed` for anything else."""
-    told = _told(line)
+    told = told_by(line)
     try:
         if told["format"] != FORMAT:
             raise Malformed("another version of p2pool wrote it")
         return Owner(
-            _number(told["chain_id"]), _address(told["network"]), _address(told["account"])
+            number_in(told["chain_id"]), address_in(told["network"]), address_in(told["account"])
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Malformed(f"its first line says no owner: {error}"[:200]) from error
@@ -80,17 +81,17 @@ def read_owner(line: bytes) -> Owner:
 
 def read_act(line: bytes) -> TakenAct:
     """What `act_line` wrote; `Malformed` for anything else."""
-    told = _told(line)
+    told = told_by(line)
     try:
         findings = tuple(bytes.fromhex(one) for one in told["findings"])
         if not 0 < len(findings) <= limits.ACT_FINDINGS_MAX:
             raise ValueError("an act answers no findings, or too many")
         act = Act(
             kind=ActKind(told["kind"]),
-            node_id=NodeId(_address(told["node"])),
-            provider=_address(told["provider"]),
+            node_id=NodeId(address_in(told["node"])),
+            provider=address_in(told["provider"]),
             findings=findings,
-            at_ms=_number(told["at_ms"]),
+            at_ms=number_in(told["at_ms"]),
             reserve_wei=_wei(told["reserve_wei"]),
             amount_wei=_wei(told["amount_wei"]),
         )
@@ -100,64 +101,14 @@ def read_act(line: bytes) -> TakenAct:
             act=act,
             state=ActState(told["state"]),
             spent_wei=_wei(told["spent_wei"]),
-            transaction=_text(told["transaction"]),
-            why=_text(told["why"]),
+            transaction=text_in(told["transaction"]),
+            why=text_in(told["why"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Malformed(f"{type(error).__name__}: {error}"[:200]) from error
-
-
-def _line(told: dict[str, Any]) -> bytes:
-    body = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
-    line = _check(body) + b" " + body + b"\n"
-    if len(line) > limits.JOURNAL_LINE_MAX_BYTES:
-        raise Malformed("An act is too long to be kept.")
-    return line
-
-
-def _check(body: bytes) -> bytes:
-    return hashlib.sha256(body).hexdigest()[:CHECK_DIGITS].encode()
-
-
-def _told(line: bytes) -> dict[str, Any]:
-    check, space, body = line.partition(b" ")
-    body = body.removesuffix(b"\n")
-    if not space or check != _check(body):
-        raise Malformed("a line does not agree with its check")
-    try:
-        text = body.decode("ascii")
-        if too_deep(text):
-            raise ValueError("it is nested too deeply")
-        told = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise Malformed(f"a line is no JSON: {error}"[:200]) from error
-    if not isinstance(told, dict):
-        raise Malformed("a line is no record")
-    return told
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or not 0 <= value <= limits.CHAIN_NUMBER_MAX:
-        raise ValueError("a number is none")
-    return value
 
 
 def _wei(value: object) -> int:
     if not isinstance(value, str) or not value.isascii() or not value.isdigit() or len(value) > 78:
         raise ValueError("an amount is none")
     return int(value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a text is none")
-    return value
-
-
-def _address(value: object) -> Address:
-    if not isinstance(value, str) or not value.startswith("0x"):
-        raise ValueError("an address is none")
-    found = bytes.fromhex(value[2:])
-    if len(found) != ADDRESS_BYTES:
-        raise ValueError("an address is none")
-    return Address(found)

@@ -26,7 +26,7 @@ from p2pool.wire import eip712
 from p2pool.wire.binding import check_binding
 from p2pool.wire.evm.key_signer import AnySigner, signer_of
 
-_VALIDATION: eip712.Fields = (
+VALIDATION_FIELDS: eip712.Fields = (
     ("uint256", "poolId"),
     ("address", "node"),
     ("string", "conclusion"),
@@ -88,7 +88,7 @@ def evidence_typed_data(evidence: Evidence) -> dict[str, Any]:
         "evidence": evidence_digest(evidence),
         "concludedAt": evidence.concluded_at_ms // 1000,
     }
-    return eip712.full_message(challenge.pool, "Validation", _VALIDATION, data)
+    return eip712.full_message(challenge.pool, "Validation", VALIDATION_FIELDS, data)
 
 
 def sign_evidence(account: AnySigner, evidence: Evidence) -> SignedEvidence:

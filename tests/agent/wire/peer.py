@@ -6,8 +6,9 @@ from nacl.signing import SigningKey
 from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey, PoolRef, StateDigest, StoreId
-from p2pool.model.messages.gossip import Announcement, Hello, PeerBinding
+from p2pool.model.messages.gossip import Announcement, Hello
 from p2pool.model.messages.registry import Channel
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.timing import Now
 from p2pool.wire.binding import make_binding
 

@@ -14,7 +14,7 @@ from p2pool.model import limits
 from p2pool.model.access.requests import SignedRequest
 from p2pool.model.ids import PeerKey, PoolRef
 from p2pool.model.messages.certificates import CertificatesAnswered
-from p2pool.model.messages.gossip import Announcement, Heartbeat, PeerBinding
+from p2pool.model.messages.gossip import Announcement, Heartbeat
 from p2pool.model.messages.queries import (
     BindingsAnswered,
     HeartbeatsAnswered,
@@ -23,6 +23,7 @@ from p2pool.model.messages.queries import (
 )
 from p2pool.model.messages.registry import Channel, Message, Verified
 from p2pool.model.messages.work import Order, Report
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.timing import Now
 from p2pool.wire import enclosures, signers
 from p2pool.wire.envelope import open_sealed

@@ -15,6 +15,7 @@ from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, PeerKnown, Ping, StoreSeenAnswered
 from p2pool.model.messages.registry import (
     DECLARATIONS,
+    DEDICATED_CHANNELS,
     GOSSIP_CHANNELS,
     TYPES,
     Channel,
@@ -31,7 +32,7 @@ LOOPBACK = ("/ip4/127.0.0.1/tcp/4001",)
 FRAMED = [
     cls
     for cls in TYPES.values()
-    if DECLARATIONS[cls].channel not in {*GOSSIP_CHANNELS, Channel.LOGS, Channel.HELLO}
+    if DECLARATIONS[cls].channel not in {*GOSSIP_CHANNELS, *DEDICATED_CHANNELS, Channel.HELLO}
 ]
 
 

@@ -12,9 +12,10 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.core.inputs import ClockDiffered, OutdatedHeard, Received, StrangerHeard
 from p2pool.model import limits
 from p2pool.model.ids import NodeId, PeerKey, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, HeartbeatsAnswered, PeerKnown, Ping
 from p2pool.model.messages.registry import Channel
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.timing import Now
 from p2pool.wire.binding import check_binding, make_binding
 from tests.agent.wire.peer import NOW, NOW_S, POOL, Peer, met

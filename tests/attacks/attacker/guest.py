@@ -16,9 +16,10 @@ from p2pool.codec.text.peer_id import peer_id
 from p2pool.drivers.net.peer_link import PROTOCOLS
 from p2pool.drivers.net.transport.frames import decode_length, encode_frame
 from p2pool.model.ids import PeerKey, PoolRef, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown
 from p2pool.model.messages.registry import Channel, Message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.wire.binding import make_binding
 from p2pool.wire.envelope import open_sealed
 from tests.attacks.attacker.line import At, Line, connected

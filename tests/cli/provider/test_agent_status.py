@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from p2pool.api.resources.agent import provider_warnings
 from p2pool.cli import main
 from p2pool.model.ids import Address
-from p2pool.model.ports.agent import JoinStatus, ProviderStatus
+from p2pool.model.ports.agent import ChallengeStatus, JoinStatus, ProviderStatus
 from tests.api.conftest import Served, served
 from tests.cli.output.held import held
 
@@ -57,6 +57,27 @@ async def test_the_step_the_wait_and_the_command_are_shown(served: Served) -> No
     told = held((await status(served, "--json")).stdout)["agent"]
     assert told["joining"] == attrs.asdict(WAITS)
     assert told["provider"]["stake_wei"] == str(2**80)
+
+
+async def test_what_came_of_challenges_is_shown(served: Served) -> None:
+    """How many, why others were not taken, and the last word of a validator; or why none is."""
+    assert "0 served" in (await status(served)).stdout
+    served.port.challenged = ChallengeStatus(
+        off="",
+        running=True,
+        served=3,
+        declined=(("leased", 2), ("not_validator", 7)),
+        last_validator=Address(b"v" * 20),
+        last_conclusion="valid",
+        last_at_ms=1,
+    )
+    said = (await status(served)).stdout
+    assert "3 served, declined: 2 leased, 7 not_validator, one is running" in said
+    assert f"valid, 0x{'76' * 20}, " in said
+    told = held((await status(served, "--json")).stdout)["agent"]["challenges"]
+    assert told["declined"][0] == {"code": "leased", "count": 2}
+    served.port.challenged = ChallengeStatus("[challenge] enabled is false", False, 0)
+    assert "none is taken: [challenge] enabled is false" in (await status(served)).stdout
 
 
 async def test_what_is_unknown_is_shown_as_unknown(served: Served) -> None:

@@ -1,6 +1,5 @@
 """GPUs on a real engine, whose hook is a stand-in that writes down what it is called for."""
 
-import json
 from pathlib import Path
 
 import docker
@@ -11,24 +10,10 @@ from p2pool.dev.engine.engine import Engine
 from p2pool.drivers.containers.docker.runtime import DockerRuntime
 from p2pool.drivers.containers.settings import GpuPath, Settings
 from p2pool.model.errors import NoGpuSupport, RuntimeUnavailable
+from tests.containers.harness.hook_record import hooked
 from tests.containers.harness.plans import FOREVER, OTHER, SCOPE, lines, plan, run_to_end
 
 pytestmark = pytest.mark.docker
-
-
-def hooked(engine: Engine) -> dict[str, str]:
-    """The containers that the hook was called for, and the GPUs that each was to get."""
-    found = {}
-    for record in (engine.directory / "tools" / "called").iterdir():
-        state = json.loads(record.read_text())
-        bundle = Path(state["bundle"]) / "config.json"
-        if not bundle.exists():
-            continue  # Of a container of an earlier test.
-        config = json.loads(bundle.read_text())
-        for variable in config["process"]["env"]:
-            if variable.startswith("NVIDIA_VISIBLE_DEVICES="):
-                found[state["id"]] = variable.partition("=")[2]
-    return found
 
 
 async def test_the_hook_is_called_with_exactly_the_leased(

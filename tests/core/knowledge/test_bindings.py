@@ -5,8 +5,9 @@ from p2pool.core.effects import AdmitPeer, Effect, LearnPeer, Persist
 from p2pool.core.knowledge.bindings import BINDINGS_TABLE, PeerBindings
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId, PeerKey, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import PeerKnown
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.store import Delete, Put
 
 ME, OTHER = NodeId(b"m" * 20), NodeId(b"o" * 20)

@@ -16,6 +16,7 @@ from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Entry, Snapshot
 from p2pool.model.messages.registry import (
     DECLARATIONS,
+    DEDICATED_CHANNELS,
     TYPES,
     Channel,
     Message,
@@ -48,7 +49,7 @@ def channels() -> str:
                 f"`{where}`",
                 ", ".join(s.value for s in PERMITTED if channel in PERMITTED[s]) or "anybody",
                 max_bytes(channel),
-                "not checked" if channel is Channel.LOGS else replay,
+                "not checked" if channel in DEDICATED_CHANNELS else replay,
                 "yes" if channel in CLOCK_CHECKED else "no",
             )
         )

@@ -73,7 +73,7 @@ def _evidence(name: str, prover: PlainProver) -> Any:
         "typed_digest": _hex(eip712.typed_digest(typed)),
         "signer": checksummed(bytes.fromhex(VALIDATOR.address[2:])),
         "conclusion": done.conclusion.value,
-        "findings": [[one.fault.value, one.step, one.device] for one in done.findings],
+        "faults": [[one.fault.value, one.step, one.device] for one in done.faults],
         "document": _hex(evidence_bytes(signed)),
     }
 

@@ -39,8 +39,8 @@ from p2pool.model.errors import Malformed
 from p2pool.model.ids import Address
 from p2pool.model.log import raft
 from p2pool.model.machine.hardware import Hardware
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import DECLARATIONS, TYPES
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.tasks.secrets import KeyStatement, SecretBlob, SecretContents
 from p2pool.wire import eip712, envelope
 from tests.codec.samples import example

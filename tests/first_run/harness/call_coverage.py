@@ -91,7 +91,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/runtime.py DockerRuntime._run lambda c: c.start(name)",
         "drivers/containers/docker/runtime.py DockerRuntime._run"
         " lambda c: c.remove_container(name, v=True, force=True)",
-        "drivers/containers/docker/runtime.py DockerRuntime._gpus_free"
+        "drivers/containers/docker/runtime.py DockerRuntime.gpus_free"
         " lambda c: rows_of(c.containers(filters={'label': [GPUS]}))",
         "drivers/containers/docker/runtime.py DockerRuntime._kill lambda c: c.kill(name, signal)",
         "drivers/containers/docker/runtime.py DockerRuntime._wait_ended"
@@ -150,6 +150,19 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/helper.py Helper.sweep"
         " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/helper.py Running.finish lambda c: c.wait(self.name)",
+    ),
+    "challenges": (
+        "agent/streams/challenge.py ChallengeServer._answer answers.openings",
+        "agent/streams/prover_runs.py ProverSession._ask _read",
+        "drivers/containers/docker/engine/attachment.py attach_input ask",
+        "drivers/containers/docker/prover.py DockerProvers._started"
+        " lambda c: c.create_container_from_config(body, name)",
+        "drivers/containers/docker/prover.py DockerProvers._started lambda c: c.start(name)",
+        "drivers/containers/docker/prover.py DockerProvers._remove"
+        " lambda c: c.remove_container(name, v=True, force=True)",
+        "drivers/containers/docker/prover.py DockerProvers.sweep"
+        " lambda c: rows_of(c.containers(all=True, filters=filters))",
+        "drivers/containers/docker/prover.py Lines.ask lambda _: self._put(line + b'\\n')",
     ),
     "images": (
         "drivers/containers/docker/images/registry_check.py check_readable ask",

@@ -19,6 +19,7 @@ WRAPPERS = {
     "drivers/containers/process/runtime.py": {"_in_thread"},
     "drivers/containers/docker/disk_usage.py": {"ask"},
     "drivers/containers/docker/helper.py": {"ask"},
+    "drivers/containers/docker/prover.py": {"ask"},
     "drivers/containers/docker/images/store.py": {"ask"},
     "drivers/containers/docker/networks/isolation.py": {"_ask"},
     "drivers/containers/docker/networks/task_network.py": {"_ask"},

@@ -14,7 +14,13 @@ from p2pool.codec import payloads
 from p2pool.codec.cbor import canonical
 from p2pool.core.node import Node
 from p2pool.model.errors import Malformed
-from p2pool.model.messages.registry import GOSSIP_CHANNELS, Channel, Header, Message, channel_of
+from p2pool.model.messages.registry import (
+    DEDICATED_CHANNELS,
+    GOSSIP_CHANNELS,
+    Header,
+    Message,
+    channel_of,
+)
 from tests.fuzz.target import target
 from tests.fuzz.targets.seeds import payloads as golden
 from tests.sim.world.machine import Machine
@@ -163,7 +169,7 @@ def member(data: bytes) -> None:
     world = pool.world
     sender, receiver = (world.machines[n] for n in divmod(selector % (SIZE * SIZE), SIZE))
     message = payloads.payload_of(canonical.decode(data[1:])).message
-    if channel_of(type(message)) is Channel.LOGS:
+    if channel_of(type(message)) in DEDICATED_CHANNELS:
         return  # These travel on streams of their own, and never reach the core.
     pool.inputs += 1
     assert sender.sealer is not None

@@ -18,11 +18,12 @@ FOLDER = Path(messages.__file__).parent
 NUMBERS = {
     Channel.HELLO: [1],
     Channel.BEAT: [2],
-    Channel.ANNOUNCE: [3, 4, 5],
+    Channel.ANNOUNCE: [3, 4, 5, 92],
     Channel.RAFT: [*range(10, 20), 24],
     Channel.WORK: [*range(20, 24)],
-    Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 79)],
+    Channel.QUERY: [*range(30, 54), *range(56, 60), *range(70, 79), 90, 91],
     Channel.LOGS: [*range(60, 67)],
+    Channel.CHALLENGE: [*range(80, 89), *range(93, 97)],
 }
 """All numbers that were ever given. 54 and 55 never were."""
 

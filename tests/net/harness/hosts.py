@@ -42,6 +42,7 @@ class Node:
     def __init__(self, number: int, judge: Judge, **options: Any) -> None:
         """`number` makes the seed; `judge` decides the standing from a hello."""
         accept_logs = options.pop("accept_logs", None)
+        accept_challenges = options.pop("accept_challenges", None)
         listen = options.pop("listen", LOOPBACK)
         knows_origin = options.pop("knows_origin", lambda peer_key: True)
         config = NetConfig(seed=bytes([number]) * 32, listen=listen, **TOPICS, **options)
@@ -51,6 +52,7 @@ class Node:
             check_gossip=lambda channel, data: not data.startswith(b"bad"),
             knows_origin=knows_origin,
             accept_logs=accept_logs,
+            accept_challenges=accept_challenges,
         )
         self.seen: list[NetEvent] = []
         self._judge = judge

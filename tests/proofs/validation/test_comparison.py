@@ -3,7 +3,7 @@
 import attrs
 
 from p2pool.model.ids import Address
-from p2pool.model.validation.evidence import Conclusion, Evidence, Fault, Finding
+from p2pool.model.validation.evidence import Conclusion, Evidence, Fault, ShownFault
 from p2pool.proofs.validation.comparison import compare, contradicts_itself
 from tests.docs.generator.validation import PLAN
 from tests.validator.harness.nodes import SimulatedNode, challenge
@@ -31,7 +31,7 @@ def said(who: Address, *faults: Fault, at_ms: int = 0) -> Evidence:
         HONEST,
         transcript=attrs.evolve(transcript, challenge=asked),
         conclusion=told if faults else Conclusion.VALID,
-        findings=tuple(Finding(fault, 1) for fault in faults),
+        faults=tuple(ShownFault(fault, 1) for fault in faults),
         concluded_at_ms=at_ms,
     )
 

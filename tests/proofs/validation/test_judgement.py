@@ -13,7 +13,7 @@ from p2pool.model.validation.evidence import (
     Conclusion,
     Evidence,
     Fault,
-    Finding,
+    ShownFault,
     Step,
     Transcript,
 )
@@ -58,7 +58,7 @@ def test_evidence_convinces_a_stranger() -> None:
         assert signed.evidence == evidence
         assert verify_evidence(POOL, signed).conclusion is evidence.conclusion
     assert HONEST.conclusion is Conclusion.VALID
-    assert {finding.fault for finding in CHEAT.findings} == {Fault.WRONG_PRODUCT}
+    assert {one.fault for one in CHEAT.faults} == {Fault.WRONG_PRODUCT}
 
 
 def refusal(evidence: Evidence) -> str:
@@ -70,9 +70,9 @@ def refusal(evidence: Evidence) -> str:
 
 def test_a_validator_that_concludes_otherwise_is_found_out() -> None:
     """To praise a cheat or to blame an honest node contradicts what it shows."""
-    praise = attrs.evolve(CHEAT, conclusion=Conclusion.VALID, findings=())
+    praise = attrs.evolve(CHEAT, conclusion=Conclusion.VALID, faults=())
     blame = attrs.evolve(
-        HONEST, conclusion=Conclusion.INVALID, findings=(Finding(Fault.WRONG_PRODUCT, 1, 0),)
+        HONEST, conclusion=Conclusion.INVALID, faults=(ShownFault(Fault.WRONG_PRODUCT, 1, 0),)
     )
     assert "concludes valid; what it shows makes invalid" in refusal(praise)
     assert "concludes invalid; what it shows makes valid" in refusal(blame)
@@ -100,8 +100,8 @@ def test_a_validator_cannot_make_up_a_row() -> None:
         with_row(product=2),
     ):
         found = judge(transcript, verifies)
-        assert {finding.fault for finding in found.findings} == {Fault.BAD_OPENING}
-        assert not {finding.fault for finding in found.findings} & PROVEN
+        assert {one.fault for one in found.faults} == {Fault.BAD_OPENING}
+        assert not {one.fault for one in found.faults} & PROVEN
 
 
 def test_a_validator_cannot_make_up_a_fingerprint() -> None:
@@ -115,7 +115,7 @@ def test_a_validator_cannot_make_up_a_fingerprint() -> None:
     ):
         shown = Openings(openings.rows, (wrong, *openings.blocks[1:]))
         found = judge(attrs.evolve(HONEST.transcript, openings=shown), verifies)
-        assert {finding.fault for finding in found.findings} == {Fault.BAD_OPENING}
+        assert {one.fault for one in found.faults} == {Fault.BAD_OPENING}
 
 
 def resigned(change: Callable[[Step], Step]) -> Evidence:
@@ -143,29 +143,29 @@ def test_a_validator_cannot_choose_what_is_opened() -> None:
     assert "secret" in refusal(changed(secret=Digest(bytes(32))))
     rows = HONEST.transcript.openings.rows
     fewer = attrs.evolve(HONEST.transcript, openings=Openings(rows[1:]))
-    assert judge(fewer, verifies).findings == (Finding(Fault.BAD_OPENING, 3, 0),)
+    assert judge(fewer, verifies).faults == (ShownFault(Fault.BAD_OPENING, 3, 0),)
 
 
 def test_times_are_the_validators_word_and_said_to_be() -> None:
     """Whoever reads `slow` has to trust the validator, or to compare it with others."""
     slow = tuple(attrs.evolve(step, elapsed_ms=60_001) for step in HONEST.transcript.steps)
     found = judge(attrs.evolve(HONEST.transcript, steps=slow), verifies)
-    assert [finding.fault for finding in found.findings] == [
+    assert [one.fault for one in found.faults] == [
         Fault.SLOW_FILL, Fault.SLOW_PRODUCT, Fault.SLOW_MEMORY,
     ]  # fmt: skip
-    assert not {finding.fault for finding in found.findings} & PROVEN
+    assert not {one.fault for one in found.faults} & PROVEN
 
 
 @pytest.mark.parametrize(
     "ended",
     [
-        Finding(Fault.WRONG_PRODUCT, 3, 0),
-        Finding(Fault.NO_ANSWER, 1),
-        Finding(Fault.NO_ANSWER, 3, 0),
-        Finding(Fault.SLOW_FILL, 3),
+        ShownFault(Fault.WRONG_PRODUCT, 3, 0),
+        ShownFault(Fault.NO_ANSWER, 1),
+        ShownFault(Fault.NO_ANSWER, 3, 0),
+        ShownFault(Fault.SLOW_FILL, 3),
     ],
 )
-def test_a_challenge_ends_early_only_by_what_a_validator_can_see(ended: Finding) -> None:
+def test_a_challenge_ends_early_only_by_what_a_validator_can_see(ended: ShownFault) -> None:
     """What is to be proven cannot be said instead."""
     assert "no challenge ends" in refusal(changed(ended=ended))
 

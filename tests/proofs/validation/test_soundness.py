@@ -60,7 +60,7 @@ def test_a_prover_that_fakes_one_row_in_a_hundred_is_found_as_often_as_stated() 
         evidence = done.evidence[node.node_id]
         drawn = any(one.row % 100 == 99 for one in evidence.transcript.openings.rows)
         assert drawn == (evidence.conclusion is Conclusion.INVALID)
-        assert {one.fault for one in evidence.findings} <= {Fault.WRONG_PRODUCT}
+        assert {one.fault for one in evidence.faults} <= {Fault.WRONG_PRODUCT}
         found += drawn
     stated = found_probability(0.01, 60)
     deviation = math.sqrt(stated * (1 - stated) / challenges)

@@ -207,6 +207,11 @@ class Loops:
                 verdict = judged(world, m, effect)
                 answer = inputs.ContractSignaturesJudged(effect.signed, effect.at, verdict)
                 self.give(m, answer, 1 + self.rng.randrange(CALL_MS))
+            case fx.ReadValidatorRole():
+                up = world.chain_up and m.chain.up
+                holds = effect.account in world.validators if up else None
+                role = inputs.ValidatorRoleRead(effect.account, holds)
+                self.give(m, role, 1 + self.rng.randrange(CALL_MS))
             case fx.BeginAnew():
                 life = m.life
                 world.later(1, lambda: self._begin_anew(m, life))

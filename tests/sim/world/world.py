@@ -59,7 +59,7 @@ class World:
     `liars`: machines of which nothing is expected; `endpoint_liar`: one whose endpoints lie, though
     it does not; `out_ms`: when one last read that it is finally out of the pool. `skipped_ms`: by
     how much all clocks were set forward; `perjured`: stores in whose name a liar signed. `owners`:
-    who signs for which contract account.
+    who signs for which contract account. `validators`: who holds the role of a validator.
     """
 
     def __init__(self, seed: int, size: int = 5, gpus: int = 1) -> None:
@@ -76,6 +76,7 @@ class World:
         self.relays = False
         self.chain_up = True
         self.owners: dict[Address, Address] = {}
+        self.validators: set[Address] = set()
         self.gpus = gpus
         self.committee = 3
         self.known: dict[int, FeatureLevel] = {}

@@ -15,7 +15,7 @@ from nacl.signing import SigningKey
 from p2pool.model.errors import Refusal
 from p2pool.model.ids import Address, Digest, NodeId, PeerKey
 from p2pool.model.machine.hardware import Gpu
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import Evidence
 from p2pool.model.validation.transcript import Challenge, Openings, SignedCommitment
 from p2pool.model.validation.work import DeviceWork, Plan

@@ -42,6 +42,7 @@ from p2pool.drivers.containers.docker.helper import Helper
 from p2pool.drivers.containers.docker.images.store import Images
 from p2pool.drivers.containers.docker.networks.isolation import Isolation
 from p2pool.drivers.containers.docker.networks.sandbox import sandbox_of
+from p2pool.drivers.containers.docker.prover import DockerProvers
 from p2pool.drivers.containers.docker.secrets.contents import INIT_PATH, has_variables
 from p2pool.drivers.containers.docker.secrets.delivery import deliver
 from p2pool.drivers.containers.docker.secrets.volume import secrets_mount
@@ -107,6 +108,9 @@ class DockerRuntime:
         self._keeper = Keeper(scope, self._engine, self.store, self.helper)
         self._ended: dict[str, tuple[str, ContainerStatus]] = {}
         self._gpu_door = trio.Lock()
+        self.provers = DockerProvers(
+            scope, self._engine, self.images, self._settings, self.gpus_free
+        )
         self._isolation = Isolation(scope, self._engine, self.helper, self._settings)
         self._directories_due_s, self._seen = 0.0, False
         self._unseen: RuntimeUnavailable | Misconfigured | None = None
@@ -350,7 +354,7 @@ class DockerRuntime:
             box = await self._isolation.up(key, record, fresh=bool(secrets))
             if secrets:
                 await deliver(self._engine, box, record, secrets)
-            async with self._gpus_free(of):
+            async with self.gpus_free(of.gpus):
                 await self._ask(lambda c: c.start(name))
         except (APIError, P2poolError) as error:
             refused = self._start_error(error) if isinstance(error, APIError) else error
@@ -368,16 +372,16 @@ class DockerRuntime:
         return self._status(found)
 
     @asynccontextmanager
-    async def _gpus_free(self, of: ContainerStatus) -> AsyncGenerator[None, None]:
+    async def gpus_free(self, gpus: tuple[str, ...]) -> AsyncGenerator[None, None]:
         """Hold a lock while a container with GPUs starts. Raises if another container holds them,
         even another agent's on this machine."""
-        if not of.gpus:
+        if not gpus:
             yield
             return
         async with self._gpu_door:
             rows = await self._ask(lambda c: rows_of(c.containers(filters={"label": [GPUS]})))
             for row in rows:
-                both = [gpu for gpu in gpus_of(row.get("Labels")) if gpu in of.gpus]
+                both = [gpu for gpu in gpus_of(row.get("Labels")) if gpu in gpus]
                 if both:
                     raise RuntimeUnavailable(
                         f"{', '.join(both)} is held by the container {name_in(row)}"

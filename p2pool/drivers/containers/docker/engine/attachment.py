@@ -8,6 +8,7 @@ Source: Docker Engine API, "Attach to a container" (the stream's format).
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, suppress
+from socket import SHUT_RDWR
 from typing import Any
 
 import trio
@@ -67,6 +68,32 @@ async def feed(engine: DockerClient, name: str, data: bytes) -> None:
             given.close()
 
     await engine.ask(ask)
+
+
+async def attach_input(
+    engine: DockerClient, name: str
+) -> tuple[Callable[[bytes], None], Callable[[], None]]:
+    """Attach to a container's standard input before it starts: what writes to it, in a thread, and
+    what ends it. APIError: the engine refused."""
+
+    def ask(api: Any) -> tuple[Callable[[bytes], None], Callable[[], None]]:
+        given = api.attach_socket(name, params={"stdin": 1, "stream": 1})
+        stream = given if hasattr(given, "sendall") else given._sock
+
+        def close() -> None:
+            # A write that waits in another thread is woken by this alone.
+            with suppress(OSError, AttributeError):
+                stream.shutdown(SHUT_RDWR)
+            given.close()
+
+        def put(data: bytes) -> None:
+            # A command that ends early says why on its errors.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stream.sendall(data)
+
+        return put, close
+
+    return await engine.ask(ask)
 
 
 async def feed_command(engine: DockerClient, command: str, data: bytes) -> None:

@@ -55,6 +55,8 @@ from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import PullPolicy
 
 RECORD = "images.json"
+ENGINES_ID = "sha256:"
+"""What an engine's identifier of an image begins with, where a reference has a name."""
 DENIED_HINT = "The task's own credentials were used: give others with --registry-auth."
 
 
@@ -102,17 +104,27 @@ class Images:
         digest = _digest_of(wanted, [text(one) for one in items(record.get("RepoDigests"))])
         if wanted.digest and not digest:
             return None  # The engine takes a digest for the id of any image that it has.
-        config = part(record, "Config")
-        given = items(config.get("Env"))
-        return Local(
-            id=str(record["Id"]),
-            digest=digest or str(record["Id"]),
-            pinned=f"{wanted.repository}@{digest}" if digest else wanted.full,
-            size_bytes=number(record.get("Size")),
-            variables=tuple(str(one).partition("=")[0] for one in given),
-            entrypoint=tuple(map(str, items(config.get("Entrypoint")))),
-            command=tuple(map(str, items(config.get("Cmd")))),
-        )
+        pinned = f"{wanted.repository}@{digest}" if digest else wanted.full
+        return _local(record, digest or str(record["Id"]), pinned)
+
+    async def find_exact(self, image: str) -> Local | None:
+        """The local image behind `name@sha256:...`, or behind the engine's own identifier
+        `sha256:...` of one; None if it is not here, or something else is."""
+        if not image.startswith(ENGINES_ID):
+            return await self.find(image)
+        record = await self._record(image)
+        if record is None or str(record["Id"]) != image:
+            return None
+        return _local(record, image, image)
+
+    async def pull_exact(self, image: str) -> None:
+        """Bring an image that `find_exact` does not find. ImageNotHere: it has no registry."""
+        if image.startswith(ENGINES_ID):
+            raise ImageNotHere(
+                f"The engine has no image {image}, and no registry is named to fetch it from.",
+                hint="Load it (docker load), or name it as REGISTRY/NAME@sha256:...",
+            )
+        await self.pull(image, None, PullPolicy.IF_NOT_PRESENT)
 
     async def _record(self, name: str) -> Mapping[str, Any] | None:
         """The engine's record of a whole reference or an id, or None."""
@@ -368,6 +380,20 @@ def _engines_name(image: str, fetched: Fetched) -> str:
     """What the engine calls a row of the record: an image's name in its normal form, so that one
     image has one row, or the id of one that lost its name."""
     return image if image == fetched.id else reference_of(image).full
+
+
+def _local(record: Mapping[str, Any], digest: str, pinned: str) -> Local:
+    """An image by the engine's record of it."""
+    config = part(record, "Config")
+    return Local(
+        id=str(record["Id"]),
+        digest=digest,
+        pinned=pinned,
+        size_bytes=number(record.get("Size")),
+        variables=tuple(str(one).partition("=")[0] for one in items(config.get("Env"))),
+        entrypoint=tuple(map(str, items(config.get("Entrypoint")))),
+        command=tuple(map(str, items(config.get("Cmd")))),
+    )
 
 
 def _digest_of(wanted: Reference, repo_digests: list[str]) -> str:
