@@ -59,6 +59,8 @@ KINDS: Mapping[str, str] = {
     " with `--dry-run` what would be sent",
     "unsigned": "`--unsigned` of whatever is signed: the file, and the digest to sign",
     "unlocked-key": "`wallet unlock`, `wallet lock`: address, and for how long it is unlocked",
+    "validator-check": "`validator check`, `validator run --once`: what was found of a node",
+    "validator-started": "`validator run`: whose it is, once it runs",
     "version": "`--version`",
     "volume": "`volume export`: the archive",
     "volumes": "`volume ls`, `volume rm`",

@@ -1102,6 +1102,7 @@ VALIDATOR_ASKED_MAX = 16
 VALIDATOR_OFFERED_MAX = 3
 # What is offered again to members, of the newest verdicts.
 VALIDATOR_OFFERS_KEPT_MAX = 4_096
+FIGURES_FILE_MAX_BYTES = 1024 * 1024
 # Whoever scrapes its metrics.
 VALIDATOR_SCRAPES_MAX = 8
 VALIDATOR_SCRAPE_MAX_BYTES = 8 * 1024

@@ -9,6 +9,10 @@ HEAVY = {
         "p2pool.cli.validator.providers:blacklist",
         "Keep providers' nodes from work until they are whitelisted again.",
     ),
+    "check": (
+        "p2pool.cli.validator.run:check",
+        "Challenge a node once by hand, as validator, and print the verdict.",
+    ),
     "invalidate": (
         "p2pool.cli.validator.nodes:invalidate",
         "Take nodes' validation, or the nodes out of the registry.",
@@ -20,6 +24,11 @@ HEAVY = {
     "policy": (
         "p2pool.cli.validator.policy:policy",
         "Check a policy file, and show all of it.",
+    ),
+    "run": (
+        "p2pool.cli.validator.run:run",
+        "Challenge the nodes of a pool, and those that wait to be validated, until SIGINT or"
+        " SIGTERM.",
     ),
     "slash": ("p2pool.cli.validator.slash:slash", "Take of a provider's stake for good."),
     "validate": ("p2pool.cli.validator.nodes:validate", "Let nodes enter pools."),

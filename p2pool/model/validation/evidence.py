@@ -17,15 +17,8 @@ from p2pool.model import limits
 from p2pool.model.field_bounds import AccountSignature, bounded
 from p2pool.model.ids import Digest
 from p2pool.model.peer_binding import PeerBinding
+from p2pool.model.validation.conclusion import Conclusion as Conclusion
 from p2pool.model.validation.transcript import Challenge, Openings, SignedCommitment
-
-
-class Conclusion(StrEnum):
-    """What a challenge says of a node's claim."""
-
-    VALID = "valid"
-    INVALID = "invalid"
-    INCONCLUSIVE = "inconclusive"
 
 
 class Fault(StrEnum):

@@ -16,7 +16,7 @@ import attrs
 from p2pool.model import limits
 from p2pool.model.field_bounds import bounded
 from p2pool.model.ids import ETH_SIGNATURE_BYTES, Address, Digest, NodeId, PoolRef
-from p2pool.model.validation.evidence import Conclusion
+from p2pool.model.validation.conclusion import Conclusion
 
 
 @attrs.frozen

@@ -73,7 +73,14 @@ class ConnectionLost:
     node_id: NodeId
 
 
-Input = ChannelOpened | Committed | Opened | Declined | ConnectionLost
+@attrs.frozen
+class Misspoke:
+    """A node sent what is no answer at all."""
+
+    node_id: NodeId
+
+
+Input = ChannelOpened | Committed | Opened | Declined | ConnectionLost | Misspoke
 
 # --- what is wanted -----------------------------------------------------------------------------
 
@@ -126,11 +133,13 @@ Effect = OpenChannel | SendChallenge | Ask | Reveal | Ended
 
 @attrs.frozen
 class Claim:
-    """A node to challenge, and what with."""
+    """A node to challenge, and what with. `image`: of its prover, where that is another than the
+    others'."""
 
     node_id: NodeId
     peer_key: PeerKey
     plan: Plan
+    image: str = ""
 
 
 @attrs.frozen
@@ -214,9 +223,15 @@ class ChallengeRounds:
 
     def _take(self, node: _Node, event: Input, now_ms: int) -> list[Effect]:
         if isinstance(event, Declined):
+            if self._step >= node.claim.plan.steps:
+                # It knows by now whether a fake of its was drawn: an excuse is worth no more than
+                # silence, or a cheat would always have one.
+                return self._end(node, Fault.NO_ANSWER, "It declined when it had to open.")
             return self._end(node, Fault.DECLINED, "It declined: it cannot be challenged now.")
         if isinstance(event, ConnectionLost):
             return self._end(node, Fault.NO_ANSWER, "The connection was lost.")
+        if isinstance(event, Misspoke):
+            return self._end(node, Fault.BAD_ANSWER, "It sent what is no answer at all.")
         if isinstance(event, ChannelOpened):
             return self._on_channel(node, event, now_ms)
         if isinstance(event, Committed):
@@ -238,7 +253,7 @@ class ChallengeRounds:
             node_nonce=event.nonce,
             validator_nonce=self._drawn(claim.node_id, 0),
             secret_hash=seeds.secret_hash(node.secret),
-            image=self.validator.image,
+            image=claim.image or self.validator.image,
             plan=claim.plan,
             issued_at_ms=self.wall_ms + now_ms - self.started_ms,
         )

@@ -11,24 +11,21 @@ oldest that was judged is forgotten first, right or unknown before wrong. Damage
 taken for an empty file. One process at a time uses it.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import attrs
 
 from p2pool.codec.digests import digest
 from p2pool.codec.json.depth import too_deep
-from p2pool.codec.json.hex import unhex
-from p2pool.drivers.chain.validator.work import Piece, PieceState
+from p2pool.drivers.chain.validator.work import Piece
 from p2pool.drivers.chain.validator.work_since import WorkPart
 from p2pool.model import limits
-from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
-from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef
+from p2pool.model.errors import Malformed, Misconfigured, StoreFailed
+from p2pool.model.ids import Address, PoolRef
 from p2pool.validator.judging.judge import SubmittedWork, WorkConclusion, WorkVerdict
 from p2pool.validator.policy.findings import Finding, FindingKind, WrongPiece
 

@@ -32,7 +32,7 @@ def judge_named(name: str, options: Mapping[str, str]) -> WorkJudge:
         made: WorkJudge = offered[name].load()(dict(options))
     except P2poolError:
         raise
-    except Exception as error:  # noqa: BLE001  Whatever it is, it is the plug-in's.
+    except Exception as error:
         raise Misconfigured(
             f"The judge of work {name!r} cannot be made: {type(error).__name__}: {error}.",
             hint=f"It is {offered[name].value}. Ask whoever wrote it, or name another one.",

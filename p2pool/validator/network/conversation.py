@@ -14,14 +14,14 @@ from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model.errors import Malformed, Stale, Unavailable
 from p2pool.model.ids import PeerKey
 from p2pool.model.messages.registry import Channel, Message
-from p2pool.validator.network.sealing import Sealing
+from p2pool.validator.network.sealer import Sealer
 
 
 @attrs.define
 class Conversation:
     """One stream, open. Use it in an `async with` block."""
 
-    sealing: Sealing
+    sealer: Sealer
     peer_key: PeerKey
     stream: FrameStream
     last: tuple[int, int] = (-1, -1)
@@ -42,7 +42,7 @@ class Conversation:
 
     async def say(self, message: Message) -> None:
         """Send a frame. `Unavailable`: the stream broke, or the other side does not read."""
-        channel, data = self.sealing.seal(message)
+        channel, data = self.sealer.seal(message)
         assert channel is Channel.CHALLENGE, message
         await self.stream.send_frame(data)
 
@@ -51,7 +51,7 @@ class Conversation:
         data = await self.stream.receive_frame(max(1, deadline_ms))
         if data is None:
             raise Unavailable("The node ended the conversation.")
-        verified = self.sealing.opened_once(Channel.CHALLENGE, self.peer_key, data)
+        verified = self.sealer.opened_once(Channel.CHALLENGE, self.peer_key, data)
         number = (verified.header.incarnation, verified.header.sequence)
         if number <= self.last:
             raise Stale("A frame came again.")

@@ -12,7 +12,7 @@ Source: docs/design/validation.md, "The node's side"; docs/design/protocol.md, "
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -33,7 +33,7 @@ from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import Standing
 from p2pool.validator.network.conversation import Conversation
-from p2pool.validator.network.sealing import Sealing, wall_ms
+from p2pool.validator.network.sealer import Sealer, wall_ms
 from p2pool.wire.binding import check_binding
 
 log = get_logger(__name__)
@@ -43,12 +43,11 @@ A = TypeVar("A", bound=Message)
 
 @attrs.frozen
 class GuestOptions:
-    """What a guest needs. `bind`: signs a binding of the account and this key from now on."""
+    """What a guest needs. `node_id`: its account, under which it says hello."""
 
     pool: PoolRef
     node_id: NodeId
     seed: bytes = attrs.field(repr=False)
-    bind: Callable[[SigningKey], PeerBinding]
     bootstrap: tuple[str, ...] = ()
     listen: tuple[str, ...] = ()
 
@@ -61,11 +60,11 @@ class GuestNetwork:
         key = SigningKey(options.seed)
         self.options = options
         self.counters: Counter[str] = Counter()
-        self.sealing = Sealing(options.pool, options.node_id, key)
+        self.sealer = Sealer(options.pool, options.node_id, key)
         self._binding = binding
         self._wanted: frozenset[NodeId] = frozenset()
         self._bindings: dict[NodeId, PeerBinding] = {}
-        self._greeted: dict[PeerKey, NodeId | None] = {}
+        self._greeted: dict[PeerKey, PeerBinding | None] = {}
         self._asked: dict[tuple[PeerKey, int], tuple[type[Message], trio.Event]] = {}
         self._answers: dict[tuple[PeerKey, int], Message] = {}
         self._number = 0
@@ -87,7 +86,7 @@ class GuestNetwork:
     @property
     def peer_key(self) -> PeerKey:
         """By which key others know it."""
-        return self.sealing.peer_key
+        return self.sealer.peer_key
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["GuestNetwork"]:
@@ -112,6 +111,9 @@ class GuestNetwork:
         self._wanted = frozenset(nodes)
         self._bindings = {one: self._bindings[one] for one in self._bindings if one in self._wanted}
         for peer_key in self.reached():
+            binding = self._greeted[peer_key]
+            if binding is not None:
+                self._keep(binding)
             self._judge(peer_key)
 
     def binding_of(self, node_id: NodeId) -> PeerBinding | None:
@@ -126,9 +128,15 @@ class GuestNetwork:
         """Peers that said a hello which was good."""
         return tuple(key for key in self.network.connected() if key in self._greeted)
 
-    def members(self) -> tuple[PeerKey, ...]:
-        """Those of them that are wanted nodes."""
-        return tuple(key for key in self.reached() if self._greeted[key] in self._wanted)
+    def members(self, nodes: Collection[NodeId]) -> tuple[PeerKey, ...]:
+        """Those of them that are these nodes."""
+        return tuple(key for key in self.reached() if self._node_at(key) in nodes)
+
+    def greeted(self) -> frozenset[NodeId]:
+        """The nodes behind the peers that are reached."""
+        return frozenset(
+            binding.node_id for binding in map(self._greeted.get, self.reached()) if binding
+        )
 
     async def wait_reached(self, deadline_ms: int) -> bool:
         """Until somebody said hello; whether that is so."""
@@ -172,7 +180,7 @@ class GuestNetwork:
                 if trio.current_time() >= deadline_s:
                     raise Unavailable("The node cannot be reached.") from error
             else:
-                return Conversation(self.sealing, peer_key, stream)
+                return Conversation(self.sealer, peer_key, stream)
             with trio.move_on_at(min(deadline_s, trio.current_time() + _LOOK_AGAIN_S)):
                 await changed.wait()
 
@@ -190,7 +198,7 @@ class GuestNetwork:
         told = trio.Event()
         self._asked[place] = (answer, told)
         try:
-            channel, data = self.sealing.seal(question)
+            channel, data = self.sealer.seal(question)
             if not self.network.send(peer_key, channel, data):
                 raise Unavailable("The peer is not connected.")
             with trio.move_on_after(limits.VALIDATOR_ASK_MS / 1000):
@@ -208,7 +216,7 @@ class GuestNetwork:
         addresses = self.network.addresses() if self.options.listen else ()
         store_id = StoreId(self.peer_key[:STORE_ID_BYTES])
         hello = Hello(__version__, self._binding, store_id, addresses[: limits.ADDRESSES_MAX])
-        return self.sealing.seal(hello)[1]
+        return self.sealer.seal(hello)[1]
 
     async def _read_events(self) -> None:
         async for event in self.network.events:
@@ -228,7 +236,7 @@ class GuestNetwork:
         if event.channel not in (Channel.HELLO, Channel.QUERY):
             self.counters["not_asked_for"] += 1
             return
-        message = self.sealing.opened(event.channel, peer_key, event.data).message
+        message = self.sealer.opened(event.channel, peer_key, event.data).message
         if isinstance(message, Hello):
             await self._greet(message, peer_key)
             return
@@ -245,15 +253,19 @@ class GuestNetwork:
         if binding is not None:
             await self._checked(binding, peer_key)
             self._keep(binding)
-        self._greeted[peer_key] = None if binding is None else binding.node_id
+        self._greeted[peer_key] = binding
         self.network.learn(peer_key, hello.addresses)
         self._judge(peer_key)
 
     def _judge(self, peer_key: PeerKey) -> None:
-        wanted = self._greeted[peer_key] in self._wanted
+        wanted = self._node_at(peer_key) in self._wanted
         standing = Standing.MEMBER if wanted else Standing.GUEST
         if self.network.standing(peer_key) is not standing:
             self.network.set_standing(peer_key, standing)
+
+    def _node_at(self, peer_key: PeerKey) -> NodeId | None:
+        binding = self._greeted[peer_key]
+        return None if binding is None else binding.node_id
 
     async def _learn(self, told: BindingsAnswered, source: PeerKey) -> None:
         for known in told.peers:

@@ -93,8 +93,7 @@ class Records:
 
     def document(self, record: Record) -> Path:
         """Where the document of a finding is, or would be."""
-        found = record.finding
-        return self.directory / FOLDER / found.provider.hex() / (found.finding_id.hex() + ENDING)
+        return place_of(self.directory, record)
 
     def compact(self) -> None:
         """Write the index anew without what is forgotten, once that halves it."""
@@ -217,3 +216,9 @@ class Records:
             hint="Nothing follows from what cannot be kept. Make room on that disk, or check whose"
             " it is.",
         )
+
+
+def place_of(directory: Path, record: Record) -> Path:
+    """Where the document of a finding is in a validator's directory."""
+    found = record.finding
+    return directory / FOLDER / found.provider.hex() / (found.finding_id.hex() + ENDING)

@@ -79,6 +79,8 @@ _TRANSACTIONS = (
 
 ITS_OWN = {
     **dict.fromkeys(_TRANSACTIONS, "a transaction: the chain knows no delegation"),
+    "validator check": "a validator's own word: the chain gives its role to an account",
+    "validator run": "a validator's own word: the chain gives its role to an account",
     "node rekey": "a transaction, and a drain by the node's own provider",
     "provider status": "it signs nothing: the key says whose account is meant",
     "pool invite": "the chain's contract judges an invite, and knows no delegation",

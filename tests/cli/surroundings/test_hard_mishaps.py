@@ -52,6 +52,8 @@ MORE = {
     "access grant": ["--scope", "read", "--for", "1h"],
     "access revoke": ["--yes"],
     "validator slash": ["--reason", "\u00fcber"],
+    "validator run": ["--once", "--data-dir", "validator"],
+    "validator check": ["--data-dir", "validator"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],

@@ -30,13 +30,16 @@ class Past:
     events: tuple[Log, ...]
 
 
-async def past_events(rpc: Rpc, at: Address, topics: Sequence[bytes], head: int) -> Past:
-    """The events with one of these first topics, up to and with the block `head`."""
+async def past_events(
+    rpc: Rpc, at: Address, topics: Sequence[bytes], head: int, oldest: int = 0
+) -> Past:
+    """The events with one of these first topics, up to and with the block `head`, and none before
+    `oldest`."""
     listed = ["0x" + one.hex() for one in topics]
     found: list[Log] = []
     most, last = limits.PAST_SPAN_MAX_BLOCKS, head
-    for _ in range(limits.PAST_SPANS_MAX):
-        first = max(0, last - most + 1)
+    for _ in range(limits.PAST_SPANS_MAX if oldest <= head else 0):
+        first = max(oldest, last - most + 1)
         query = {
             "fromBlock": hex(first),
             "toBlock": hex(last),
@@ -57,7 +60,7 @@ async def past_events(rpc: Rpc, at: Address, topics: Sequence[bytes], head: int)
         if len(found) > limits.PAST_EVENTS_MAX:
             raise ChainUnavailable(f"There are more than {limits.PAST_EVENTS_MAX} such events.")
         last = first - 1
-        if last < 0:
+        if last < oldest:
             break
     return Past(last + 1, tuple(found))
 

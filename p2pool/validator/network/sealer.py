@@ -22,7 +22,7 @@ def wall_ms() -> int:
 
 
 @attrs.define
-class Sealing:
+class Sealer:
     """One run of a validator on a pool. `node_id`: its account, under which it says hello;
     `incarnation`: when the run began."""
 

@@ -1,0 +1,49 @@
+"""What a validator's process is started with."""
+
+from pathlib import Path
+
+import attrs
+
+from p2pool.drivers.config.schema import ChainConfig
+from p2pool.model.ids import Address, NodeId, PoolRef
+from p2pool.model.ports.signer import Signer
+from p2pool.validator.challenge.figures import FigureTable
+from p2pool.validator.challenge.plan import Sizes
+from p2pool.validator.policy.rules import Policy
+
+EVERY_S = 3600
+AT_ONCE = 4
+
+
+@attrs.frozen(kw_only=True)
+class ValidatorOptions:
+    """`directory`: of its findings and its peer key; `transactions`: where the account keeps what
+    it has on its way, the one of all commands. `images`: digests of the provers' images that are
+    accepted; none: any. `every_s`: how often a node is challenged that is validated and passes."""
+
+    directory: Path
+    transactions: Path
+    pool: PoolRef
+    chain: ChainConfig
+    account: Signer
+    policy: Policy
+    table: FigureTable
+    bootstrap: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    sizes: Sizes = Sizes()
+    every_s: int = EVERY_S
+    at_once: int = AT_ONCE
+    metrics_bind: str = ""
+    agent: str = ""
+    """The URL or directory of an agent that tells what other validators found; empty: none."""
+
+    @property
+    def address(self) -> Address:
+        """The validator's account."""
+        return Address(bytes.fromhex(self.account.address[2:]))
+
+    @property
+    def node_id(self) -> NodeId:
+        """The name under which it says hello."""
+        return NodeId(bytes(self.address))

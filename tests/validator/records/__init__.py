@@ -1,0 +1,1 @@
+"""What a validator keeps on its disk."""
