@@ -101,7 +101,7 @@ def _disk_full(told: str, _: int, places: Sequence[Path]) -> Cause | None:
         return files
     free_mib, place = _free(places)
     return Cause(
-        f"a disk is full: that of {place} has {free_mib} MiB free, and p2pool takes about 450 MiB",
+        f"a disk is full: that of {place} has {free_mib} MiB free, and p2pool takes about 550 MiB",
         f"make room on it (df -h {shlex.quote(str(place))} shows the disk; "
         "TMPDIR names another one to unpack on)",
     )

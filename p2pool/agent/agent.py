@@ -42,9 +42,12 @@ from p2pool.agent.observers import (
 from p2pool.agent.options import AgentOptions
 from p2pool.agent.store_restart import first_of, live_with_store, stopped_within
 from p2pool.agent.streams.challenge import ChallengeServer, Identity
+from p2pool.agent.streams.evidence import EvidenceExchange
 from p2pool.agent.streams.intake import StreamIntake
 from p2pool.agent.streams.leases import NodeGpus
+from p2pool.agent.streams.members import MemberStreams
 from p2pool.agent.streams.prover_runs import ProverRuns
+from p2pool.agent.streams.role_reader import RoleReader
 from p2pool.agent.streams.validator_check import ValidatorCheck
 from p2pool.agent.telemetry.log_streams import LogStreams
 from p2pool.agent.telemetry.prometheus import Metrics
@@ -54,7 +57,7 @@ from p2pool.agent.wire.sealer import Sealer
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import NodeConfig
-from p2pool.core.inputs import StopAsked
+from p2pool.core.inputs import StopAsked, VerdictReceived
 from p2pool.core.node import Node
 from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
@@ -67,19 +70,23 @@ from p2pool.drivers.keys.token_file import TokenFile
 from p2pool.drivers.net.events import KnownPeer, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.store.datadir import DataDirLock, prepare_directory
+from p2pool.drivers.store.evidence_files import EvidenceFiles
 from p2pool.drivers.store.owner import first_block_of
 from p2pool.drivers.store.store import Store
 from p2pool.drivers.webhooks.receiver import Receiver, load_receivers
 from p2pool.model import limits
+from p2pool.model.data_dir import EVIDENCE_FOLDER
 from p2pool.model.errors import P2poolError, Superseded
 from p2pool.model.ids import Address, PoolRef
 from p2pool.model.log.raft import Voter
 from p2pool.model.messages.challenge import ChallengeProposed
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.registry import Channel
+from p2pool.model.messages.verdicts import EvidenceOffered, EvidenceRequested
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.runtime import ContainerRuntime
 from p2pool.model.states import RaftRole
+from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.binding import make_binding, renewal_due
 from p2pool.wire.enclosures import open_one
 from p2pool.wire.signers import SignerCache
@@ -168,6 +175,7 @@ class Agent:
             contract_judge=self.contract_judge,
         )
         self.streams = StreamIntake(self.sealer, partial(self.ingress.streamed, Channel.CHALLENGE))
+        self._wire_evidence()
         self._wire_challenges()
         self.metrics = Metrics(lambda: self.loop.steps, lambda: self.loop.queued)
         self.api = AgentApi(
@@ -176,6 +184,7 @@ class Agent:
             metrics=self.metrics,
             runtime=self.runtime,
             contract_judge=self.contract_judge,
+            evidence=self.evidence,
         )
         config, origin = self.options.config, Origin(self.pool, self.options.node_id)
         random = Random(random_seed)
@@ -191,6 +200,24 @@ class Agent:
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(self._drivers())
 
+    def _wire_evidence(self) -> None:
+        """Build what keeps the evidence of verdicts, and asks who is a validator."""
+        self.role_reader = RoleReader(self.loop)
+        members = MemberStreams(
+            self.node.context,
+            self.network,
+            self.sealer,
+            partial(self.ingress.streamed, Channel.CHALLENGE),
+        )
+        self.evidence = EvidenceExchange(
+            EvidenceFiles(self.options.directory / EVIDENCE_FOLDER),
+            self.node.context.validations.named,
+            members.likely_holders,
+            members.open,
+        )
+        self.streams.serve_by(EvidenceOffered, self.evidence.take)
+        self.streams.serve_by(EvidenceRequested, self.evidence.give)
+
     def _wire_challenges(self) -> None:
         """Build what serves validators."""
         config = self.options.config.challenge
@@ -203,7 +230,12 @@ class Agent:
             self.prover_runs,
             self.validators,
         )
+        self.challenges.heard = self._hear_verdict
         self.streams.serve_by(ChallengeProposed, self.challenges.serve)
+
+    def _hear_verdict(self, signed: SignedVerdict) -> None:
+        """What a validator concluded of this node: where there is no room now, others tell it."""
+        self.loop.offer(VerdictReceived(signed))
 
     def _drivers(self) -> Drivers:
         return Drivers(
@@ -212,6 +244,7 @@ class Agent:
             api=self.api,
             executor=self.executor,
             contract_judge=self.contract_judge,
+            role_reader=self.role_reader,
             loop=self.loop,
         )
 
@@ -223,6 +256,7 @@ class Agent:
         self.metrics.tasks = self.task_metrics.all
         self.metrics.add("api_connections", lambda: self.api.connections)
         self.metrics.add("streams", lambda: self.streams.counters)
+        self.metrics.add("evidence", lambda: self.evidence.counters)
         self.metrics.add("challenges", lambda: self.challenges.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
 
@@ -305,6 +339,8 @@ class Agent:
             nursery.start_soon(self.task_metrics.run)
             nursery.start_soon(self.disk_collector.run)
             nursery.start_soon(self.contract_judge.run, chain.rpc)
+            nursery.start_soon(self.role_reader.run, partial(self._holds_role, chain))
+            nursery.start_soon(self.evidence.run)
             url = await nursery.start(
                 _serve_api, self.api, settings, self.options.directory, token, tokens
             )

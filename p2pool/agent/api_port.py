@@ -33,6 +33,7 @@ from p2pool.model.ports.agent import (
     SubmitCommand,
     WebhookStatus,
 )
+from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
 from p2pool.model.ports.view import EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -55,9 +56,11 @@ class AgentApi:
         metrics: Metrics,
         runtime: ContainerRuntime,
         contract_judge: ContractJudge,
+        evidence: EvidenceKeeper,
     ) -> None:
         """Pool questions go to the loop's node, machine questions to its runtime."""
         self._contract_judge = contract_judge
+        self._evidence = evidence
         self._runtime = runtime
         self._log_streams = logs
         # Those that the API ended by itself, by why it did.
@@ -84,6 +87,11 @@ class AgentApi:
     def volumes(self) -> VolumeKeeper:
         """The volumes that tasks keep on this machine."""
         return self._runtime.volumes
+
+    @property
+    def evidence(self) -> EvidenceKeeper:
+        """The documents behind validators' verdicts."""
+        return self._evidence
 
     async def runtime_info(self) -> RuntimeInfo:
         """The runtime that runs containers here."""

@@ -14,6 +14,7 @@ from p2pool.agent.clock import read_clock
 from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.loop import Loop
+from p2pool.agent.streams.role_reader import RoleReader
 from p2pool.agent.wire.sealer import Sealer
 from p2pool.core import effects as fx
 from p2pool.core.effects import AnyEffect
@@ -37,6 +38,7 @@ class Drivers:
     api: AgentApi
     executor: ContainerExecutor
     contract_judge: ContractJudge
+    role_reader: RoleReader
     loop: Loop
 
 
@@ -59,6 +61,7 @@ class EffectRunner:
             fx.Emit: self._on_emit,
             fx.TakeInvite: self._on_take_invite,
             fx.JudgeContractSignatures: drivers.contract_judge.ask,
+            fx.ReadValidatorRole: drivers.role_reader.ask,
             fx.BeginAnew: self._on_begin_anew,
             fx.Log: self._on_log,
             **drivers.executor.handlers,

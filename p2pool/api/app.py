@@ -22,8 +22,9 @@ from p2pool.api.http.problems import MEDIA_TYPE, Problem, body_of, headers_of, p
 from p2pool.api.http.scopes import check_scope
 from p2pool.api.http.streams import Streams
 from p2pool.api.http.tokens import TokenTable
-from p2pool.api.resources import access, agent, nodes, pool, proofs, reasons, tasks, tokens, volumes
+from p2pool.api.resources import access, agent, nodes, pool, reasons, tasks, tokens, volumes
 from p2pool.api.resources.context import port_of
+from p2pool.api.resources.proofs import validations, voters
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ports.agent import AgentPort
@@ -47,7 +48,7 @@ ROUTES: tuple[HTTPRouteHandler, ...] = (
     *(tasks.tasks, tasks.task, tasks.task_metrics, reasons.task_reasons, tasks.requests),
     nodes.invites,
     *(tasks.allocations, tasks.allocation, tasks.logs),
-    *(proofs.leader, proofs.evidence),
+    *(voters.leader, voters.evidence, validations.validations, validations.validation),
     *(pool.committee, pool.roster, pool.pool),
     access.access,
     agent.agent,

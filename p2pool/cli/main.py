@@ -41,7 +41,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "p2pool.cli.validator.group:validator",
         "Whitelist providers, validate nodes, and act on those that cheat.",
     ),
-    "verify": ("p2pool.cli.verify:verify", "Check proofs of who leads and who lied."),
+    "validation": (
+        "p2pool.cli.validation:validation",
+        "What validators found, and the evidence of it.",
+    ),
+    "verify": (
+        "p2pool.cli.verify.group:verify",
+        "Check proofs: who leads, who lied, what hardware a node showed.",
+    ),
     "volume": ("p2pool.cli.volume:volume", "List, export and remove what tasks keep here."),
     "wallet": (
         "p2pool.cli.wallet:wallet",

@@ -111,6 +111,24 @@ class AgentClient:
         """The proofs against voters that lied, the latest term last."""
         return _objects(self.get("/v1/evidence"), "evidence")
 
+    def validations(
+        self,
+        node_id: str | None = None,
+        validator: str | None = None,
+        conclusion: str | None = None,
+    ) -> list[Answer]:
+        """What validators say of the nodes, or of one: the newest verdict of each validator, by
+        node."""
+        given = [("node", node_id), ("validator", validator), ("conclusion", conclusion)]
+        wanted = [(name, value) for name, value in given if value is not None]
+        return list(self.pages("/v1/validations", "validations", wanted))
+
+    def validation(self, digest: str) -> Iterator[bytes]:
+        """The evidence that a verdict names, in pieces. After the last one: the agent's error if it
+        is not whole, `Unavailable` if it breaks off."""
+        path = f"/v1/validations/{quote(digest, safe='')}?framed=true"
+        yield from self._transport.pieces(path, "application/vnd.p2pool.evidence+cbor")
+
     def task_reasons(self, task_id: str) -> Answer:
         """Why a task's copies ended, in full, node by node."""
         return self.get(f"/v1/tasks/{quote(task_id, safe='')}/reasons")

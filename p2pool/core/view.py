@@ -18,6 +18,7 @@ from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
+from p2pool.core.knowledge.verdicts import is_old
 from p2pool.model.access.delegates import Grant, GrantPlace
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
@@ -26,6 +27,7 @@ from p2pool.model.machine.hardware import FreeResources, Load
 from p2pool.model.messages.gossip import AllocationStatus, Heartbeat
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.access import AccessTable, GrantView
+from p2pool.model.ports.evidence import VerdictPlace, VerdictTable, VerdictView
 from p2pool.model.ports.view import (
     AllocationView,
     NodeTable,
@@ -47,6 +49,7 @@ from p2pool.model.states import (
 )
 from p2pool.model.tasks.index import TaskPlace
 from p2pool.model.timing import Now
+from p2pool.model.validation.verdict import SignedVerdict
 
 
 def node_view(context: Context, state: PoolState | None, member: ChainMember, now: Now) -> NodeView:
@@ -350,6 +353,30 @@ class _Access(AccessTable):
         )
 
 
+class _Verdicts(VerdictTable):
+    """The validators' verdicts that this node holds, each made when it is read."""
+
+    def __init__(self, context: Context, now: Now, fresh: Fresh) -> None:
+        super().__init__()
+        self._context, self._at, self._fresh = context, now, fresh
+
+    def behind(self, place: VerdictPlace | None) -> Iterator[VerdictView]:
+        """See the base."""
+        return self._made(self._context.validations.behind(place))
+
+    def of_node(self, node_id: NodeId) -> Iterator[VerdictView]:
+        """See the base."""
+        return self._made(self._context.validations.of_node(node_id))
+
+    def _made(self, found: Iterable[SignedVerdict]) -> Iterator[VerdictView]:
+        """What counts no more is told to nobody, though its turn to be forgotten has not come."""
+        knows = self._context.validator_roles.knows
+        for signed in found:
+            assert self._fresh(), "the node has gone on: take another view"
+            if not is_old(signed.verdict, self._at):
+                yield VerdictView(signed, knows(signed.verdict.validator))
+
+
 class _Nodes(NodeTable):
     """The nodes that this one knows, each made when it is read."""
 
@@ -440,6 +467,7 @@ def build_view(
         nodes=nodes,
         tasks=_Tasks(state, _Live(context), heard, fresh) if state is not None else (),
         access=_Access(state, fresh) if state is not None else AccessTable(),
+        verdicts=_Verdicts(context, now, fresh),
         problems=problems,
         warnings=warnings,
         settings=tuple(state.settings.items()) if state is not None else (),

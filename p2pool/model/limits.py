@@ -456,6 +456,21 @@ JOURNAL_LINE_MAX_BYTES = 64 * 1024
 ACT_FINDINGS_MAX = 256
 # A piece of work is named by a hash, and its judge counts it in units.
 WORK_KEY_BYTES = 32
+# Events of work that a validator reads in one go, unless one block has more.
+WORK_PART_EVENTS = 256
+# Pieces that wait for a judge, and those that were judged and are kept. No more are read from the
+# chain while so many wait.
+WORK_WAITING_MAX = 4_096
+WORK_JUDGED_MAX = 2_048
+WORK_FILE_MAX_BYTES = 8 * 1024 * 1024
+# What a judge of work says for itself, and how many of its threads may hang.
+JUDGE_EVIDENCE_MAX_BYTES = 1024
+JUDGES_AT_ONCE = 4
+# A piece on which a judge has no word is tried again in later rounds, so often.
+JUDGE_TRIES = 3
+# Tasks that may be behind a piece and are run again for it, and lines that are read of a run.
+JUDGE_TASKS_MAX = 4
+JUDGE_LINES_MAX = 200
 # The contract counts the units of a node in 32 bits.
 COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).
@@ -1039,6 +1054,28 @@ CHALLENGE_PATIENCE = 4
 EVIDENCE_DOCUMENT_MAX_BYTES = 128 * 1024 * 1024
 EVIDENCE_ITEMS_MAX = 2**22
 EVIDENCE_PART_MAX_BYTES = 64 * 1024
+# A challenge alone: its plan names the devices.
+CHALLENGE_ITEMS_MAX = 1_024
+CHALLENGE_MAX_BYTES = 64 * 1024
+# Documents that an agent keeps: one, all, all of one validator, and how many.
+EVIDENCE_KEPT_DOCUMENT_MAX_BYTES = 32 * 1024 * 1024
+EVIDENCE_KEPT_MAX_BYTES = 256 * 1024 * 1024
+EVIDENCE_PER_VALIDATOR_MAX_BYTES = 96 * 1024 * 1024
+EVIDENCE_DOCUMENTS_MAX = 1_024
+EVIDENCE_HEAD_MAX_BYTES = 1_024
+# Two documents of one challenge stay, for so many challenges.
+CONTRADICTIONS_KEPT_MAX = 16
+# Documents that are brought, or fetched, and given at a time; what a peer draws of them.
+EVIDENCE_TAKEN_AT_ONCE_MAX = 2
+EVIDENCE_GIVEN_AT_ONCE_MAX = 8
+EVIDENCE_GIVEN_KIB_PER_S = 1_024
+EVIDENCE_GIVEN_KIB_BURST = 96 * 1024
+# A part comes within this time, all of them at this rate at least. A guest is read slowly.
+EVIDENCE_PART_MS = 30_000
+EVIDENCE_KIB_PER_S_MIN = 16
+# Members that are asked for a document that is not here, each for so long at most.
+EVIDENCE_PEERS_ASKED_MAX = 4
+EVIDENCE_FETCH_MS = 60_000
 
 # --- verdicts of validators -----------------------------------------------------------------------
 # A verdict has at most so many bytes, and so many go into one message of gossip.
@@ -1322,4 +1359,8 @@ assert 4 * CHALLENGE_COLUMNS_MAX * CHALLENGE_OPENED_MAX < EVIDENCE_DOCUMENT_MAX_
 assert VERDICTS_PER_GOSSIP_MAX * VERDICT_MAX_BYTES < GOSSIP_MESSAGE_MAX_BYTES - 1024
 assert VERDICTS_WAITING_PER_VALIDATOR_MAX < VERDICTS_WAITING_MAX
 assert VERDICTS_PER_GOSSIP_MAX <= MEMBER_SIGNATURES_BURST
+assert (
+    EVIDENCE_KEPT_DOCUMENT_MAX_BYTES <= EVIDENCE_PER_VALIDATOR_MAX_BYTES < EVIDENCE_KEPT_MAX_BYTES
+)
+assert EVIDENCE_KEPT_DOCUMENT_MAX_BYTES <= EVIDENCE_GIVEN_KIB_BURST * 1024
 assert EVIDENCE_PART_MAX_BYTES + ENVELOPE_OVERHEAD_MAX_BYTES < STREAM_FRAME_MAX_BYTES

@@ -34,6 +34,7 @@ from p2pool.drivers.chain.validator.act_plans import (
 )
 from p2pool.drivers.chain.validator.roles import Roles
 from p2pool.drivers.chain.validator.slashes import slashes_of
+from p2pool.drivers.chain.validator.work import Invalidation, invalidate_work_plan, work_of
 from p2pool.model import limits
 from p2pool.model.errors import (
     ChainUnavailable,
@@ -60,6 +61,7 @@ _FUNCTIONS = {
     ActKind.INVALIDATE: ("invalidateNode",),
     ActKind.REMOVE: ("invalidateNode", "removeComputeNode"),
     ActKind.SLASH: ("slash",),
+    ActKind.TAKE_BACK: ("softInvalidateWork",),
 }
 GAS = {
     kind: HEADROOM * sum(TYPICAL_GAS[name] for name in names) for kind, names in _FUNCTIONS.items()
@@ -178,6 +180,11 @@ async def plan_of(act: Act, chain: PoolContracts, account: Address) -> Plan:
         facts, earlier = await reader.provider(act.provider), await slashes_of(reader, act.provider)
         penalty = Penalty(act.provider, act.amount_wei, act.act_id)
         return slash_plan(chain.at, roles, facts, penalty, earlier)
+    if act.piece is not None:
+        pool = (await reader.pool(act.piece.pool_id)).need()
+        work = await work_of(reader, act.piece.pool_id, pool.domain_id)
+        how = Invalidation(units=act.piece.units)
+        return invalidate_work_plan(chain.at, roles, work, [act.piece.key], how)
     nodes = await reader.registry_nodes([act.node_id])
     owner = nodes[0].registry.value
     if owner is not None and owner.provider != act.provider:

@@ -77,7 +77,7 @@ async def running(path: Path) -> AsyncIterator[Agent]:
             await agent.stepped.wait()
 
         loop.wait_stepped = stepped
-        agent = Agent(pool_log, store, AgentApi(loop, Mock(), Mock(), Mock(), Mock()))
+        agent = Agent(pool_log, store, AgentApi(loop, Mock(), Mock(), Mock(), Mock(), Mock()))
         pool_log.tick(Now(10_000, 10_000))
         await agent.settle()
         yield agent

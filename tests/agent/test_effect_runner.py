@@ -11,6 +11,7 @@ from p2pool.agent.containers.executor import ContainerExecutor
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
 from p2pool.agent.loop import Loop
+from p2pool.agent.streams.role_reader import RoleReader
 from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.sealer import Sealer
@@ -34,6 +35,7 @@ def drivers(tmp_path: Path) -> Drivers:
             create_autospec(ContainerRuntime, instance=True), loop, TaskMetrics(tmp_path), metrics
         ),
         create_autospec(ContractJudge, instance=True),
+        create_autospec(RoleReader, instance=True),
         loop,
     )
 

@@ -221,6 +221,30 @@ FAILING_RECEIVER = WebhookStatus(
 """It got three messages, and has been away since."""
 
 
+@attrs.define
+class FakeEvidence:
+    """Documents that are here, and those that a member would give; `pairs`: which contradict."""
+
+    here: dict[Digest, bytes] = attrs.Factory(dict)
+    elsewhere: dict[Digest, bytes] = attrs.Factory(dict)
+    pairs: dict[Digest, Digest] = attrs.Factory(dict)
+
+    def is_here(self, digest: Digest) -> bool:
+        """Whether it is."""
+        return digest in self.here
+
+    def contradicts(self, digest: Digest) -> Digest | None:
+        """What was set."""
+        return self.pairs.get(digest)
+
+    async def document(self, digest: Digest) -> bytes:
+        """From here, or from elsewhere."""
+        found = {**self.elsewhere, **self.here}.get(digest)
+        if found is None:
+            raise NotFound("None of the 2 members that were asked has this evidence.")
+        return found
+
+
 @attrs.define(slots=False)
 class FakePort:
     """An agent that accepts everything, unless it is told to fail."""
@@ -228,6 +252,7 @@ class FakePort:
     seen: View = attrs.Factory(sample_view)
     logs: FakeLogs = attrs.Factory(FakeLogs)
     volumes: FakeVolumes = attrs.Factory(FakeVolumes)
+    evidence: FakeEvidence = attrs.Factory(FakeEvidence)
     asked: list[Ask] = attrs.Factory(list)
     failures: list[P2poolError] = attrs.Factory(list)
     ends: LogEnds = LogEnds((), ())

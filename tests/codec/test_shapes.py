@@ -32,6 +32,7 @@ from p2pool.model.log.certificates import BadAppend, Evidence
 from p2pool.model.messages.queries import PeerKnown
 from p2pool.model.messages.registry import TYPES
 from p2pool.model.tasks.secrets import KeyStatement, SecretBlob, SecretContents
+from p2pool.model.validation.verdict import StoredDocument
 
 FILE = Path(__file__).parent.parent / "golden" / "shapes.json"
 HINT = (
@@ -42,7 +43,7 @@ KEPT: tuple[type, ...] = (
     raft.Entry, raft.Snapshot, raft.HardState, RootRecord, PeerKnown, ids.Token, PoolArray,
     attempt.StoredAttempt, Evidence, BadAppend, ChainRoster, peer_promises.Kept,
     signatures.Confirmed, CertificateSeen, SnapshotCertificate, SecretBlob, SecretContents,
-    KeyStatement, ReceivedKey,
+    KeyStatement, ReceivedKey, StoredDocument,
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from p2pool.model.errors import Unavailable
 from p2pool.model.ids import Address, NodeId, PeerKey
 from p2pool.model.machine.hardware import Gpu
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import Conclusion, Fault, SignedEvidence, Transcript
 from p2pool.model.validation.transcript import Challenge
 from p2pool.model.validation.verdict import SignedVerdict

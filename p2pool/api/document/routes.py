@@ -37,6 +37,8 @@ ROUTES: Mapping[tuple[str, str], Route] = {
     ),
     ("/v1/leader", "get"): Route("getLeader", "pool"),
     ("/v1/evidence", "get"): Route("listEvidence", "pool"),
+    ("/v1/validations", "get"): Route("listValidations", "nodes"),
+    ("/v1/validations/{digest}", "get"): Route("getValidation", "nodes", (404, 429)),
     ("/v1/committee", "get"): Route("getCommittee", "pool"),
     ("/v1/roster", "get"): Route("getRoster", "pool"),
     ("/v1/pool", "get"): Route("getPool", "pool"),

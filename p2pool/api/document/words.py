@@ -7,7 +7,7 @@ lower-case hex digits; other ids are hex alone.
 
 from collections.abc import Mapping
 
-from p2pool.api.resources.parameters import CopyState, GrantState, TaskState
+from p2pool.api.resources.parameters import ConclusionWord, CopyState, GrantState, TaskState
 from p2pool.model.access.tokens import TokenScope
 from p2pool.model.log.certificates import APPEND, CERTIFICATE, CHANGE, HISTORY, VOTE
 from p2pool.model.ports.runtime import RuntimeKind
@@ -47,7 +47,12 @@ FIELDS: Mapping[str, str] = {
     "commit_index": "Up to which entry the log is committed.",
     "committee": "Who keeps the log.",
     "committee_hash": "Hash of the committee that signed, hex.",
+    "concluded_at_ms": "When the validator concluded, in whole seconds.",
+    "conclusion": "What the validator concludes of the node's claim.",
+    "confirmed": "Whether the chain has said since the agent's start that it is a validator.",
     "contract": "The pool's contract.",
+    "contradicted_by": "Other evidence by that validator on the same challenge, by its digest;"
+    " null: none is known here.",
     "copies": "One for each copy.",
     "cpu_milli": "Processors, in thousandths.",
     "cpu_model": "The processor's name.",
@@ -65,6 +70,7 @@ FIELDS: Mapping[str, str] = {
     "ended_at_ms": "Since when its task is known to have ended; 0: it has not.",
     "epoch": "Which log this is: a recovery begins another.",
     "evidence": "The proofs.",
+    "evidence_here": "Whether this agent keeps the evidence itself.",
     "expires_at_ms": "When it ends by itself; 0: never.",
     "exit_code": "How its process ended; null: it has not, or nobody knows.",
     "failed": "How many attempts failed since then.",
@@ -186,6 +192,7 @@ FIELDS: Mapping[str, str] = {
     "second_hash": "The hash in the second message; null where there is none.",
     "setting": "The setting that it is about; null: none.",
     "settings": "What the manager set, by name.",
+    "signature": "A signature, hex.",
     "signatures": "How many voters signed.",
     "signer": "The account that submitted it.",
     "silent": "Connected members that did not answer in time.",
@@ -224,6 +231,8 @@ FIELDS: Mapping[str, str] = {
     "uuid": "The name by which a task's log and its container know it.",
     "valid_until_ms": "Good until then.",
     "value": "The number.",
+    "validations": "The verdicts of this page.",
+    "validator": "The account of the validator.",
     "version": "The version.",
     "volumes": "The volumes of this page.",
     "voter": "Whether it votes.",
@@ -242,6 +251,8 @@ OF_ONE: Mapping[str, str] = {
     "AllocationAnswer.allocation": "The copy.",
     "CommitteeMember.leader": "Whether it leads.",
     "Evidence.voter": "Who lied.",
+    "Validation.evidence": "The digest of the evidence, which the validator signed, hex.",
+    "Validation.signature": "The validator's signature over the verdict's typed data, hex.",
     "FreeResources.gpus": "How many GPUs no copy holds.",
     "Grant.grantor": "The account that gave it; null: none is known.",
     "Grant.not_after_s": "In force until then, Unix seconds; null: no delegation is known.",
@@ -278,6 +289,7 @@ ENUMS: Mapping[str, list[str]] = {
     "Allocation.health": _words(Health),
     "Allocation.state": [state.value for state in CopyState],
     "CommitteeMember.reachability": [*_words(Reachability), "unknown"],
+    "Validation.conclusion": [word.value for word in ConclusionWord],
     "Evidence.kind": [VOTE, CERTIFICATE, HISTORY, CHANGE, APPEND],
     "Grant.state": [state.value for state in GrantState],
     "Health.status": ["ok"],

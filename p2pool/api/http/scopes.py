@@ -41,6 +41,8 @@ SCOPES: Mapping[tuple[str, str], TokenScope | None] = {
     ("/v1/allocations/{allocation_id}", "get"): READ,
     ("/v1/leader", "get"): READ,
     ("/v1/evidence", "get"): READ,
+    ("/v1/validations", "get"): READ,
+    ("/v1/validations/{digest}", "get"): READ,
     ("/v1/committee", "get"): READ,
     ("/v1/roster", "get"): READ,
     ("/v1/pool", "get"): READ,

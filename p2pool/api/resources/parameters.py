@@ -38,6 +38,7 @@ def _after(pattern: str) -> QueryParameter:
 TASK_PLACE = r"[0-9]{1,18}-[0-9a-f]{32}"
 COPY_PLACE = TASK_PLACE + r"-[0-9]{1,9}"
 NODE_PLACE = r"0x[0-9a-f]{40}"
+VALIDATION_PLACE = NODE_PLACE + "-" + NODE_PLACE
 PROOF_PLACE = r"[0-9]{20}-[0-9a-f]{64}"
 GRANT_PLACE = r"[0-9a-f]{40}-[0-9a-f]{40}-[0-9a-f]{16}"
 EVENT_PLACE = r"[0-9]{1,19}\.[0-9]{1,19}\.[0-9]{1,19}"
@@ -45,6 +46,7 @@ EVENT_PLACE = r"[0-9]{1,19}\.[0-9]{1,19}\.[0-9]{1,19}"
 AfterTask = Annotated[str, _after(TASK_PLACE)]
 AfterCopy = Annotated[str, _after(COPY_PLACE)]
 AfterNode = Annotated[str, _after(NODE_PLACE)]
+AfterValidation = Annotated[str, _after(VALIDATION_PLACE)]
 AfterProof = Annotated[str, _after(PROOF_PLACE)]
 AfterGrant = Annotated[str, _after(GRANT_PLACE)]
 AfterVolume = Annotated[
@@ -88,6 +90,14 @@ class CopyState(StrEnum):
     FAILED = "failed"
     STOPPED = "stopped"
     LOST = "lost"
+
+
+class ConclusionWord(StrEnum):
+    """What a challenge says of a node's claim."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    INCONCLUSIVE = "inconclusive"
 
 
 class GrantState(StrEnum):
@@ -139,6 +149,16 @@ OfAccount = Annotated[
         schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{40}$"},
     ),
 ]
+ByValidator = Annotated[
+    str | None,
+    QueryParameter(
+        description="Only what this validator says: 0x and 40 hex digits.",
+        schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{40}$"},
+    ),
+]
+WithConclusion = Annotated[
+    ConclusionWord | None, QueryParameter(description="Only verdicts that conclude this.")
+]
 Named = Annotated[str | None, QueryParameter(description="Only tasks of exactly this name.")]
 OfTask = Annotated[
     str | None,
@@ -169,11 +189,16 @@ AllocationText = Annotated[
         schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{32}\.(?:0|[1-9][0-9]{0,8})$"},
     ),
 ]
+EvidenceText = Annotated[
+    str,
+    PathParameter(
+        description="The digest that a verdict names its evidence by: 64 hex digits.",
+        schema_extra={"pattern": r"^(?:0x)?[0-9a-fA-F]{64}$"},
+    ),
+]
 Framed = Annotated[
     bool,
-    QueryParameter(
-        description="Send each piece after its length, and at the end how the export ended."
-    ),
+    QueryParameter(description="Send each piece after its length, and at the end how it ended."),
 ]
 TokenName = Annotated[
     str,

@@ -4,9 +4,6 @@ The routes answer for this machine alone, to the holder of the agent's token, an
 them. A query names the volume, because its name has slashes.
 """
 
-import json
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import cast
 
 import attrs
@@ -15,17 +12,13 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
-from p2pool.api.http.problems import problem_of
+from p2pool.api.http import framing
 from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.api.resources.context import port_of
 from p2pool.api.resources.pages import page
 from p2pool.api.resources.parameters import AfterVolume, Framed, Limit, VolumeId
 from p2pool.model import limits
-from p2pool.model.errors import P2poolError
 from p2pool.model.ports import volumes as ports
-
-FRAMES = "application/vnd.p2pool.frames"
-LAST = bytes(4)
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -119,17 +112,7 @@ async def export(state: State, id: VolumeId, framed: Framed = False) -> ASGIApp:
     """
     streams, pieces = cast(Streams, state.streams), port_of(state).volumes.export(id)
     if framed:
-        return StreamAnswer(streams, _framed(pieces), FRAMES, ping=None, failed=_failed)
+        return StreamAnswer(
+            streams, framing.framed(pieces), framing.FRAMES, ping=None, failed=framing.failed
+        )
     return StreamAnswer(streams, pieces, "application/x-tar", ping=None, failed=None)
-
-
-async def _framed(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if piece:
-                yield len(piece).to_bytes(4, "big") + piece
-    yield LAST + b"{}"
-
-
-def _failed(error: P2poolError) -> bytes:
-    return LAST + json.dumps({"error": problem_of(error)}).encode()

@@ -8,6 +8,7 @@ from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
+from p2pool.cli.shared.verdicts import verdict_pairs, verdicts_on
 from p2pool.client.agent_client import AgentClient, Answer
 
 OUTSIDE = ("applicant", "invited", "left")
@@ -108,14 +109,17 @@ def _row(one: Answer) -> tuple[str, ...]:
 @wide_option
 @json_option
 def show(node_id: str, client: AgentClient, as_json: bool) -> None:
-    """Show one node and what it runs. NODE is its id or the beginning of it."""
+    """Show one node, what it runs, and what validators say of it. NODE is its id or the beginning
+    of it."""
     answer = find_node(client, node_id)
     warn_if_stale(client)
-    if as_json:
-        write_json("node", {"node": answer["node"], "allocations": answer["allocations"]})
-        return
     one = answer["node"]
-    write_pairs(_pairs(one))
+    verdicts = verdicts_on(client, one["node_id"])
+    if as_json:
+        told = {"node": one, "allocations": answer["allocations"], "validations": verdicts}
+        write_json("node", told)
+        return
+    write_pairs([*_pairs(one), *verdict_pairs(verdicts)])
     click.echo()
     columns = (
         *(Column("ALLOCATION", rank=1), "TASK", "STATE", Column("GPUS", rank=2, prose=True)),

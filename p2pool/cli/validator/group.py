@@ -21,6 +21,10 @@ HEAVY = {
         "p2pool.cli.validator.work:invalidate_work",
         "Take work back that was submitted, where the deployment judges work.",
     ),
+    "judge": (
+        "p2pool.cli.validator.judge:judge",
+        "Judge the work that nodes submitted to a pool since the last time, some pieces at a time.",
+    ),
     "policy": (
         "p2pool.cli.validator.policy:policy",
         "Check a policy file, and show all of it.",

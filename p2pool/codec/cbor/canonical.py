@@ -99,7 +99,22 @@ def count(data: bytes, items_max: int | None = None) -> int:
 
     Walks the items' heads once, in memory that depends only on the allowed depth.
     """
-    position = walked = 0
+    walked, position = _walk(data, 0, items_max)
+    if position != len(data):
+        raise Malformed(f"{len(data) - position} bytes follow the value.")
+    return walked
+
+
+def item_at(data: bytes, position: int, items_max: int) -> bytes:
+    """The bytes of the one item that begins there, whatever follows it; `Malformed` as of
+    `count`."""
+    _, end = _walk(data, position, items_max)
+    return data[position:end]
+
+
+def _walk(data: bytes, position: int, items_max: int | None) -> tuple[int, int]:
+    """How many items the one at `position` has, itself included, and where it ends."""
+    walked = 0
     open_items = [1]  # how many items are still missing at each depth
     while open_items:
         if open_items[-1] == 0:
@@ -121,9 +136,7 @@ def count(data: bytes, items_max: int | None = None) -> int:
             if items > len(data) - position:  # an item takes a byte at least
                 _truncated()
             open_items.append(items)
-    if position != len(data):
-        raise Malformed(f"{len(data) - position} bytes follow the value.")
-    return walked
+    return walked, position
 
 
 def _head(data: bytes, position: int) -> tuple[int, int, int]:

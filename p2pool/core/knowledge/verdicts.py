@@ -160,6 +160,11 @@ class ValidatorVerdicts:
         found = [self.kept[pair] for pair in pairs if self.belongs(pair[0])]
         return [one for one in found if not is_old(one.verdict, now)]
 
+    def named(self, evidence: Digest) -> SignedVerdict | None:
+        """The verdict that names this evidence."""
+        pair = self.by_evidence.get(evidence)
+        return self.kept[pair] if pair is not None else None
+
     def of_node(self, node_id: NodeId) -> tuple[SignedVerdict, ...]:
         """Those on one node, by validator."""
         return tuple(one for _, one in sorted(self.by_node.get(node_id, {}).items()))

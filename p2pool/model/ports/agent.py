@@ -15,6 +15,7 @@ from p2pool.model.chain.invite import Invite
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, PoolRef, TaskId
 from p2pool.model.log.raft import LogEnd
 from p2pool.model.messages.task_streams import FullReason, LogChunks, MetricsAnswered
+from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import RuntimeInfo
 from p2pool.model.ports.view import Event, EventId, View
 from p2pool.model.ports.volumes import VolumeKeeper
@@ -186,6 +187,11 @@ class AgentPort(Protocol):
     @property
     def volumes(self) -> VolumeKeeper:
         """The volumes that tasks keep on this agent's machine."""
+        ...
+
+    @property
+    def evidence(self) -> EvidenceKeeper:
+        """The documents behind validators' verdicts."""
         ...
 
     async def runtime_info(self) -> RuntimeInfo:

@@ -31,6 +31,7 @@ from p2pool.model.log.raft import Configuration
 from p2pool.model.machine.hardware import FreeResources, Hardware, Load
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.ports.access import AccessTable
+from p2pool.model.ports.evidence import VerdictTable
 from p2pool.model.states import (
     AllocationState,
     Health,
@@ -316,6 +317,7 @@ class View:
     nodes: NodeTable = attrs.field(factory=NodeTable, converter=_nodes)
     tasks: TaskTable = attrs.field(factory=TaskTable, converter=_tasks)
     access: AccessTable = attrs.field(factory=AccessTable)
+    verdicts: VerdictTable = attrs.field(factory=VerdictTable)
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()

@@ -44,3 +44,22 @@ class SignedVerdict:
 
     verdict: Verdict
     signature: Annotated[bytes, bounded(exact_bytes=ETH_SIGNATURE_BYTES)]
+
+
+@attrs.frozen
+class StoredDocument:
+    """What an agent notes of a document of evidence that it keeps. `challenge`: the id of its
+    challenge, for of one there is one document."""
+
+    verdict: SignedVerdict
+    challenge: Digest
+    size_bytes: Annotated[int, bounded(number=limits.EVIDENCE_DOCUMENT_MAX_BYTES)]
+
+
+@attrs.frozen
+class Contradiction:
+    """Two documents of one challenge by one validator, which so proves that it says what it likes:
+    `first` came first here."""
+
+    first: StoredDocument
+    second: StoredDocument

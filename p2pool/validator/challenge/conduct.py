@@ -30,8 +30,8 @@ from p2pool.model.messages.challenge import (
     SecretRevealed,
     VerdictTold,
 )
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import Message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import Transcript
 from p2pool.model.validation.transcript import (
     BlockOpening,

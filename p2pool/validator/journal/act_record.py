@@ -7,6 +7,8 @@ Invariant: a line is one of `checked_lines`, so the same act has the same bytes;
 `Malformed`.
 """
 
+from typing import Any
+
 import attrs
 
 from p2pool.model import limits
@@ -20,6 +22,7 @@ from p2pool.validator.journal.checked_lines import (
     told_by,
 )
 from p2pool.validator.policy.acts import Act, ActKind, ActState, TakenAct
+from p2pool.validator.policy.findings import WrongPiece
 
 FORMAT = 1
 
@@ -62,6 +65,7 @@ def act_line(taken: TakenAct) -> bytes:
             "spent_wei": str(taken.spent_wei),
             "transaction": taken.transaction,
             "why": taken.why,
+            **({} if act.piece is None else {"piece": _piece_plain(act.piece)}),
         }
     )
 
@@ -94,7 +98,10 @@ def read_act(line: bytes) -> TakenAct:
             at_ms=number_in(told["at_ms"]),
             reserve_wei=_wei(told["reserve_wei"]),
             amount_wei=_wei(told["amount_wei"]),
+            piece=_piece_in(told["piece"]) if "piece" in told else None,
         )
+        if (act.kind is ActKind.TAKE_BACK) is not (act.piece is not None):
+            raise ValueError("work is taken back, and no other act, by its piece")
         if act.act_id.hex() != told["act_id"]:
             raise ValueError("the id of an act is another act's")
         return TakenAct(
@@ -106,6 +113,17 @@ def read_act(line: bytes) -> TakenAct:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Malformed(f"{type(error).__name__}: {error}"[:200]) from error
+
+
+def _piece_plain(piece: WrongPiece) -> dict[str, Any]:
+    return {"pool": piece.pool_id, "key": piece.key.hex(), "units": str(piece.units)}
+
+
+def _piece_in(told: dict[str, Any]) -> WrongPiece:
+    key = bytes.fromhex(told["key"])
+    if len(key) != limits.WORK_KEY_BYTES:
+        raise ValueError("a key of work is none")
+    return WrongPiece(number_in(told["pool"]), key, _wei(told["units"]))
 
 
 def _wei(value: object) -> int:

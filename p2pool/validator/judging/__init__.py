@@ -1,1 +1,1 @@
-"""Whether submitted work is what it says: judges as plug-ins, and what they concluded, kept on disk."""
+"""Judges of submitted work: plug-ins, what they are asked, and what they said, on the disk."""

@@ -11,11 +11,13 @@ oldest that was judged is forgotten first, right or unknown before wrong. Damage
 taken for an empty file. One process at a time uses it.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -24,9 +26,12 @@ from p2pool.codec.json.depth import too_deep
 from p2pool.drivers.chain.validator.work import Piece
 from p2pool.drivers.chain.validator.work_since import WorkPart
 from p2pool.model import limits
-from p2pool.model.errors import Malformed, Misconfigured, StoreFailed
-from p2pool.model.ids import Address, PoolRef
+from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
+from p2pool.model.ids import Address, NodeId, PoolRef
+from p2pool.validator.journal import disk
+from p2pool.validator.journal.checked_lines import address_in, number_in, text_in
 from p2pool.validator.judging.judge import SubmittedWork, WorkConclusion, WorkVerdict
+from p2pool.validator.judging.trial import checked
 from p2pool.validator.policy.findings import Finding, FindingKind, WrongPiece
 
 FORMAT = 1
@@ -170,12 +175,12 @@ class JudgedWork:
         told = json.loads(text)
         if told["format"] != FORMAT:
             raise ValueError("another version of p2pool wrote it")
-        if told["pool"] != str(self.pool):
+        if told["pool"] != _named(self.pool):
             raise ValueError(f"it is of the pool {told['pool']}"[:100])
-        self.next_block = _whole(told["next_block"])
+        self.next_block = number_in(told["next_block"])
         for one in told["waiting"]:
             work = _work_in(one, self.pool)
-            self.waiting.append(Waiting(work=work, tries=_whole(one["tries"])))
+            self.waiting.append(Waiting(work=work, tries=number_in(one["tries"])))
         for one in told["judged"]:
             judged = _judged_in(one, self.pool)
             self.judged[judged.work.key] = judged
@@ -183,7 +188,7 @@ class JudgedWork:
     def _write(self) -> None:
         told = {
             "format": FORMAT,
-            "pool": str(self.pool),
+            "pool": _named(self.pool),
             "next_block": self.next_block,
             "waiting": [{**_work_plain(one.work), "tries": one.tries} for one in self.waiting],
             "judged": [_judged_plain(one) for one in self.judged.values()],
@@ -191,11 +196,8 @@ class JudgedWork:
         data = json.dumps(told, sort_keys=True, indent=0).encode()
         if len(data) > limits.WORK_FILE_MAX_BYTES:
             raise Malformed(f"{self.path} would be longer than {limits.WORK_FILE_MAX_BYTES} bytes.")
-        aside = self.path.with_name(f".{self.path.name}.new")
         try:
-            _write_whole(aside, data)
-            aside.replace(self.path)
-            _sync_folder(self.path.parent)
+            disk.replace_whole(self.path, data)
         except OSError as error:
             raise StoreFailed(
                 f"What was judged cannot be kept in {self.path}: {error.strerror}.",
@@ -204,8 +206,10 @@ class JudgedWork:
             ) from error
 
 
-def work_of(pool: PoolRef, piece: Piece) -> SubmittedWork:
-    """A piece of the chain, as its judge gets it."""
+# --- its form -----------------------------------------------------------------------------------
+
+
+def _work_of(pool: PoolRef, piece: Piece) -> SubmittedWork:
     return SubmittedWork(
         pool=pool,
         node_id=piece.node_id,
@@ -214,3 +218,70 @@ def work_of(pool: PoolRef, piece: Piece) -> SubmittedWork:
         units=piece.units,
         block=piece.block,
     )
+
+
+def _named(pool: PoolRef) -> str:
+    return f"{pool.chain_id}/0x{pool.contract.hex()}/{pool.pool_id}"
+
+
+def _work_plain(work: SubmittedWork) -> dict[str, Any]:
+    return {
+        "key": work.key.hex(),
+        "node": "0x" + work.node_id.hex(),
+        "provider": "0x" + work.provider.hex(),
+        "units": str(work.units),
+        "block": work.block,
+    }
+
+
+def _judged_plain(judged: Judged) -> dict[str, Any]:
+    return {
+        **_work_plain(judged.work),
+        "conclusion": judged.verdict.conclusion.value,
+        "evidence": judged.verdict.evidence,
+        "shortfall_permille": judged.verdict.shortfall_permille,
+        "at_ms": judged.at_ms,
+    }
+
+
+def _work_in(told: Mapping[str, Any], pool: PoolRef) -> SubmittedWork:
+    key, units = bytes.fromhex(told["key"]), int(told["units"])
+    if len(key) != limits.WORK_KEY_BYTES or not 0 <= units <= limits.CHAIN_WORD_MAX:
+        raise ValueError("a piece is none")
+    return SubmittedWork(
+        pool=pool,
+        node_id=NodeId(bytes(address_in(told["node"]))),
+        provider=address_in(told["provider"]),
+        key=key,
+        units=units,
+        block=number_in(told["block"]),
+    )
+
+
+def _judged_in(told: Mapping[str, Any], pool: PoolRef) -> Judged:
+    conclusion = WorkConclusion(told["conclusion"])
+    given = WorkVerdict(conclusion, text_in(told["evidence"]), told["shortfall_permille"])
+    if checked(given) != given:
+        raise ValueError("a verdict is none")
+    return Judged(work=_work_in(told, pool), verdict=given, at_ms=number_in(told["at_ms"]))
+
+
+def _locked(path: Path) -> int:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock")
+        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreFailed(
+            f"What is judged cannot be kept in {path.parent}: {error.strerror}.",
+            hint="Name a directory of your own, or make room.",
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(file)
+        raise Unavailable(
+            f"Another process judges work in {path.parent}: it holds {lock.name}.",
+            hint="Wait until it is done, or name another directory.",
+        ) from error
+    return file

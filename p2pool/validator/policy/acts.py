@@ -16,6 +16,7 @@ from functools import cached_property
 import attrs
 
 from p2pool.model.ids import Address, NodeId
+from p2pool.validator.policy.findings import WrongPiece
 
 DOMAIN = b"p2pool/validator-act/1\x00"
 
@@ -31,6 +32,12 @@ class ActKind(StrEnum):
     """Hard: it leaves the registry too, and comes back as a stranger."""
     SLASH = "slash"
     """Its provider loses a part of its stake for good."""
+    TAKE_BACK = "take_back"
+    """Units of one piece of work count no more; it changes nothing else for the node."""
+
+
+STANDING = (ActKind.VALIDATE, ActKind.INVALIDATE, ActKind.REMOVE)
+"""The acts that change where a node stands."""
 
 
 class ActState(StrEnum):
@@ -49,7 +56,7 @@ class ActState(StrEnum):
 @attrs.frozen(kw_only=True)
 class Act:
     """Something to do. `findings`: the ids of those that it answers, sorted. `reserve_wei`: the
-    most that it may cost. `amount_wei`: of a slash."""
+    most that it may cost. `amount_wei`: of a slash; `piece`: of work that is taken back."""
 
     kind: ActKind
     node_id: NodeId
@@ -58,6 +65,7 @@ class Act:
     at_ms: int
     reserve_wei: int
     amount_wei: int = 0
+    piece: WrongPiece | None = None
 
     @cached_property
     def act_id(self) -> bytes:

@@ -19,15 +19,25 @@ import attrs
 
 from p2pool.model import limits
 from p2pool.model.ids import Address, NodeId
-from p2pool.validator.policy.acts import Act, ActKind, TakenAct, sorted_ids
+from p2pool.validator.policy.acts import STANDING, Act, ActKind, TakenAct, sorted_ids
 from p2pool.validator.policy.agreement import Agreement, agreement_on
-from p2pool.validator.policy.findings import FAILURES, WHOLE_PPM, Finding, FindingKind
+from p2pool.validator.policy.findings import (
+    FAILURES,
+    WHOLE_PPM,
+    Finding,
+    FindingKind,
+    WrongPiece,
+)
 from p2pool.validator.policy.history import DAY_MS, Budget, History, NodeStanding
 from p2pool.validator.policy.rules import HARD, SOFT, Policy, Rule
 from p2pool.validator.policy.transitions import TRANSITIONS, Verdict
 
-URGENCY = (ActKind.SLASH, ActKind.REMOVE, ActKind.INVALIDATE, ActKind.VALIDATE)
-"""Who is put out can take its stake away: so a slash goes first."""
+URGENCY = (
+    *(ActKind.SLASH, ActKind.TAKE_BACK, ActKind.REMOVE, ActKind.INVALIDATE),
+    ActKind.VALIDATE,
+)
+"""Who is put out can take its stake away: so a slash goes first. Work can be taken back for some
+time only."""
 
 
 @attrs.frozen
@@ -56,6 +66,7 @@ class _Wanted:
     provider: Address
     findings: tuple[Finding, ...]
     amount_wei: int = 0
+    piece: WrongPiece | None = None
 
     @property
     def order(self) -> tuple[int, int, bytes]:
@@ -128,7 +139,10 @@ class _Decider:
         )
         wanted = self._transition(node_id, standing, mine, failures)
         slash = self._slash(node_id, bound, failures)
-        return [one for one in (*slash, *wanted) if self._is_new(one)]
+        return [
+            *(one for one in (*slash, *wanted) if self._is_new(one)),
+            *self._taken_back(node_id, mine),
+        ]
 
     # --- what the rules make of it --------------------------------------------------------------
 
@@ -212,9 +226,26 @@ class _Decider:
         kinds = [
             one.act.kind
             for one in self.taken
-            if one.act.node_id == node_id and one.act.kind is not ActKind.SLASH
+            if one.act.node_id == node_id and one.act.kind in STANDING
         ]
         return bool(kinds) and kinds[-1] is ActKind.REMOVE
+
+    def _taken_back(self, node_id: NodeId, mine: Sequence[Finding]) -> list[_Wanted]:
+        """Each piece that we found wrong, once: as many units of it as were not done."""
+        if not self.policy.work.take_back:
+            return []
+        spent = self._spent(ActKind.TAKE_BACK)
+        return [
+            _Wanted(
+                kind=ActKind.TAKE_BACK,
+                node_id=node_id,
+                provider=one.provider,
+                findings=(one,),
+                piece=one.piece,
+            )
+            for one in mine
+            if one.piece is not None and one.finding_id not in spent
+        ]
 
     # --- slashes --------------------------------------------------------------------------------
 
@@ -291,7 +322,8 @@ class _Decider:
             same = (
                 one.act.provider == wanted.provider if slash else one.act.node_id == wanted.node_id
             )
-            if one.is_open and same and (one.act.kind is ActKind.SLASH) is slash:
+            alike = one.act.kind is ActKind.SLASH if slash else one.act.kind in STANDING
+            if one.is_open and same and alike:
                 self._hold(wanted.kind, wanted.node_id, f"{one.act.kind} is on its way")
                 return False
         return True
@@ -338,4 +370,5 @@ def _act(wanted: _Wanted, reserve_wei: int, now_ms: int) -> Act:
         at_ms=now_ms,
         reserve_wei=reserve_wei,
         amount_wei=wanted.amount_wei,
+        piece=wanted.piece,
     )

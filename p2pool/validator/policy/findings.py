@@ -54,11 +54,21 @@ FAILURES: tuple[FindingKind, ...] = tuple(
 )
 
 
+@attrs.frozen
+class WrongPiece:
+    """A piece of work that is not what it says: so many of its units are to be taken back."""
+
+    pool_id: int
+    key: bytes
+    units: int
+
+
 @attrs.frozen(kw_only=True)
 class Finding:
     """What one validator found of one node at one time. `finding_id`: a digest of the evidence.
     `shortfall_ppm`: the part of what is claimed that was not shown, in millionths. `proven`: the
-    node's own signature proves it, so no validator can have invented it."""
+    node's own signature proves it, so no validator can have invented it. `piece`: of wrong work
+    that the chain can take back."""
 
     finding_id: bytes
     validator: Address
@@ -68,6 +78,7 @@ class Finding:
     at_ms: int
     shortfall_ppm: int = WHOLE_PPM
     proven: bool = False
+    piece: WrongPiece | None = None
 
     @property
     def is_failure(self) -> bool:

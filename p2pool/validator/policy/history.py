@@ -10,7 +10,7 @@ from enum import StrEnum
 import attrs
 
 from p2pool.model.ids import Address, NodeId
-from p2pool.validator.policy.acts import ActKind, ActState, TakenAct
+from p2pool.validator.policy.acts import STANDING, ActKind, ActState, TakenAct
 
 DAY_MS = 86_400_000
 
@@ -82,7 +82,7 @@ class History:
     def _last_on(self, node_id: NodeId, dry_run: bool) -> TakenAct | None:
         """The last act that changed a node's standing."""
         for one in reversed(self.taken):
-            counts = one.state is not ActState.REFUSED and one.act.kind is not ActKind.SLASH
+            counts = one.state is not ActState.REFUSED and one.act.kind in STANDING
             if counts and one.act.node_id == node_id and one in _counted((one,), dry_run):
                 return one
         return None

@@ -5,6 +5,7 @@
     [slash]          validators, validators_proven, agree_within_s, percent_per_day_max
     [quiet]          hours, still
     [budget]         coin_per_day
+    [work]           judge, options, pieces, deadline_s, take_back
     [rules.KIND]     act, times, within_s, penalty_percent
 
 Intuition: a file that is empty is a policy: it is careful, and it is a dry run until it says
@@ -14,6 +15,7 @@ Invariants: an unknown key is refused with the one that was probably meant; each
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -152,6 +154,22 @@ class BudgetRule:
         return parse_tokens(self.coin_per_day)
 
 
+@attrs.frozen(kw_only=True)
+class WorkRule:
+    """`[work]`: who judges the work that nodes submit, and how long it may take."""
+
+    judge: str = ""
+    """The name of the judge: one that is installed here. Empty: nobody judges."""
+    options: Mapping[str, str] = attrs.field(factory=dict)
+    """What this judge is told: its own documentation says what it takes."""
+    pieces: int = attrs.field(default=4, validator=Between(1, 64))
+    """How many pieces are judged in one round."""
+    deadline_s: int = attrs.field(default=1800, validator=Between(1, DAY_S))
+    """A judge that has not answered by then has no word on the piece."""
+    take_back: bool = True
+    """Units that were not done are taken back on the chain, where the deployment can do that."""
+
+
 def _rule(act: str, times: int, within_s: int, penalty_percent: int) -> Rule:
     return Rule(act=act, times=times, within_s=within_s, penalty_percent=penalty_percent)
 
@@ -196,6 +214,7 @@ class Policy:
     slash: SlashRule = SlashRule()
     quiet: Quiet = Quiet()
     budget: BudgetRule = BudgetRule()
+    work: WorkRule = attrs.field(factory=WorkRule)
     rules: Rules = Rules()
 
     @property

@@ -16,7 +16,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import SignedEvidence, Transcript
 from p2pool.model.validation.transcript import Challenge
 from p2pool.model.validation.verdict import SignedVerdict

@@ -34,7 +34,7 @@ from p2pool.model.errors import (
     Unavailable,
 )
 from p2pool.model.ids import Address, NodeId
-from p2pool.model.messages.gossip import PeerBinding
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.validator.challenge.outcome import sentence_of
 from p2pool.validator.journal.act_journal import ActJournal
 from p2pool.validator.journal.act_record import Owner

@@ -54,6 +54,7 @@ MORE = {
     "validator slash": ["--reason", "\u00fcber"],
     "validator run": ["--once", "--data-dir", "validator"],
     "validator check": ["--data-dir", "validator"],
+    "validator judge": ["--policy", "none.toml", "--data-dir", "none"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],

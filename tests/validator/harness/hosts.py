@@ -12,10 +12,11 @@ from p2pool.drivers.net.events import FrameReceived, NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.drivers.net.transport.frames import FrameStream
 from p2pool.model.ids import STORE_ID_BYTES, PeerKey, PoolRef, StoreId
-from p2pool.model.messages.gossip import Hello, PeerBinding
+from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown
 from p2pool.model.messages.registry import Channel, Message
 from p2pool.model.messages.verdicts import VerdictAnswered, VerdictOffered
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import Standing
 from p2pool.validator.network.conversation import Conversation
 from p2pool.validator.network.sealer import Sealer, wall_ms

@@ -23,8 +23,8 @@ from p2pool.model.messages.challenge import (
     SecretRevealed,
     VerdictTold,
 )
-from p2pool.model.messages.gossip import PeerBinding
 from p2pool.model.messages.registry import Message
+from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.transcript import Openings
 from p2pool.validator.challenge import rounds
 from p2pool.wire.validation.evidence import check_challenge

@@ -11,6 +11,7 @@ from p2pool.model.ids import Address, NodeId
 from p2pool.validator.journal.act_journal import FILE_NAME, KEPT_MS, ActJournal
 from p2pool.validator.journal.act_record import Owner, act_line, owner_line, read_act, read_owner
 from p2pool.validator.policy.acts import Act, ActKind, ActState, TakenAct
+from p2pool.validator.policy.findings import WrongPiece
 
 GOLDEN = Path(__file__).parent / "acts.journal"
 OWNER = Owner(31337, Address(b"\x11" * 20), Address(b"\x22" * 20))
@@ -48,6 +49,18 @@ def fill(directory: Path) -> None:
         journal.plan([act(3, ActKind.VALIDATE)], dry_run=True)
         journal.settle(attrs.evolve(done(act(2, ActKind.REMOVE)), state=ActState.REFUSED))
         journal.plan([act(4, ActKind.INVALIDATE)], dry_run=False)
+
+
+def test_work_that_is_taken_back_is_kept_with_its_piece(tmp_path: Path) -> None:
+    """And an act of another kind has none; a piece without its act, or an act without its piece, is
+    damage."""
+    piece = WrongPiece(7, b"k" * 32, 2**70)
+    wanted = attrs.evolve(act(1, ActKind.TAKE_BACK), piece=piece)
+    line = act_line(TakenAct(act=wanted, state=ActState.PLANNED))
+    assert read_act(line).act == wanted
+    for bad in (attrs.evolve(wanted, piece=None), attrs.evolve(act(1), piece=piece)):
+        with pytest.raises(Malformed, match="by its piece"):
+            read_act(act_line(TakenAct(act=bad, state=ActState.PLANNED)))
 
 
 def test_the_bytes_are_as_they_were(tmp_path: Path) -> None:

@@ -15,7 +15,13 @@ PROVIDER = Address(b"p" * 20)
 NODE = NodeId(b"n" * 20)
 NOW = 1_700_000_000_000
 HOUR = 3_600_000
-GAS = {ActKind.VALIDATE: 1, ActKind.INVALIDATE: 1, ActKind.REMOVE: 2, ActKind.SLASH: 2}
+GAS = {
+    ActKind.VALIDATE: 1,
+    ActKind.INVALIDATE: 1,
+    ActKind.REMOVE: 2,
+    ActKind.SLASH: 2,
+    ActKind.TAKE_BACK: 1,
+}
 
 
 def policy(**changes: Any) -> Policy:

@@ -1,15 +1,22 @@
 """What follows from findings: the table of transitions, slashes, quiet hours and the budget."""
 
 import itertools
+from typing import Any
 
 import attrs
 import pytest
 
 from p2pool.validator.policy.acts import ActKind, ActState
 from p2pool.validator.policy.decision import decide
-from p2pool.validator.policy.findings import FAILURES, Finding, FindingKind, kind_of_faults
+from p2pool.validator.policy.findings import (
+    FAILURES,
+    Finding,
+    FindingKind,
+    WrongPiece,
+    kind_of_faults,
+)
 from p2pool.validator.policy.history import ChainNode, NodeStanding, Registry
-from p2pool.validator.policy.rules import Quiet, Rules, SlashRule, ValidateRule, _rule
+from p2pool.validator.policy.rules import Quiet, Rules, SlashRule, ValidateRule, WorkRule, _rule
 from p2pool.validator.policy.transitions import TRANSITIONS, Verdict
 from tests.validator.policy.cases import (
     GAS,
@@ -269,6 +276,48 @@ def test_the_budget_goes_to_what_is_urgent() -> None:
                      node_id=type(NODE)(b"q" * 20))  # fmt: skip
     assert len(kinds(policy(), said, history(Registry.REGISTERED, open_act, nodes=nodes),
                      budget(all_of_it), NOW)) == 0  # fmt: skip
+
+
+WORK = WrongPiece(7, b"k" * 32, 6)
+
+
+def wrong_work(ago_ms: int = HOUR, piece: WrongPiece = WORK, **changes: Any) -> Finding:
+    """Half of a piece that was not done."""
+    told = {"shortfall_ppm": 500_000, "piece": piece, **changes}
+    return finding(FindingKind.WRONG_WORK, ago_ms, **told)
+
+
+def test_wrong_work_costs_its_units_and_a_part_of_the_stake() -> None:
+    """In proportion: the units that were not done, and half of the penalty for a half. Taking units
+    back is no transition: the node is invalidated all the same, and nothing waits for it."""
+    found = decide(policy(), [wrong_work()], history(Registry.VALIDATED), budget(), NOW).acts
+    assert [one.kind for one in found] == [ActKind.SLASH, ActKind.TAKE_BACK, ActKind.INVALIDATE]
+    assert [one.amount_wei for one in found] == [10, 0, 0]
+    assert [one.piece for one in found] == [None, WORK, None]
+    taken_back = attrs.evolve(taken(ActKind.TAKE_BACK, ActState.PLANNED), act=found[1])
+    stands = history(Registry.VALIDATED, taken_back)
+    assert kinds(policy(), [wrong_work()], stands, budget(), NOW) == [
+        ActKind.SLASH,
+        ActKind.INVALIDATE,
+    ]
+    gone = history(Registry.ABSENT)
+    assert ActKind.TAKE_BACK in kinds(policy(), [wrong_work()], gone, budget(), NOW)
+
+
+def test_each_wrong_piece_is_taken_back_once() -> None:
+    """By our own word alone, and only where the policy says so."""
+    second = wrong_work(HOUR - 1, WrongPiece(7, b"l" * 32, 1))
+    said = [wrong_work(), second, wrong_work(5, by=OTHER)]
+    stands = history(Registry.VALIDATED)
+    found = decide(policy(), said, stands, budget(), NOW).acts
+    back = [one for one in found if one.kind is ActKind.TAKE_BACK]
+    assert [one.piece for one in back] == [WORK, second.piece]
+    done = [attrs.evolve(taken(ActKind.TAKE_BACK), act=one) for one in found]
+    assert kinds(policy(), said, history(Registry.VALIDATED, *done), budget(), NOW) == []
+    kept = policy(work=WorkRule(take_back=False))
+    assert ActKind.TAKE_BACK not in kinds(kept, said, stands, budget(), NOW)
+    other = attrs.evolve(wrong_work(), provider=OTHER)
+    assert kinds(policy(), [other], stands, budget(), NOW) == []
 
 
 def test_a_dry_run_decides_the_same_and_blocks_nothing() -> None:

@@ -10,7 +10,7 @@ from p2pool.model.ids import Address, NodeId
 from p2pool.validator.policy.acts import Act, ActKind, ActState, TakenAct
 from p2pool.validator.policy.agreement import agreement_on
 from p2pool.validator.policy.decision import decide
-from p2pool.validator.policy.findings import Finding, FindingKind
+from p2pool.validator.policy.findings import Finding, FindingKind, WrongPiece
 from p2pool.validator.policy.history import DAY_MS, Budget, ChainNode, History, Registry
 from p2pool.validator.policy.rules import Policy, SlashRule
 from tests.validator.policy.cases import GAS, HOUR, ME, NOW, OTHER, THIRD, policy
@@ -30,6 +30,7 @@ FINDINGS = st.builds(
     at_ms=st.integers(NOW - 3 * DAY_MS, NOW + HOUR),
     shortfall_ppm=st.integers(0, 1_000_000),
     proven=st.booleans(),
+    piece=st.none() | st.builds(WrongPiece, st.just(7), st.just(b"k" * 32), st.integers(1, 9)),
 )
 
 
@@ -103,6 +104,7 @@ def test_what_is_promised_of_each_decision(
             costs.append((now_ms, act.reserve_wei))
             if act.kind is ActKind.SLASH:
                 _check_slash(bound, findings, act, now_ms)
+            assert (act.kind is ActKind.TAKE_BACK) is (act.piece is not None)
             for one in act.findings:
                 assert (ME, one) in by_id
     assert not [one for one, count in spent.items() if count > 1]

@@ -77,9 +77,7 @@ async def work_since(chain: PoolContracts, pool_id: int, first: int, last: int) 
         found += events
         next_block = until + 1
     pieces = pieces_of(found, pool_id).values()
-    return WorkPart(
-        next_block, tuple(one for one in pieces if one.state is PieceState.SUBMITTED)
-    )
+    return WorkPart(next_block, tuple(one for one in pieces if one.state is PieceState.SUBMITTED))
 
 
 async def _events(

@@ -15,6 +15,7 @@ import attrs
 import click
 
 from p2pool.cli.documents import visible
+from p2pool.cli.lazy import LazyGroup
 from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import write_json
@@ -44,7 +45,20 @@ if TYPE_CHECKING:
 UINT63 = 2**63 - 1
 
 
-@click.group(name="verify", help="Check proofs of who leads and who lied, trusting no agent.")
+HEAVY = {
+    "validation": (
+        "p2pool.cli.verify.validation:validation",
+        "Check the evidence behind a validator's verdict on a node.",
+    ),
+}
+
+
+@click.group(
+    name="verify",
+    cls=LazyGroup,
+    table=HEAVY,
+    help="Check proofs: who leads, who lied, what hardware a node showed.",
+)
 def verify() -> None:
     """The group."""
 

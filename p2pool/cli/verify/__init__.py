@@ -1,0 +1,1 @@
+"""`p2pool verify`: checks by a stranger, who trusts no agent."""
