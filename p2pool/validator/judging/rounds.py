@@ -52,7 +52,7 @@ class WorkChain:
     final_depth: int | None = None
 
 
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class WorkJudging:
     """A validator's judging of a pool's work, round after round."""
 
@@ -70,7 +70,7 @@ class WorkJudging:
         if not rule.judge:
             return None
         trials = Trials(judge_named(rule.judge, rule.options), rule.deadline_s)
-        return cls(rule, chain, directory, pool, trials)
+        return cls(rule=rule, chain=chain, directory=directory, pool=pool, trials=trials)
 
     async def round(self, me: Address, wall_ms: Callable[[], int]) -> "tuple[Round, list[Finding]]":
         """Judge what waits, some pieces of it; and what follows of all that was judged so far, as
