@@ -21,6 +21,7 @@ from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
 from p2pool.model.ports.agent import (
+    NO_WORK,
     Accepted,
     Ask,
     ChallengeStatus,
@@ -32,6 +33,7 @@ from p2pool.model.ports.agent import (
     ProviderStatus,
     SubmitCommand,
     WebhookStatus,
+    WorkStatus,
 )
 from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
@@ -75,6 +77,7 @@ class AgentApi:
         self.joins: Callable[[], JoinStatus | None] = lambda: None
         self.provided: Callable[[], ProviderStatus | None] = lambda: None
         self.challenged: Callable[[], ChallengeStatus] = lambda: ChallengeStatus("", False, 0)
+        self.worked: Callable[[], WorkStatus] = lambda: NO_WORK
         self._last = 0
         self._view: View | None = None
 
@@ -184,6 +187,10 @@ class AgentApi:
     def challenges(self) -> ChallengeStatus:
         """How validators' challenges of this node go."""
         return self.challenged()
+
+    def work(self) -> WorkStatus:
+        """What the copies here have done, on its way to the chain."""
+        return self.worked()
 
     def metrics(self) -> bytes:
         """The Prometheus exposition text."""

@@ -44,7 +44,7 @@ KINDS: Mapping[str, str] = {
     "policy": "`validator policy`: every key of a validator's policy, by section",
     "pool": "`pool show`",
     "proof": "`verify leader`, `verify evidence`: what is proven",
-    "provider": "`provider status`: registration, stake, means and nodes on the chain",
+    "provider": "`provider status`: registration, stake, means, nodes and rewards on the chain",
     "recovery": "`pool recover`: the logs, the proposal, and who leads now",
     "request": "whatever is signed for the pool's log: run, stop, drain, resume, ban, unban, set,"
     " revoke",

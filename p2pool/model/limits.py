@@ -462,7 +462,7 @@ WORK_PART_EVENTS = 256
 # chain while so many wait.
 WORK_WAITING_MAX = 4_096
 WORK_JUDGED_MAX = 2_048
-WORK_FILE_MAX_BYTES = 8 * 1024 * 1024
+JUDGED_FILE_MAX_BYTES = 8 * 1024 * 1024
 # What a judge of work says for itself, and how many of its threads may hang.
 JUDGE_EVIDENCE_MAX_BYTES = 1024
 JUDGES_AT_ONCE = 4
@@ -471,6 +471,24 @@ JUDGE_TRIES = 3
 # Tasks that may be behind a piece and are run again for it, and lines that are read of a run.
 JUDGE_TASKS_MAX = 4
 JUDGE_LINES_MAX = 200
+# Numbers of JSON are exact up to here.
+WORK_UNITS_MAX = 2**53 - 1
+# A file of work is read whole, into memory, within this time, when its copy has ended.
+WORK_FILE_MAX_BYTES = 1024 * 1024
+WORK_READ_DEADLINE_MS = 10_000
+# So many pieces wait on an agent for the chain, for so long; what comes beyond is only counted.
+WORK_OPEN_MAX = 1_024
+WORK_AGE_MAX_MS = 7 * 24 * 3600 * 1000
+# Pieces that are over are remembered for longer than a container is kept, up to this number.
+WORK_KEPT_MAX = 8_192
+WORK_RETRY_MIN_MS = 30_000
+WORK_RETRY_MAX_MS = 3_600_000
+# So often the chain is asked whether a validator took a piece back, of those that are this young.
+WORK_REVIEW_MS = 600_000
+WORK_REVIEW_AGE_MS = 3 * 24 * 3600 * 1000
+WORK_PER_HOUR_DEFAULT = 60
+WORK_PER_HOUR_MAX = 3_600
+WORK_SHOWN_MAX = 16
 # The contract counts the units of a node in 32 bits.
 COMPUTE_UNITS_MAX = 2**32 - 1
 # While many leave at once, one member in so many goes each minute (but at least one).

@@ -70,6 +70,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 *_joining(one.get("joining")),
                 *_provider(one.get("provider")),
                 *_challenges(one.get("challenges")),
+                *_work(one.get("work")),
                 *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
                 *(("warning", text) for text in one.get("warnings", ())),
@@ -124,6 +125,27 @@ def _challenges(told: Answer | None) -> list[tuple[str, str]]:
     if told["last_at_ms"]:
         when = f"{age(told['last_at_ms'])} ago"
         pairs.append(("verdict", f"{told['last_conclusion']}, {told['last_validator']}, {when}"))
+    return pairs
+
+
+def _work(told: Answer | None) -> list[tuple[str, str]]:
+    """What copies here have done for the chain; nothing where nobody asked."""
+    if told is None:
+        return []
+    states = ("submitted", "waiting", "refused", "invalidated", "dropped")
+    counts = [(what, told[what]) for what in states]
+    if not any(count for _, count in counts) and not told["problem"]:
+        return []
+    text = ", ".join(f"{count} {what}" for what, count in counts if count or what == "submitted")
+    pairs = [("work", f"{text}; {told['units']} units on the chain")]
+    if told["judged"] is False:
+        pairs.append(("", "nobody judges work in this pool's domain"))
+    if told["problem"]:
+        pairs.append(("", told["problem"]))
+    for state in ("refused", "invalidated"):
+        wrong = next((one for one in told["pieces"] if one["state"] == state), None)
+        if wrong is not None:
+            pairs.append(("", f"last {state}: {wrong['source']}: {wrong['why']}"))
     return pairs
 
 

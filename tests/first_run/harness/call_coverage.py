@@ -29,6 +29,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
+        "agent/work/journal.py PieceJournal.load self.read",
+        "agent/work/journal.py PieceJournal.keep self._write",
         "api/http/tokens.py TokenTable.load self._store.load",
         "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
@@ -56,6 +58,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
+        "drivers/containers/process/runtime.py ProcessRuntime.read_file"
+        " lambda: left_file(files, path, most_bytes)",
         "drivers/containers/process/runtime.py ProcessRuntime.list"
         " lambda: sweep_secrets(self._runs.directory, running)",
         "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",
@@ -79,6 +83,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         " lambda: self._runs.find(allocation, attempt)",
     ),
     "containers": (
+        "drivers/containers/docker/runtime.py DockerRuntime.read_file"
+        " lambda c: archived_file(c, name, path, most_bytes)",
         "drivers/containers/docker/runtime.py DockerRuntime.list"
         " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/runtime.py DockerRuntime._look"
