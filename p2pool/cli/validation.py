@@ -100,7 +100,7 @@ def get(digest: str, output: Path | None, client: AgentClient, as_json: bool) ->
         aside.unlink(missing_ok=True)
     if as_json:
         told = {"evidence": named, "file": str(output), "bytes": written, "sha256": hashed}
-        write_json("evidence_file", told)
+        write_json("evidence-file", told)
     else:
         click.echo(f"Wrote {output}, {size(written)}. Check it: p2pool verify validation {output}")
 

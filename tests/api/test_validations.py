@@ -6,7 +6,6 @@ import attrs
 import pytest
 import trio
 
-from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotFound, Refusal
 from p2pool.model.ids import NodeId
@@ -110,18 +109,18 @@ async def test_what_means_nothing_is_refused(served: Served, query: dict[str, st
 
 
 async def test_evidence_is_given_from_wherever_it_is(
-    agent: AgentClient, served: Served, verdicts: list[SignedVerdict]
+    served: Served, verdicts: list[SignedVerdict]
 ) -> None:
     """Whole, to the byte; where nobody has it, the error is one."""
     here, elsewhere, nowhere = (signed.verdict.evidence for signed in verdicts[:3])
     served.port.evidence.here[here] = DOCUMENT
     served.port.evidence.elsewhere[elsewhere] = DOCUMENT[1:]
     for digest, expected in ((here, DOCUMENT), (elsewhere, DOCUMENT[1:])):
-        given = await thread(lambda digest=digest: b"".join(agent.validation(digest.hex())))
+        given = await thread(lambda digest=digest: b"".join(served.client.validation(digest.hex())))
         assert given == expected
     with pytest.raises(NotFound, match="members"):
-        await thread(lambda: list(agent.validation(nowhere.hex())))
+        await thread(lambda: list(served.client.validation(nowhere.hex())))
     with pytest.raises(NotFound, match="64 hex digits"):
-        await thread(lambda: list(agent.validation("12")))
-    found = await thread(agent.validations, address_text(NODES[0]))
+        await thread(lambda: list(served.client.validation("12")))
+    found = await thread(served.client.validations, address_text(NODES[0]))
     assert len(found) == 2

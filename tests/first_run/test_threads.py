@@ -54,6 +54,7 @@ from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
 from p2pool.wire.evm.key_signer import KeySigner
 from tests.agent.streams import doubles
+from tests.agent.streams.evidence_agents import DOCUMENT, VERDICT, Agents, offer
 from tests.agent.work.test_journal import piece
 from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
@@ -149,7 +150,7 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 async def test_files(tmp_path: Path) -> None:
     """A store keeps a batch; tokens are read and written; an invite is looked for in its file; a
-    transaction is kept, and a piece of work."""
+    transaction is kept, and a piece of work; evidence is brought, fetched and read."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
@@ -166,6 +167,11 @@ async def test_files(tmp_path: Path) -> None:
         pieces = PieceJournal.of(tmp_path, SCOPE.node_id)
         await pieces.load()
         await pieces.keep(piece(1))
+        agents = Agents(tmp_path)
+        await offer(await agents.make(1))
+        reader = await agents.make(0)
+        for _ in range(2):
+            assert await reader.document(VERDICT.verdict.evidence) == DOCUMENT
 
 
 async def test_consent() -> None:

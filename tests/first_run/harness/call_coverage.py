@@ -31,6 +31,12 @@ TABLE: dict[str, tuple[str, ...]] = {
     "files": (
         "agent/work/journal.py PieceJournal.load self.read",
         "agent/work/journal.py PieceJournal.keep self._write",
+        "agent/streams/evidence.py EvidenceExchange.run self._files.load",
+        "agent/streams/evidence.py EvidenceExchange._ask is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep document_challenge",
+        "agent/streams/evidence.py EvidenceExchange._keep is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep self._files.keep",
+        "agent/streams/evidence.py EvidenceExchange._read self._files.read",
         "api/http/tokens.py TokenTable.load self._store.load",
         "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
@@ -160,7 +166,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "challenges": (
         "agent/streams/challenge.py ChallengeServer._answer answers.openings",
         "agent/streams/prover_runs.py ProverSession._ask _read",
-        "drivers/containers/docker/engine/attachment.py attach_input ask",
+        "drivers/containers/docker/engine/attachment.py attach_both_ways ask",
         "drivers/containers/docker/prover.py DockerProvers._started"
         " lambda c: c.create_container_from_config(body, name)",
         "drivers/containers/docker/prover.py DockerProvers._started lambda c: c.start(name)",
