@@ -36,6 +36,7 @@ KINDS: Mapping[str, str] = {
     "evidence-file": "`validation get`: the file, and which evidence it is",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
     "join-step": "`agent run --dry-run`: the next step into the pool, and the whole way",
+    "judged-work": "`validator judge`: the pieces that were judged, and how many wait",
     "key": "`wallet new`, `wallet import`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, its allocations, and what validators say of it",

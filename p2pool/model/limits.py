@@ -1157,6 +1157,11 @@ VALIDATOR_ASKED_MAX = 16
 VALIDATOR_OFFERED_MAX = 3
 # What is offered again to members, of the newest verdicts.
 VALIDATOR_OFFERS_KEPT_MAX = 4_096
+# What other validators found: documents that are checked in a look, verdicts on one node, and what
+# needs no second look.
+VALIDATOR_OTHERS_PER_LOOK = 8
+VALIDATOR_OTHERS_PER_NODE_MAX = 64
+VALIDATOR_OTHERS_SEEN_MAX = 65_536
 FIGURES_FILE_MAX_BYTES = 1024 * 1024
 # Whoever scrapes its metrics.
 VALIDATOR_SCRAPES_MAX = 8
