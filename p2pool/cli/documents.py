@@ -35,6 +35,7 @@ KINDS: Mapping[str, str] = {
     "evidence": "`pool evidence`: proofs against voters",
     "invite": "`pool invite`: the signed invite, as an agent takes it",
     "join-step": "`agent run --dry-run`: the next step into the pool, and the whole way",
+    "judged-work": "`validator judge`: the pieces that were judged, and how many wait",
     "key": "`wallet new`, `wallet import`, `wallet show`: address and file",
     "log-line": "`task logs`: one line of one copy, an envelope a line",
     "node": "`node show`: the node, and its allocations",

@@ -1,6 +1,8 @@
 """Submitted work as tests state it, and judges of all manners."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -8,6 +10,7 @@ import attrs
 from p2pool.drivers.chain.validator.work import Piece, PieceState
 from p2pool.model.ids import Address, NodeId, PoolRef
 from p2pool.validator.judging.judge import SubmittedWork, WorkVerdict
+from p2pool.validator.judging.plugins import GROUP
 
 POOL = PoolRef(31337, Address(b"c" * 20), 7)
 NODE = NodeId(b"n" * 20)
@@ -38,6 +41,26 @@ def work(number: int = 1, **changes: Any) -> SubmittedWork:
         block=100 + number,
     )
     return attrs.evolve(made, **changes)
+
+
+ROOT = Path(__file__).resolve().parents[3]
+BAD = """
+def broken(options): raise RuntimeError("no luck")
+def empty(options): return object()
+"""
+
+
+def install_judges(directory: Path) -> None:
+    """A package with judges, as pip leaves it: the example of the documentation, and bad ones."""
+    shutil.copy(ROOT / "docs" / "examples" / "work_judge.py", directory)
+    (directory / "bad_judges.py").write_text(BAD)
+    about = directory / "judges-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: judges\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(
+        f"[{GROUP}]\nlisted = work_judge:make\nbroken = bad_judges:broken\n"
+        "empty = bad_judges:empty\ngone = not_there:make\nre-execution = bad_judges:empty\n"
+    )
 
 
 @attrs.define

@@ -1,35 +1,20 @@
 """Judges are found by entry points, and a bad one is told with its name."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from p2pool.model.errors import Misconfigured
 from p2pool.validator.judging.judge import WorkVerdict
-from p2pool.validator.judging.plugins import GROUP, judge_named
+from p2pool.validator.judging.plugins import judge_named
 from p2pool.validator.judging.trial import Trials
-from tests.validator.judging.cases import work
-
-ROOT = Path(__file__).resolve().parents[3]
-BAD = """
-def broken(options): raise RuntimeError("no luck")
-def empty(options): return object()
-"""
+from tests.validator.judging.cases import install_judges, work
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package with judges, as pip leaves it: the example of the documentation, and bad ones."""
-    shutil.copy(ROOT / "docs" / "examples" / "work_judge.py", tmp_path)
-    (tmp_path / "bad_judges.py").write_text(BAD)
-    about = tmp_path / "judges-1.0.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: judges\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(
-        f"[{GROUP}]\nlisted = work_judge:make\nbroken = bad_judges:broken\n"
-        "empty = bad_judges:empty\ngone = not_there:make\nre-execution = bad_judges:empty\n"
-    )
+    """A package with judges, on the path."""
+    install_judges(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
