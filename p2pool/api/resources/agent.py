@@ -88,6 +88,7 @@ class Challenges:
     last_at_ms: int
 
 
+@attrs.frozen
 class WorkPiece:
     """A piece of work of a copy on this node."""
 
