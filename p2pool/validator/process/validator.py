@@ -9,7 +9,15 @@ process but the loss of that role, a disk that is damaged, or a signal, and a si
 once: what is on its way is in a journal. One process at a time uses a directory.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
@@ -98,7 +106,8 @@ class ValidatorProcess:
             started(self)
             nursery.start_soon(self._act_forever, nursery.cancel_scope)
             nursery.start_soon(self.offers.run)
-            nursery.start_soon(self._look_forever)
+            nursery.start_soon(self._often, self.judge_work)
+            nursery.start_soon(self._often, self.hear_others)
             await self.watch.read_once.wait()
             while self.failure is None:
                 await self._refresh()
@@ -125,7 +134,8 @@ class ValidatorProcess:
                 log.warning(NOBODY_REACHED)
             for nodes in self.rota.due(self.watch.candidates, wall_ms()):
                 found += await self._one(nodes)
-            await self.look()
+            await self.judge_work()
+            await self.hear_others()
             await self._act(nursery.cancel_scope)
             await self.offers.flush()
             nursery.cancel_scope.cancel()
@@ -266,34 +276,41 @@ class ValidatorProcess:
         known += self.others.found.values() if self.others is not None else ()
         return [one for one in known if one.node_id in wanted]
 
-    async def _look_forever(self) -> None:
-        """Have work judged, and hear what others found, from time to time."""
+    async def _often(self, what: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await self.look()
+            await what()
             await trio.sleep(limits.VALIDATOR_REFRESH_MS / 1000)
 
-    async def look(self) -> None:
-        """Once; what fails is the world's, and tried again."""
-        before = set(self.turns.left)
-        if self.judging is not None:
-            try:
-                done, found = await self.judging.round(self.options.address, wall_ms)
-                if done.unread:
-                    log.info("submitted work could not be read", why=done.unread)
-                fresh = {one.finding_id: one for one in found if one.finding_id not in self.work}
-                self.work = {one.finding_id: one for one in found}
-                self.turns.left |= {one.node_id for one in fresh.values()}
-            except P2poolError as error:
-                self.metrics.failed("judge")
-                log.warning("work was not judged", why=error.message, hint=error.hint)
-        if self.others is not None:
-            failing = {
-                node_id: record.finding.provider
-                for node_id, record in self.records.newest().items()
-                if record.finding.is_failure
-            }
-            self.turns.left |= await self.others.look(failing)
-        if self.turns.left - before:
+    async def judge_work(self) -> None:
+        """One round of judging, if the policy names a judge; what fails is tried again."""
+        if self.judging is None:
+            return
+        try:
+            done, found = await self.judging.round(self.options.address, wall_ms)
+        except P2poolError as error:
+            self.metrics.failed("judge")
+            log.warning("work was not judged", why=error.message, hint=error.hint)
+            return
+        if done.unread:
+            log.info("submitted work could not be read", why=done.unread)
+        fresh = {one.node_id for one in found if one.finding_id not in self.work}
+        self.work = {one.finding_id: one for one in found}
+        self._look_at(fresh)
+
+    async def hear_others(self) -> None:
+        """What other validators found of the nodes that failed here lately, if an agent tells."""
+        if self.others is None:
+            return
+        failing = {
+            node_id: record.finding.provider
+            for node_id, record in self.records.newest().items()
+            if record.finding.is_failure
+        }
+        self._look_at(await self.others.look(failing))
+
+    def _look_at(self, nodes: Collection[NodeId]) -> None:
+        self.turns.left |= set(nodes)
+        if nodes:
             self._found.set()
 
     # --- around it ------------------------------------------------------------------------------
