@@ -1,5 +1,6 @@
 """Readers get what validators say, filtered and in pages, and the evidence from wherever it is."""
 
+from functools import partial
 from typing import Any
 
 import attrs
@@ -89,11 +90,8 @@ async def test_pages_hold_each_once(served: Served, verdicts: list[SignedVerdict
     for query in ({}, {"node": address_text(NODES[1])}):
         whole, found, after = await read(served, **query), [], ""
         while True:
-            page = await thread(
-                lambda after=after, query=query: served.client.get(
-                    "/v1/validations", limit="1", after=after, **query
-                )
-            )
+            asked = {**query, "limit": "1", "after": after}
+            page = await thread(partial(served.client.get, "/v1/validations", **asked))
             found += page["validations"]
             if page["next"] is None:
                 break
@@ -116,7 +114,7 @@ async def test_evidence_is_given_from_wherever_it_is(
     served.port.evidence.here[here] = DOCUMENT
     served.port.evidence.elsewhere[elsewhere] = DOCUMENT[1:]
     for digest, expected in ((here, DOCUMENT), (elsewhere, DOCUMENT[1:])):
-        given = await thread(lambda digest=digest: b"".join(served.client.validation(digest.hex())))
+        given = await thread(b"".join, served.client.validation(digest.hex()))
         assert given == expected
     with pytest.raises(NotFound, match="members"):
         await thread(lambda: list(served.client.validation(nowhere.hex())))

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from p2pool.cli.node.group import node
-from p2pool.cli.shared.verdicts import verdict_pairs
+from p2pool.cli.node.verdicts import verdict_pairs
 from p2pool.cli.validation import validation
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotFound
