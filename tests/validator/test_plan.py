@@ -75,3 +75,27 @@ def test_a_table_that_is_wrong_is_refused(wrong: str) -> None:
         content["models"].append(row)
     with pytest.raises(Misconfigured):
         read_table(json.dumps(content))
+
+
+def test_a_table_may_bring_sizes_of_its_own() -> None:
+    """Those that it names; a size that no plan may have, and a key that means nothing, are told."""
+    content = json.loads(TABLE.read_text(encoding="utf-8"))
+    content["sizes"] = {"rows": 256, "inner": 512, "late_scans": 1}
+    sizes = read_table(json.dumps(content)).sizes
+    assert (sizes.rows, sizes.inner, sizes.late_scans, sizes.columns) == (256, 512, 1, 1024)
+    model = content["models"][0]["names"][0]
+    work = plan_for([Gpu("GPU-0", model, 2**30)], read_table(json.dumps(content))).devices[0]
+    assert (work.product.rows, work.product.inner) == (256, 512)
+    for wrong, said in (
+        ({"rows": 0}, "rows"),
+        ({"inner": 510}, "inner"),
+        ({"block_bytes": 100}, "block_bytes"),
+        ({"rows_opened": 10**6}, "rows_opened"),
+        ({"rowz": 1}, "rowz"),
+        ({"late_scans": 3}, "late"),
+        ([1], "an object"),
+    ):
+        with pytest.raises(Misconfigured, match=said):
+            read_table(json.dumps({**content, "sizes": wrong}))
+    with pytest.raises(Misconfigured, match="sizez"):
+        read_table(json.dumps({**content, "sizez": {}}))

@@ -130,13 +130,15 @@ class _Files:
         pool_id = settings.pool.id if self.pool_id is None else self.pool_id
         agent = agent_directory(None, os.environ)
         directory = absolute_path(self.data_dir) if self.data_dir else agent / folder
+        table = read_figures(self.figures)
         return ValidatorOptions(
             directory=directory,
             transactions=agent,
             pool=PoolRef(chain.id, chain.addresses.pool, pool_id),
             chain=chain,
             policy=Policy() if self.policy is None else read_policy(self.policy),
-            table=read_figures(self.figures),
+            table=table,
+            sizes=table.sizes,
             bootstrap=settings.network.bootstrap,
             images=self.images,
             account=opened_account(self.key, self.passphrase_file),

@@ -3,7 +3,8 @@
 Intuition: a claim names a model, and the model's data sheet says what its cards do. A claim of a
 model that is not in the table is not challenged by guesswork.
 
-Invariant: every figure is a positive integer; a row without a source is refused.
+Invariant: every figure is a positive integer; a row without a source is refused, and so is a key
+that means nothing here.
 Source: `figures.json` beside this module; docs/design/validation.md, "Figures".
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import attrs
 
 from p2pool.model.errors import Misconfigured, NotFound
+from p2pool.validator.challenge.sizes import Sizes, sizes_of
 
 TABLE = Path(__file__).with_name("figures.json")
 NUMBERS = (
@@ -43,10 +45,11 @@ class Figures:
 
 @attrs.frozen
 class FigureTable:
-    """All models of one version of the table."""
+    """All models of one version of the table, and how large the work is by which they are shown."""
 
     version: int
     models: tuple[Figures, ...]
+    sizes: Sizes = Sizes()
 
     def of(self, model: str) -> Figures:
         """The row of a model, by the name that its driver reports."""
@@ -64,7 +67,10 @@ def read_table(text: str) -> FigureTable:
     try:
         content = json.loads(text)
         rows = tuple(_row(one) for one in content["models"])
-        table = FigureTable(int(content["version"]), rows)
+        table = FigureTable(int(content["version"]), rows, sizes_of(content.get("sizes", {})))
+        unknown = sorted(set(content) - {"version", "about", "models", "sizes"})
+        if unknown:
+            raise ValueError(f"unknown: {', '.join(unknown)}")
     except (ValueError, KeyError, TypeError) as error:
         raise Misconfigured(
             f"The table of expected figures is not in its form: {error}.",

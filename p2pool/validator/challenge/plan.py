@@ -10,7 +10,6 @@ that a fake of one row in a hundred is missed once in twenty challenges at most,
 Source: docs/design/validation.md, "Sizes".
 """
 
-import math
 from collections.abc import Sequence
 
 import attrs
@@ -21,19 +20,13 @@ from p2pool.model.machine.hardware import Gpu
 from p2pool.model.validation.work import DeviceWork, MemoryWork, Plan, ProductWork, Rounds
 from p2pool.proofs.validation.derivation import LINE_BYTES
 from p2pool.validator.challenge.figures import Figures, FigureTable
+from p2pool.validator.challenge.sizes import Sizes as Sizes
+from p2pool.validator.challenge.sizes import opened_for as opened_for
 
 REDERIVED_PERMILLE = 50
 """So much of its memory a device may lack, and derive anew in each pass, before it is late."""
 FILL_PERMILLE = 50
 """The fill is no race: a device gets twenty times what the fastest kernel needs."""
-FILLED_PERMILLE = 900
-"""The rest of the memory is for the driver, the matrices and the product."""
-
-
-def opened_for(fake_permille: int, missed_permille: int) -> int:
-    """How many of a device's rows are opened so that a fake of this many in a thousand is missed
-    in no more than `missed_permille` of challenges."""
-    return math.ceil(math.log(missed_permille / 1000) / math.log(1 - fake_permille / 1000))
 
 
 def found_probability(fake: float, opened: int) -> float:
@@ -42,30 +35,10 @@ def found_probability(fake: float, opened: int) -> float:
     return 1.0 - float((1.0 - fake) ** opened)
 
 
-@attrs.frozen
-class Sizes:
-    """What a plan does not take from the claim. The matrices are sized so that hashing a product
-    costs a device little beside computing it."""
-
-    rows: int = 16_384
-    inner: int = 32_768
-    columns: int = 1_024
-    block_bytes: int = 256 * 1024
-    round_ms: int = 1_000
-    product_rounds: int = 8
-    scan_rounds: int = 3
-    late_products: int = 1
-    late_scans: int = 0
-    rows_opened: int = opened_for(10, 50)
-    blocks_opened: int = 64
-    slack_ms: int = 500
-    openings_ms: int = 120_000
-    filled_permille: int = FILLED_PERMILLE
-
-
-def plan_for(claims: Sequence[Gpu], table: FigureTable, sizes: Sizes = Sizes()) -> Plan:
-    """The plan for all GPUs of a node, which are asked at once. `NotFound`: a model without
-    figures; `NotAllowed`: a claim that is none."""
+def plan_for(claims: Sequence[Gpu], table: FigureTable, sizes: Sizes | None = None) -> Plan:
+    """The plan for all GPUs of a node, which are asked at once. `sizes` None: the table's.
+    `NotFound`: a model without figures; `NotAllowed`: a claim that is none."""
+    sizes = sizes or table.sizes
     if not claims:
         raise NotAllowed("The node claims no GPU.", hint="There is nothing to challenge.")
     rows = [table.of(claim.model) for claim in claims]

@@ -149,7 +149,7 @@ class JudgedWork:
     def _load(self) -> None:
         try:
             with self.path.open("rb") as file:
-                data = file.read(limits.WORK_FILE_MAX_BYTES + 1)
+                data = file.read(limits.JUDGED_FILE_MAX_BYTES + 1)
         except FileNotFoundError:
             return
         except OSError as error:
@@ -158,8 +158,8 @@ class JudgedWork:
                 hint="Run this as the user who ran the validator before.",
             ) from error
         try:
-            if len(data) > limits.WORK_FILE_MAX_BYTES:
-                raise ValueError(f"more than {limits.WORK_FILE_MAX_BYTES} bytes")
+            if len(data) > limits.JUDGED_FILE_MAX_BYTES:
+                raise ValueError(f"more than {limits.JUDGED_FILE_MAX_BYTES} bytes")
             self._read(data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Misconfigured(
@@ -194,8 +194,10 @@ class JudgedWork:
             "judged": [_judged_plain(one) for one in self.judged.values()],
         }
         data = json.dumps(told, sort_keys=True, indent=0).encode()
-        if len(data) > limits.WORK_FILE_MAX_BYTES:
-            raise Malformed(f"{self.path} would be longer than {limits.WORK_FILE_MAX_BYTES} bytes.")
+        if len(data) > limits.JUDGED_FILE_MAX_BYTES:
+            raise Malformed(
+                f"{self.path} would be longer than {limits.JUDGED_FILE_MAX_BYTES} bytes."
+            )
         try:
             disk.replace_whole(self.path, data)
         except OSError as error:

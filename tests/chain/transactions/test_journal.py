@@ -16,6 +16,7 @@ from p2pool.drivers.chain.transactions.fees import Fees
 from p2pool.drivers.chain.transactions.journal import FileJournal
 from p2pool.drivers.chain.transactions.record import Call
 from p2pool.drivers.chain.transactions.writer import KeyWriter
+from p2pool.drivers.store.datadir import prepare_directory
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, Misconfigured, StoreFailed, Unavailable
 from p2pool.model.ids import Address
@@ -113,6 +114,18 @@ async def test_it_is_kept_whole_for_its_owner_alone(tmp_path: Path) -> None:
         await journal.clear()
         await journal.clear()
         assert await journal.load() is None
+
+
+async def test_a_data_directory_that_it_makes_is_as_private_as_an_agent_wants_it(
+    tmp_path: Path,
+) -> None:
+    """A command that sends before anything else ran here leaves a directory in which an agent, or
+    a validator, begins."""
+    directory = tmp_path / "home" / "p2pool"
+    async with FileJournal.of(directory, 1, ACCOUNT).held():
+        pass
+    prepare_directory(directory)
+    assert directory.stat().st_mode & 0o777 == 0o700
 
 
 async def test_a_disk_that_refuses_is_told_before_anything_is_sent(tmp_path: Path) -> None:

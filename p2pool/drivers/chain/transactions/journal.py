@@ -13,7 +13,7 @@ be read is never taken for none.
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -110,7 +110,11 @@ class FileJournal:
 
     def _opened(self) -> int:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder = self.path.parent
+            # A mode goes for the last folder alone, and the one above it is an agent's, with keys.
+            with suppress(FileExistsError):
+                folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             return os.open(
                 self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
             )

@@ -358,22 +358,25 @@ async def test_a_removal_leaves_no_volume(
     runtime: DockerRuntime, engine: Engine, client: Any, tmp_path: Path
 ) -> None:
     """Nor does an agent that died in the midst of one: its successor sweeps."""
+    before = volumes_of(client)
     wanted = secret_plan("true", FILE)
     await read_out(runtime, wanted)
-    (volume,) = client.volumes()["Volumes"]
+    (name,) = volumes_of(client) - before
+    volume = client.inspect_volume(name)
     assert volume["Options"]["type"] == "ramfs"
     await runtime.remove(wanted.allocation, wanted.attempt)
-    assert not client.volumes()["Volumes"]
+    assert volumes_of(client) == before
     client.create_volume("left", driver_opts=volume["Options"], labels=volume["Labels"])
     client.create_volume("foreign")
     await DockerRuntime(SCOPE, tmp_path, base_url=engine.url).list()
-    assert [one["Name"] for one in client.volumes()["Volumes"]] == ["foreign"]
+    assert volumes_of(client) - before == {"foreign"}
     client.remove_volume("foreign")
 
 
 async def test_where_isolation_is_off(engine: Engine, client: Any, tmp_path: Path) -> None:
     """The same, on the engine's own network; its ports are published all the same. Once isolation
     is on, that copy does not run again."""
+    before = volumes_of(client)
     settings = Settings(isolation=False, disk_reserve_bytes=0)
     made = DockerRuntime(SCOPE, tmp_path, base_url=engine.url, settings=settings)
     script = f"cat /run/secrets/a; {FOREVER}"
@@ -391,4 +394,4 @@ async def test_where_isolation_is_off(engine: Engine, client: Any, tmp_path: Pat
         await made.restart(wanted.allocation, wanted.attempt, wanted.secrets)
     finally:
         await end_all(made)
-    assert not client.volumes()["Volumes"]
+    assert volumes_of(client) == before
