@@ -480,7 +480,7 @@ WORK_PART_EVENTS = 256
 # chain while so many wait.
 WORK_WAITING_MAX = 4_096
 WORK_JUDGED_MAX = 2_048
-WORK_FILE_MAX_BYTES = 8 * 1024 * 1024
+JUDGED_FILE_MAX_BYTES = 8 * 1024 * 1024
 # What a judge of work says for itself, and how many of its threads may hang.
 JUDGE_EVIDENCE_MAX_BYTES = 1024
 JUDGES_AT_ONCE = 4
