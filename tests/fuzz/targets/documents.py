@@ -9,6 +9,13 @@ from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.spec.reserved_keys import unheeded
 from p2pool.codec.spec.spec import check_devices, check_heeded, check_sizes, parse_spec, spec_json
 from p2pool.codec.text.data_uri import format_root, parse_root
+from p2pool.codec.validation import (
+    document_challenge,
+    document_digest,
+    evidence_bytes,
+    evidence_digest,
+    evidence_of,
+)
 from p2pool.model import features
 from p2pool.model.access.requests import Action, SignedRequest, TaskRequest
 from p2pool.model.chain.root_record import RootRecord
@@ -20,7 +27,7 @@ from p2pool.wire.signers import SignerCache
 from p2pool.wire.typed_data import recover_signers
 from tests.codec.samples import example
 from tests.fuzz.target import target
-from tests.fuzz.targets.seeds import texts
+from tests.fuzz.targets.seeds import texts, vectors
 from tests.fuzz.targets.text import text_of
 from tests.wire.samples import NODE_ID, NOW_S, PEER_KEY, POOL
 
@@ -151,6 +158,22 @@ def _evidence() -> Iterator[bytes]:
 def evidence(data: bytes) -> None:
     """A proof against a voter."""
     proofs.read_evidence(requests.load(data))
+
+
+def _validations() -> Iterator[bytes]:
+    for one in vectors("validation")["evidence"]:
+        yield bytes.fromhex(one["document"][2:-1])  # h'...'
+
+
+@target("documents-validation", seeds=_validations, allowed=[Refusal], most_bytes=8192)
+def validation(data: bytes) -> None:
+    """A document of evidence: its digest, its challenge, and all of it are of one mind."""
+    named = document_digest(data)
+    challenge = document_challenge(data)
+    signed = evidence_of(data)
+    assert evidence_bytes(signed) == data
+    assert evidence_digest(signed.evidence) == named
+    assert signed.evidence.transcript.challenge == challenge
 
 
 @target(
