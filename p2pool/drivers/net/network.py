@@ -155,7 +155,10 @@ class Network:
         return tuple(f"{text}/p2p/{self._host.get_id()}" for text in expand_wildcards(raw))
 
     def _here(self) -> tuple[str, ...]:
-        """Where others may dial us, or this machine listens, as the system said a moment ago."""
+        """Where others may dial us, or this machine listens, as the system said a moment ago. Of
+        one that listens nowhere, as a guest need not: where its operator sent it, and it came."""
+        if not (self._announced or self._config.listen):
+            return self._given_ends()
         now_ms = self._dialler.now_ms()
         if self._here_at is None or now_ms - self._here_at >= HERE_KEPT_MS:
             raw = tuple(str(address) for address in self._host.get_transport_addrs())
@@ -173,6 +176,12 @@ class Network:
     def _hosts(self) -> tuple[str, ...]:
         """The hosts of all connections."""
         return tuple(host for link in self._links.values() for host in self._connected_at(link))
+
+    def _given_ends(self) -> tuple[str, ...]:
+        """Where the peers are that the operator gave, and that are reached."""
+        given = (link for key, link in self._links.items() if self._book.is_bootstrap(key))
+        hosts = (host.partition("%")[0] for link in given for host in self._connected_at(link))
+        return tuple(f"/{'ip6' if ':' in host else 'ip4'}/{host}/tcp/1" for host in hosts)
 
     def hosts_of(self, peer_key: PeerKey) -> tuple[str, ...]:
         """The hosts from or to which a peer is connected; none if it is not."""

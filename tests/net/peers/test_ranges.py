@@ -1,9 +1,11 @@
 """Which addresses a node dials that somebody named: none in its own network from outside."""
 
 import pytest
+import trio
 
 from p2pool.drivers.net.peers.ranges import Neighbourhood, group_of, range_of
 from p2pool.model.ids import PeerKey
+from tests.net.harness.hosts import running
 
 KEY, GIVEN = PeerKey(b"k" * 32), PeerKey(b"g" * 32)
 PUBLIC, LAN, LOOPBACK = "/ip4/8.8.8.8/tcp/1", "/ip4/192.168.1.7/tcp/1", "/ip4/127.0.0.1/tcp/1"
@@ -88,3 +90,15 @@ def test_a_group_of_addresses_is_what_one_customer_may_well_have() -> None:
     assert group_of("2001:db8:1::1") == group_of("2001:db8:2::1") != group_of("2001:db9::1")
     assert group_of("10.0.0.1") == group_of("10.200.0.1") != group_of("192.168.0.1")
     assert group_of("::ffff:8.8.4.4") == group_of("8.8.4.4")
+
+
+async def test_who_listens_nowhere_is_where_its_operator_sent_it() -> None:
+    """A guest of a pool of one network, as validators are, dials whom the node names that it was
+    given, and finds it."""
+    with trio.fail_after(30):
+        async with running(1) as given, running(2) as named:
+            bootstrap = given.network.addresses()
+            async with running(3, listen=(), bootstrap=bootstrap) as guest:
+                await guest.wait(lambda: guest.network.standing(given.key) is not None)
+                guest.network.learn(named.key, named.network.addresses(), given.key)
+                await guest.wait(lambda: guest.network.standing(named.key) is not None)

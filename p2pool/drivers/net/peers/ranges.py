@@ -7,7 +7,8 @@ cannot reach it. In a pool of one local network, or of one machine, they are all
 Invariants: a global address may be dialled; one of a range that means something else elsewhere only
 if this node has an address of that range itself, and a connection within that range is where the
 name came from, or its whole pool is local: it has no global address, and nobody that it is
-connected with is elsewhere. Addresses that the operator gave are not asked about.
+connected with is elsewhere. Addresses that the operator gave are not asked about. A node that
+listens nowhere has the ranges in which it reached whom the operator gave.
 """
 
 import ipaddress
@@ -95,8 +96,8 @@ def _split(text: str) -> tuple[str, str, int] | None:
 
 @attrs.define
 class Neighbourhood:
-    """What this node may dial. `here`: its own addresses; `hosts`: those of all its connections;
-    `given`: whether the operator gave a peer's addresses."""
+    """What this node may dial. `here`: its own addresses, or where the operator sent it if it has
+    none; `hosts`: those of all its connections; `given`: whether the operator gave a peer's."""
 
     here: Callable[[], tuple[str, ...]]
     hosts: Callable[[], Iterable[str]]
