@@ -93,6 +93,7 @@ ENDS_LIKE_A_PARTICIPLE = {
     "binding": "what ties a peer key to a node",
     "founding": "the act that begins a pool's log",
     "judging": "what judges of work do: a folder",
+    "peer_binding": "the record of a binding",
     "ranking": "an order of nodes by merit",
     "shared": "what several commands use: a folder, of which the names inside tell more",
     "signing": "what a command does with a key",
