@@ -5,7 +5,7 @@ fails, and so does one whose test did not reach it. Real threads, real objects.
 """
 
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, cast
 
@@ -66,19 +66,11 @@ from tests.drivers.webhooks.stand_in import receiving, webhook
 from tests.first_run.harness.call_coverage import TABLE, missing
 from tests.first_run.harness.call_sites import find_sites
 from tests.first_run.harness.configuration import config_of
+from tests.first_run.harness.exercise import exercised
 from tests.first_run.harness.trio_watch import Watch, watching
 from tests.validator.harness.nodes import MODEL
 
 WITH_VOLUME = "p2pool-test/with-volume:1"
-
-
-@contextmanager
-def exercised(name: str) -> Iterator[None]:
-    """Fails where trio was touched from a thread, or a site of this exercise was not reached."""
-    with watching() as watch:
-        yield
-    assert not watch.misuses, "\n".join(watch.misuses)
-    assert missing(name, watch) == []
 
 
 def test_every_site_has_an_exercise() -> None:

@@ -14,7 +14,7 @@ from p2pool.validator.judging.rounds import WorkChain, judge_round
 from p2pool.validator.judging.trial import Trials
 from p2pool.validator.process import others
 from p2pool.wire.validation.evidence import sign_evidence
-from tests.first_run.test_threads import exercised
+from tests.first_run.harness.exercise import exercised
 from tests.validator.harness.hosts import until
 from tests.validator.harness.nodes import VALIDATOR, SimulatedNode, challenge
 from tests.validator.judging.cases import Judge, piece
