@@ -55,7 +55,7 @@ from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
 from p2pool.wire.evm.key_signer import KeySigner
 from tests.agent.streams import doubles
 from tests.agent.streams.evidence_agents import DOCUMENT, VERDICT, Agents, offer
-from tests.agent.work.test_journal import piece
+from tests.agent.work.scene import piece
 from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan

@@ -49,7 +49,7 @@ async def earned_by(reader: "Reader", pool_id: int, node_ids: "Sequence[NodeId]"
     if where.value is None:
         return Earned(pool_id, where, listed)
     claims = await claims_of(reader, where.value, pool_id)
-    return Earned(pool_id, where, listed, tuple(rewards), claims)
+    return Earned(pool_id, where, listed, rewards=tuple(rewards), claims=claims)
 
 
 def reward_rows(earned: Earned) -> list[tuple[str, ...]]:

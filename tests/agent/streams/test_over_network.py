@@ -4,7 +4,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import attrs
 import pytest
 import trio
 
@@ -13,7 +12,7 @@ from p2pool.agent.streams.conversation import Conversation
 from p2pool.agent.streams.intake import StreamIntake
 from p2pool.agent.wire.ingress import Ingress
 from p2pool.agent.wire.sealer import Sealer
-from p2pool.drivers.net.events import FrameReceived, NetConfig, PeerConnected
+from p2pool.drivers.net.events import NetConfig
 from p2pool.drivers.net.network import Network
 from p2pool.model import messages as m
 from p2pool.model.errors import Unavailable
@@ -24,28 +23,10 @@ from p2pool.model.validation.evidence import Conclusion
 from p2pool.wire.binding import make_binding
 from tests.agent.streams import doubles
 from tests.agent.streams.doubles import ACCOUNT, NODE, VALIDATOR_KEY, Place, Validator, opens
+from tests.agent.streams.hosts import Host
 from tests.net.harness.hosts import LOOPBACK, TOPICS
 from tests.validator.harness.nodes import VALIDATOR
 from tests.wire.samples import POOL
-
-
-@attrs.define
-class Host:
-    """A host that takes everybody for a guest, once its way in has taken the hello."""
-
-    network: Network
-    gate: Ingress
-    met: trio.Event = attrs.Factory(trio.Event)
-
-    async def read(self) -> None:
-        """Judge whoever says hello."""
-        async for event in self.network.events:
-            if isinstance(event, PeerConnected):
-                self.gate.guests.connected(event.peer_key, event.addresses)
-            if isinstance(event, FrameReceived):
-                assert self.gate.frame(event.channel, event.peer_key, event.data, read_clock())
-                self.network.set_standing(event.peer_key, Standing.GUEST)
-                self.met.set()
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ import attrs
 
 from p2pool.agent.loop import Loop
 from p2pool.agent.options import AgentOptions
-from p2pool.agent.work.journal import PieceJournal
+from p2pool.agent.work.journal import Piece, PieceJournal, PieceState
+from p2pool.agent.work.pieces import Source
 from p2pool.agent.work.reporter import WorkReporter
 from p2pool.dev.chain.contracts import new_account
 from p2pool.drivers.config.schema import WorkConfig
@@ -20,6 +21,13 @@ from p2pool.model.tasks.spec import TaskSpec, WorkRequest
 COPY = AllocationId(TaskId(b"1" * 16), 0)
 NODE = NodeId(b"n" * 20)
 POOL = PoolRef(31337, Address(b"\x01" * 20), 7)
+
+
+def piece(number: int, state: PieceState = PieceState.WAITING) -> Piece:
+    """One of a copy."""
+    return Piece(
+        source=Source(COPY, 1, number), key=bytes(32), units=2**60, state=state, at_ms=number
+    )
 
 
 def ended(number: int = 1_000, *, exit_code: int = 0) -> ContainerStatus:

@@ -5,18 +5,10 @@ from pathlib import Path
 import attrs
 import pytest
 
-from p2pool.agent.work.journal import Piece, PieceJournal, PieceState
-from p2pool.agent.work.pieces import Source
+from p2pool.agent.work.journal import PieceJournal, PieceState
 from p2pool.model import limits
 from p2pool.model.errors import Misconfigured, StoreFailed
-from tests.agent.work.scene import COPY, NODE
-
-
-def piece(number: int, state: PieceState = PieceState.WAITING) -> Piece:
-    """One of a copy."""
-    return Piece(
-        source=Source(COPY, 1, number), key=bytes(32), units=2**60, state=state, at_ms=number
-    )
+from tests.agent.work.scene import NODE, piece
 
 
 async def reopened(directory: Path) -> PieceJournal:

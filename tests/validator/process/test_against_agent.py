@@ -37,7 +37,7 @@ from p2pool.wire.validation.evidence import (
 from p2pool.wire.validation.verdict import verdict_of
 from tests.agent.streams import doubles
 from tests.agent.streams.doubles import ACCOUNT, NODE, Place
-from tests.agent.streams.test_over_network import Host
+from tests.agent.streams.hosts import Host
 from tests.net.harness.hosts import LOOPBACK, TOPICS
 from tests.validator.harness.hosts import until
 from tests.validator.harness.nodes import SIZES, TABLE, VALIDATOR

@@ -19,7 +19,7 @@ from tests.validator.harness.hosts import until
 from tests.validator.harness.nodes import VALIDATOR, SimulatedNode, challenge
 from tests.validator.judging.cases import Judge, piece
 from tests.validator.process.conftest import Stage, running
-from tests.validator.process.test_others import PROVIDER, Told, node_of, others_of
+from tests.validator.process.told import PROVIDER, Told, node_of, others_of
 from tests.wire.samples import NOW_MS, POOL
 
 

@@ -1,0 +1,1 @@
+"""Images on a real engine: how they get there, and how long they stay."""
