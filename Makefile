@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 SETUP = @sh packaging/setup $(if $(PYTHON),--python '$(subst ','\'',$(PYTHON))') \
 	--again 'make $(or $(MAKECMDGOALS),setup)'
 
-.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos attacks kills lifecycles starts fuzz upgrade-from bench format lock abi clean
+.PHONY: help setup setup-dev demo test check docs golden-disks sim chaos attacks kills lifecycles starts validation-report fuzz upgrade-from bench format lock abi clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -52,6 +52,9 @@ lifecycles: setup-dev ## random lifecycles of copies on a real engine: N=n tries
 
 starts: setup-dev ## start development pools one after the other, half under CPU load: N=n (100)
 	$(PY) -m tests.starts --starts $(or $(N),100) --report docs/reports/starts.md
+
+validation-report: setup-dev ## challenge the reference prover, and write what that costs and finds
+	$(PY) -m tests.validation_report --report docs/reports/validation.md
 
 FUZZ_SECONDS ?= 600
 kills: setup-dev ## kill agents under readers of events: KILLS=n

@@ -8,6 +8,7 @@ they are here.
     image = make_prover_image(client)      # once per engine: then it is found
     image.digest                           # "sha256:...", by which the engine runs it too
     make_prover_image(client, "--devices", "2", "--memory-bytes", "1048576")    # another one
+    make_cheat_image(client, image, "fakes", "2")    # a layer on it: `cheating_prover`
 """
 
 import io
@@ -69,6 +70,28 @@ def make_prover_image(client: Any, *arguments: str) -> ProverImage:
         client.import_image_from_data(archive, repository=REPOSITORY, tag=tag, changes=changes)
         record = client.inspect_image(name)
     return ProverImage(name, str(record["Id"]))
+
+
+def make_cheat_image(client: Any, honest: ProverImage, *arguments: str) -> ProverImage:
+    """An image whose prover cheats, as `cheating_prover` with these arguments does."""
+    source = Path(__file__).with_name("cheating_prover.py")
+    entry = client.inspect_image(honest.digest)["Config"]["Entrypoint"]
+    changes = [
+        f"ENTRYPOINT {json.dumps([*entry[:-1], source.stem])}",
+        f"CMD {json.dumps(list(arguments))}",
+    ]
+    made, content = io.BytesIO(), source.read_bytes()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        tar.addfile(_entry(source.name, tarfile.REGTYPE, len(content)), io.BytesIO(content))
+    container = client.create_container(honest.digest)["Id"]
+    try:
+        client.put_archive(container, f"/{PACKAGES}", made.getvalue())
+        tag = "-".join(("cheat", *arguments))
+        client.commit(container, repository=REPOSITORY, tag=tag, changes=changes)
+    finally:
+        client.remove_container(container)
+    name = f"{REPOSITORY}:{tag}"
+    return ProverImage(name, str(client.inspect_image(name)["Id"]))
 
 
 def _settings(python: str, arguments: tuple[str, ...]) -> list[str]:

@@ -1,0 +1,39 @@
+"""`make validation-report`: what a challenge of the reference prover costs, and what it finds."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.e2e.validator.calibration import calibrated
+from tests.validation_report.measured import measure
+from tests.validation_report.report import report
+from tests.validation_report.soundness import challenged, drawn
+
+EVERY = (1000, 100, 20)
+
+
+def main() -> int:
+    """0 when the honest prover passed every time."""
+    parser = argparse.ArgumentParser(prog="make validation-report", description=__doc__)
+    parser.add_argument("--challenges", type=int, default=10, metavar="N")
+    parser.add_argument("--draws", type=int, default=2000, metavar="N")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report here as well")
+    given = parser.parse_args()
+    if min(given.challenges, given.draws) < 1:
+        parser.error("--challenges and --draws take a number from 1")
+    load = psutil.getloadavg()[0]
+    table = calibrated()
+    measured = [measure(table) for _ in range(given.challenges)]
+    found = [drawn(every, given.draws) for every in EVERY]
+    text = report(table, measured, [*found, *challenged(given.draws // 20)], load)
+    print(text)
+    if given.report is not None:
+        given.report.parent.mkdir(parents=True, exist_ok=True)
+        given.report.write_text(text)
+    return 0 if all(one.evidence.conclusion.value == "valid" for one in measured) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
