@@ -27,7 +27,7 @@ from p2pool.agent.containers.runtime_choice import open_runtime, provers_of
 from p2pool.agent.containers.secret_opener import SecretOpener
 from p2pool.agent.contract_judge import ContractJudge
 from p2pool.agent.effect_runner import Drivers, EffectRunner
-from p2pool.agent.join.driver import JoiningReport, join_pool
+from p2pool.agent.join.driver import JoiningReport, join_pool, provider_writer
 from p2pool.agent.join.provider_watch import ProviderWatch
 from p2pool.agent.loop import Loop
 from p2pool.agent.notify.message import Origin
@@ -54,6 +54,8 @@ from p2pool.agent.telemetry.prometheus import Metrics
 from p2pool.agent.telemetry.task_metrics import TaskMetrics
 from p2pool.agent.wire.ingress import Ingress, pump
 from p2pool.agent.wire.sealer import Sealer
+from p2pool.agent.work.journal import PieceJournal
+from p2pool.agent.work.reporter import WorkReporter
 from p2pool.api.server import ApiSettings, serve_api
 from p2pool.codec.json.hex import address_text
 from p2pool.core.context import NodeConfig
@@ -195,8 +197,13 @@ class Agent:
         self.api.joins = lambda: self.joining.status
         self.api.challenged = lambda: self.challenges.status
         self.api.provided = lambda: self.provider_watch.status
+        journal = PieceJournal.of(self.options.directory, self.options.node_id)
+        self.work = WorkReporter(self.options, self.loop, self.runtime, journal)
+        self.api.worked = lambda: self.work.status
+        self.task_metrics.heard = self.work.take_line
         self._add_counters()
         self.executor = self._executor()
+        self.executor.at_end = self.work.take_end
         self.disk_collector = DiskCollector(self.runtime, self.loop, config.volumes)
         self.effects = EffectRunner(self._drivers())
 
@@ -259,6 +266,7 @@ class Agent:
         self.metrics.add("evidence", lambda: self.evidence.counters)
         self.metrics.add("challenges", lambda: self.challenges.counters)
         self.metrics.add("webhooks", lambda: self.notifier.counters)
+        self.metrics.add("work", lambda: self.work.counters)
 
     def _executor(self) -> ContainerExecutor:
         opener = SecretOpener(self.key)
@@ -357,10 +365,12 @@ class Agent:
             nursery.start_soon(learn_first_block, chain.rpc, self.store)
             nursery.start_soon(self._watch_superseded)
             nursery.start_soon(self.notifier.run)
+            writer = provider_writer(self.options, chain, self.joining)
             nursery.start_soon(
                 partial(join_pool, self.options, self.loop, self.effects, chain, self.runtime),
-                self.joining,
+                *(writer, self.joining),
             )
+            nursery.start_soon(self.work.run, chain, writer)
             nursery.start_soon(self.provider_watch.run, chain)
             log.info(
                 "agent started",

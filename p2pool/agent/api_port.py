@@ -21,6 +21,7 @@ from p2pool.model.errors import Overloaded, P2poolError, Unavailable
 from p2pool.model.ids import AllocationId, NodeId, PoolRef, TaskId
 from p2pool.model.messages.task_streams import FullReason, MetricsAnswered
 from p2pool.model.ports.agent import (
+    NO_WORK,
     Accepted,
     Ask,
     ChallengeStatus,
@@ -32,6 +33,7 @@ from p2pool.model.ports.agent import (
     ProviderStatus,
     SubmitCommand,
     WebhookStatus,
+    WorkStatus,
 )
 from p2pool.model.ports.evidence import EvidenceKeeper
 from p2pool.model.ports.runtime import ContainerRuntime, RuntimeInfo
@@ -74,6 +76,7 @@ class AgentApi:
         self.notified: Callable[[], tuple[WebhookStatus, ...]] = tuple
         self.joins: Callable[[], JoinStatus | None] = lambda: None
         self.provided: Callable[[], ProviderStatus | None] = lambda: None
+        self.worked: Callable[[], WorkStatus] = lambda: NO_WORK
         self.challenged: Callable[[], ChallengeStatus] = lambda: ChallengeStatus("", False, 0)
         self._last = 0
         self._view: View | None = None
@@ -180,6 +183,10 @@ class AgentApi:
     def provider(self) -> ProviderStatus | None:
         """What the chain last said of this node's provider."""
         return self.provided()
+
+    def work(self) -> WorkStatus:
+        """What the copies here have done, on its way to the chain."""
+        return self.worked()
 
     def challenges(self) -> ChallengeStatus:
         """How validators' challenges of this node go."""

@@ -8,11 +8,11 @@ from typing import BinaryIO
 
 import click
 
+from p2pool.cli.node.verdicts import CONTRADICTED, UNCONFIRMED
 from p2pool.cli.shared.options import agent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_table
 from p2pool.cli.shared.types import FilePath
-from p2pool.cli.shared.verdicts import CONTRADICTED, UNCONFIRMED
 from p2pool.client.agent_client import AgentClient, Answer
 from p2pool.drivers.input_files import is_stdin
 from p2pool.model.errors import Misconfigured, NotFound
@@ -100,7 +100,7 @@ def get(digest: str, output: Path | None, client: AgentClient, as_json: bool) ->
         aside.unlink(missing_ok=True)
     if as_json:
         told = {"evidence": named, "file": str(output), "bytes": written, "sha256": hashed}
-        write_json("evidence_file", told)
+        write_json("evidence-file", told)
     else:
         click.echo(f"Wrote {output}, {size(written)}. Check it: p2pool verify validation {output}")
 

@@ -18,7 +18,6 @@ from p2pool.core.follower.leader_proof import leader_proof
 from p2pool.core.fsm.nodes import view_reason
 from p2pool.core.fsm.state import Allocation, NodeRecord, PoolState, Task
 from p2pool.core.fsm.tasks import summary
-from p2pool.core.knowledge.verdicts import is_old
 from p2pool.model.access.delegates import Grant, GrantPlace
 from p2pool.model.chain.roster import ChainMember
 from p2pool.model.ids import Address, AllocationId, NodeId, PeerKey, TaskId
@@ -370,10 +369,10 @@ class _Verdicts(VerdictTable):
 
     def _made(self, found: Iterable[SignedVerdict]) -> Iterator[VerdictView]:
         """What counts no more is told to nobody, though its turn to be forgotten has not come."""
-        knows = self._context.validator_roles.knows
+        knows, counts = self._context.validator_roles.knows, self._context.validations.counts
         for signed in found:
             assert self._fresh(), "the node has gone on: take another view"
-            if not is_old(signed.verdict, self._at):
+            if counts(signed, self._at):
                 yield VerdictView(signed, knows(signed.verdict.validator))
 
 

@@ -456,6 +456,24 @@ JOURNAL_LINE_MAX_BYTES = 64 * 1024
 ACT_FINDINGS_MAX = 256
 # A piece of work is named by a hash, and its judge counts it in units.
 WORK_KEY_BYTES = 32
+# Numbers of JSON are exact up to here.
+WORK_UNITS_MAX = 2**53 - 1
+# A file of work is read whole, into memory, within this time, when its copy has ended.
+WORK_RESULT_MAX_BYTES = 1024 * 1024
+WORK_READ_DEADLINE_MS = 10_000
+# So many pieces wait on an agent for the chain, for so long; what comes beyond is only counted.
+WORK_OPEN_MAX = 1_024
+WORK_AGE_MAX_MS = 7 * 24 * 3600 * 1000
+# Pieces that are over are remembered for longer than a container is kept, up to this number.
+WORK_KEPT_MAX = 8_192
+WORK_RETRY_MIN_MS = 30_000
+WORK_RETRY_MAX_MS = 3_600_000
+# So often the chain is asked whether a validator took a piece back, of those that are this young.
+WORK_REVIEW_MS = 600_000
+WORK_REVIEW_AGE_MS = 3 * 24 * 3600 * 1000
+WORK_PER_HOUR_DEFAULT = 60
+WORK_PER_HOUR_MAX = 3_600
+WORK_SHOWN_MAX = 16
 # Events of work that a validator reads in one go, unless one block has more.
 WORK_PART_EVENTS = 256
 # Pieces that wait for a judge, and those that were judged and are kept. No more are read from the
@@ -1139,6 +1157,11 @@ VALIDATOR_ASKED_MAX = 16
 VALIDATOR_OFFERED_MAX = 3
 # What is offered again to members, of the newest verdicts.
 VALIDATOR_OFFERS_KEPT_MAX = 4_096
+# What other validators found: documents that are checked in a look, verdicts on one node, and what
+# needs no second look.
+VALIDATOR_OTHERS_PER_LOOK = 8
+VALIDATOR_OTHERS_PER_NODE_MAX = 64
+VALIDATOR_OTHERS_SEEN_MAX = 65_536
 FIGURES_FILE_MAX_BYTES = 1024 * 1024
 # Whoever scrapes its metrics.
 VALIDATOR_SCRAPES_MAX = 8

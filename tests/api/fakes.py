@@ -28,6 +28,7 @@ from p2pool.model.messages.task_streams import (
     TaskMetric,
 )
 from p2pool.model.ports.agent import (
+    NO_WORK,
     Accepted,
     Ask,
     ChallengeStatus,
@@ -38,6 +39,7 @@ from p2pool.model.ports.agent import (
     ProviderStatus,
     ReadIndexCommand,
     WebhookStatus,
+    WorkStatus,
 )
 from p2pool.model.ports.runtime import RuntimeInfo, RuntimeKind, Unsupported
 from p2pool.model.ports.view import AllocationView, Event, EventId, NodeView, TaskView, View
@@ -256,6 +258,7 @@ class FakePort:
     asked: list[Ask] = attrs.Factory(list)
     failures: list[P2poolError] = attrs.Factory(list)
     ends: LogEnds = LogEnds((), ())
+    worked: WorkStatus = NO_WORK
     happened: list[Event] = attrs.Factory(list)
     newest: EventId = (1, 12, 0)
     listening: trio.Event = attrs.Factory(trio.Event)
@@ -336,6 +339,10 @@ class FakePort:
     def provider(self) -> ProviderStatus | None:
         """None, or what a test put there."""
         return self.provided
+
+    def work(self) -> WorkStatus:
+        """Nothing, or what a test put there."""
+        return self.worked
 
     def challenges(self) -> ChallengeStatus:
         """None came, or what a test put there."""

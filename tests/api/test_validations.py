@@ -1,12 +1,12 @@
 """Readers get what validators say, filtered and in pages, and the evidence from wherever it is."""
 
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
 import trio
 
-from p2pool.client.agent_client import AgentClient
 from p2pool.codec.json.hex import address_text
 from p2pool.model.errors import NotFound, Refusal
 from p2pool.model.ids import NodeId
@@ -90,11 +90,8 @@ async def test_pages_hold_each_once(served: Served, verdicts: list[SignedVerdict
     for query in ({}, {"node": address_text(NODES[1])}):
         whole, found, after = await read(served, **query), [], ""
         while True:
-            page = await thread(
-                lambda after=after, query=query: served.client.get(
-                    "/v1/validations", limit="1", after=after, **query
-                )
-            )
+            asked = {**query, "limit": "1", "after": after}
+            page = await thread(partial(served.client.get, "/v1/validations", **asked))
             found += page["validations"]
             if page["next"] is None:
                 break
@@ -110,18 +107,18 @@ async def test_what_means_nothing_is_refused(served: Served, query: dict[str, st
 
 
 async def test_evidence_is_given_from_wherever_it_is(
-    agent: AgentClient, served: Served, verdicts: list[SignedVerdict]
+    served: Served, verdicts: list[SignedVerdict]
 ) -> None:
     """Whole, to the byte; where nobody has it, the error is one."""
     here, elsewhere, nowhere = (signed.verdict.evidence for signed in verdicts[:3])
     served.port.evidence.here[here] = DOCUMENT
     served.port.evidence.elsewhere[elsewhere] = DOCUMENT[1:]
     for digest, expected in ((here, DOCUMENT), (elsewhere, DOCUMENT[1:])):
-        given = await thread(lambda digest=digest: b"".join(agent.validation(digest.hex())))
+        given = await thread(b"".join, served.client.validation(digest.hex()))
         assert given == expected
     with pytest.raises(NotFound, match="members"):
-        await thread(lambda: list(agent.validation(nowhere.hex())))
+        await thread(lambda: list(served.client.validation(nowhere.hex())))
     with pytest.raises(NotFound, match="64 hex digits"):
-        await thread(lambda: list(agent.validation("12")))
-    found = await thread(agent.validations, address_text(NODES[0]))
+        await thread(lambda: list(served.client.validation("12")))
+    found = await thread(served.client.validations, address_text(NODES[0]))
     assert len(found) == 2

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from p2pool.drivers.containers.process.runtime import ProcessRuntime
-from p2pool.model.errors import CannotStart, Conflict, NotFound
+from p2pool.model.errors import CannotStart, Conflict, Malformed, NotFound
 from p2pool.model.ids import Digest
 from p2pool.model.ports.runtime import ContainerRuntime, ContainerState, RuntimeKind
 from tests.containers.harness.plans import FOREVER, SCOPE, chunks, lines, plan, run_to_end
@@ -178,3 +178,21 @@ async def test_a_hint_comes_for_what_happens(runtime: ContainerRuntime) -> None:
             nursery.start_soon(hear)
             await trio.sleep(0.3)
             await runtime.start(wanted)
+
+
+async def test_an_ended_copy_has_its_file_read(runtime: ContainerRuntime) -> None:
+    """Whole and bounded; of what is no file of its own, or too long, it is said which it is."""
+    script = "mkdir -p out && printf 12345678 > out/file && ln -s out/file link"
+    wanted = plan(script)
+    await run_to_end(runtime, wanted)
+    at = (wanted.allocation, wanted.attempt)
+    assert await runtime.read_file(*at, "/out/file", 8) == b"12345678"
+    with pytest.raises(Malformed, match="longer than 7 bytes"):
+        await runtime.read_file(*at, "/out/file", 7)
+    for path in ("/out", "/link"):
+        with pytest.raises(Malformed, match="no regular file"):
+            await runtime.read_file(*at, path, 8)
+    with pytest.raises(NotFound, match="left no file /none"):
+        await runtime.read_file(*at, "/none", 8)
+    with pytest.raises(NotFound):
+        await runtime.read_file(plan("", replica=4).allocation, 1, "/out/file", 8)

@@ -71,6 +71,8 @@ def test_guests_reach_few(node: Node) -> None:
         m.CertificatesRequested,
         m.ChainReadRequested,
         m.ChainReadAnswered,
+        m.VerdictOffered,
+        m.VerdictAnswered,
     }
 
 

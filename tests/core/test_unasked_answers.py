@@ -33,6 +33,7 @@ ANSWERS: dict[type[m.Message], tuple[type[m.Message], ...]] = {
     m.SecretKeyAnswered: (m.SecretKeyRequested,),
     m.SecretBlobAnswered: (m.SecretBlobRequested,),
     m.SecretBlobHeld: (m.SecretBlobOffered,),
+    m.VerdictAnswered: (m.VerdictOffered,),
 }
 """Each kind of answer, listed a second time on purpose, with what it answers."""
 

@@ -17,6 +17,7 @@ from eth_abi.abi import encode
 from p2pool.agent.agent import run_agent
 from p2pool.agent.bootstrap import run_bootstrap
 from p2pool.agent.options import AgentOptions, BootstrapOptions
+from p2pool.agent.work.journal import PieceJournal
 from p2pool.api.http.tokens import TokenTable
 from p2pool.cli.shared.plans.node_keys import consent_by
 from p2pool.cli.task.logs import _read_all, _Writer
@@ -42,7 +43,7 @@ from p2pool.drivers.webhooks.delivery import send_test
 from p2pool.drivers.webhooks.receiver import Receiver
 from p2pool.model import limits
 from p2pool.model.access.tokens import TokenScope
-from p2pool.model.errors import CannotStart, P2poolError
+from p2pool.model.errors import CannotStart, NotFound, P2poolError
 from p2pool.model.ids import Address, TaskId
 from p2pool.model.machine.hardware import Gpu
 from p2pool.model.ports.agent import LogOptions
@@ -53,6 +54,8 @@ from p2pool.model.tasks.secrets import RegistryAuth
 from p2pool.model.tasks.spec import Mount, MountKind, PullPolicy, Resources
 from p2pool.wire.evm.key_signer import KeySigner
 from tests.agent.streams import doubles
+from tests.agent.streams.evidence_agents import DOCUMENT, VERDICT, Agents, offer
+from tests.agent.work.test_journal import piece
 from tests.chain.hostile import AT, Chain
 from tests.chain.transactions.kept import KEPT
 from tests.containers.docker.secrets.copies import FILE, secret_plan
@@ -147,7 +150,7 @@ async def test_an_agent(tmp_path: Path) -> None:
 
 async def test_files(tmp_path: Path) -> None:
     """A store keeps a batch; tokens are read and written; an invite is looked for in its file; a
-    transaction is kept."""
+    transaction is kept, and a piece of work; evidence is brought, fetched and read."""
     with exercised("files"):
         async with Store.open(tmp_path / "data", config_of().pool_ref) as store:
             await store.write((Put("meta", b"key", b"value"),))
@@ -161,6 +164,14 @@ async def test_files(tmp_path: Path) -> None:
             await journal.save(KEPT)
             assert await journal.load() == KEPT
             await journal.clear()
+        pieces = PieceJournal.of(tmp_path, SCOPE.node_id)
+        await pieces.load()
+        await pieces.keep(piece(1))
+        agents = Agents(tmp_path)
+        await offer(await agents.make(1))
+        reader = await agents.make(0)
+        for _ in range(2):
+            assert await reader.document(VERDICT.verdict.evidence) == DOCUMENT
 
 
 async def test_consent() -> None:
@@ -239,6 +250,8 @@ async def live(runtime: ContainerRuntime) -> None:
     await runtime.stop(deaf.allocation, 1, 100)
     await runtime.restart(deaf.allocation, 1)
     await runtime.stop(deaf.allocation, 1, 100)
+    with pytest.raises(NotFound):
+        await runtime.read_file(deaf.allocation, 1, "/none", 8)
     await runtime.remove(deaf.allocation, 1)
     assert await runtime.list() == ()
 

@@ -15,13 +15,14 @@ from p2pool.model.messages.queries import HeartbeatsAnswered, RequestForwarded
 from p2pool.model.messages.registry import TYPES, Message
 from p2pool.model.messages.task_streams import LogsRead
 from p2pool.model.peer_binding import PeerBinding
+from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.wire.costs import checks_in
 from p2pool.wire.enclosures import enclosed_in
 from p2pool.wire.signers import requests_in
 from tests.codec.samples import example
 
 SEALED = (SealedSignature, SealedHeartbeat)
-COSTLY = (SealedAppend, *SEALED, SignedRequest, PeerBinding, Invite)
+COSTLY = (SealedAppend, *SEALED, SignedRequest, SignedVerdict, PeerBinding, Invite)
 BY_ITSELF = {HeartbeatsAnswered}
 """Whose envelopes are gossip of others: `agent.wire.ingress` takes each as such."""
 

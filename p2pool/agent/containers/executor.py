@@ -58,8 +58,17 @@ class Inbox(Protocol):
         ...
 
 
+AtEnd = Callable[[ContainerStatus], Awaitable[None]]
+"""Takes what a copy left behind; the second time for the same end it does nothing."""
+
+
+async def _leave_it(_: ContainerStatus) -> None:
+    """Nobody wants anything of it."""
+
+
 class ContainerExecutor:
-    """The container side of one agent."""
+    """The container side of one agent. `at_end`: asked for each container that has ended, and again
+    before anything of it goes; it ends by itself in bounded time."""
 
     def __init__(
         self,
@@ -74,6 +83,8 @@ class ContainerExecutor:
         `make_way` frees GPUs of what is no task."""
         self._make_way = make_way
         self._opener = opener
+        self.at_end: AtEnd = _leave_it
+        self._ended: dict[tuple[AllocationId, int], ContainerStatus] = {}
         self.runtime = runtime
         self._said: RuntimeObserved | None = None
         self._listing = trio.Lock()
@@ -201,6 +212,7 @@ class ContainerExecutor:
     async def _restart(
         self, allocation: AllocationId, attempt: int, sealed: SealedSecret | None
     ) -> None:
+        await self._before_it_goes(allocation, attempt)
         try:
             opened = self._opener.open(sealed)
             with self._begun(allocation, attempt), self._metrics.timed("restart"):
@@ -244,7 +256,12 @@ class ContainerExecutor:
             await self._loop.put(ev.ContainerStopped(allocation, attempt))
             await self._list()
 
+    async def _before_it_goes(self, allocation: AllocationId, attempt: int) -> None:
+        if (status := self._ended.pop((allocation, attempt), None)) is not None:
+            await self.at_end(status)
+
     async def _remove(self, allocation: AllocationId, attempt: int) -> None:
+        await self._before_it_goes(allocation, attempt)
         try:
             await self.runtime.remove(allocation, attempt)
         except P2poolError as error:
@@ -280,6 +297,9 @@ class ContainerExecutor:
             [(s.allocation, s.attempt) for s in statuses if not s.ended],
             [*((s.allocation, s.attempt) for s in statuses), *self._unlisted],
         )
+        self._ended = {(s.allocation, s.attempt): s for s in judged.statuses if s.ended}
+        for ended in self._ended.values():
+            self._begin(self.at_end, ended)
         await self._loop.put(ev.ContainersListed(judged.statuses, judged.interrupted))
 
     async def _look_again(self) -> None:

@@ -45,6 +45,7 @@ async def join_pool(
     effects: EffectRunner,
     chain: PoolContracts,
     runtime: ContainerRuntime,
+    writer: KeyWriter | None,
     told: "JoiningReport",
 ) -> None:
     """Walk into the pool, and again whenever the node is out of it, until cancelled. Once the pool
@@ -52,7 +53,6 @@ async def join_pool(
 
     A machine that does not qualify stays out, unless its owner asked to join all the same.
     """
-    writer = _writer(options, chain, told)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(told.run)
         if writer is not None:
@@ -96,8 +96,11 @@ async def stay_in_pool(
         log.warning("this node is out of the pool: it waits for a new invite")
 
 
-def _writer(options: AgentOptions, chain: PoolContracts, told: "JoiningReport") -> KeyWriter | None:
-    """Sends for the provider, if this agent has its key; what is on its way is kept on disk."""
+def provider_writer(
+    options: AgentOptions, chain: PoolContracts, told: "JoiningReport"
+) -> KeyWriter | None:
+    """Sends for the provider, if this agent has its key; what is on its way is kept on disk. All of
+    an agent's transactions go through one."""
     account = options.provider
     if account is None:
         return None

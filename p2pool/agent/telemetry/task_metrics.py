@@ -14,8 +14,9 @@ import hashlib
 import os
 import shutil
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -34,6 +35,8 @@ log = get_logger(__name__)
 SOCKET_NAME = "metrics.sock"
 READ_BYTES = 16 * 1024
 Key = tuple[AllocationId, int]
+Heard = Callable[[AllocationId, int, Sequence[tuple[str, float]]], None]
+"""Hears what each line said that was taken; it neither waits nor raises."""
 
 
 @attrs.define
@@ -41,6 +44,7 @@ class Copy:
     """What one attempt of a copy has reported, and how much more it may report."""
 
     directory: Path
+    heard: Callable[[Sequence[tuple[str, float]]], None] = lambda _: None
     values: OrderedDict[str, tuple[float, int]] = attrs.field(factory=OrderedDict)
     refused_lines: int = 0
     budget: float = float(limits.METRIC_LINES_PER_S)
@@ -65,6 +69,7 @@ class Copy:
             return self._refuse("too many names")
         for name, value in found:
             self.values[name] = (value, now_ms)
+        self.heard(found)
         return None
 
     def _refuse(self, why: str) -> str:
@@ -78,6 +83,7 @@ class TaskMetrics:
     def __init__(self, directory: Path) -> None:
         """`directory`: the agent's; whatever it holds already belongs to earlier containers."""
         self.counters: Counter[str] = Counter()
+        self.heard: Heard = lambda allocation, attempt, found: None
         self._directory = directory / "metrics"
         self._copies: dict[Key, Copy] = {}
         self._nursery: trio.Nursery | None = None
@@ -97,7 +103,8 @@ class TaskMetrics:
         key = (allocation, attempt)
         copy = self._copies.get(key)
         if copy is None:
-            copy = self._copies[key] = Copy(self._place(key))
+            heard = partial(self._heard, key)
+            copy = self._copies[key] = Copy(self._place(key), heard)
         if copy.scope is None:
             try:
                 copy.directory.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -172,6 +179,9 @@ class TaskMetrics:
             self.counters["connections_broken"] += 1
         finally:
             copy.connections -= 1
+
+    def _heard(self, key: Key, found: Sequence[tuple[str, float]]) -> None:
+        self.heard(*key, found)
 
     def _take(self, copy: Copy, line: bytes) -> None:
         if not line.strip():

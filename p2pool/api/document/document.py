@@ -22,13 +22,13 @@ from p2pool.api.resources import (
     agent,
     nodes,
     parameters,
-    proofs,
     reasons,
     tasks,
     tokens,
     volumes,
 )
 from p2pool.api.resources import pool as pool_resource
+from p2pool.api.resources.proofs import validations, voters
 from p2pool.model.access.tokens import MEANINGS
 from p2pool.model.ids import PoolRef
 from p2pool.model.machine import hardware
@@ -94,7 +94,8 @@ def _answers() -> dict[str, str]:
             nodes,
             parameters,
             pool_resource,
-            proofs,
+            validations,
+            voters,
             reasons,
             tasks,
             tokens,

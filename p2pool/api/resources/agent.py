@@ -8,7 +8,13 @@ from p2pool.api.resources.context import Meta, meta_of, peer_text, port_of, word
 from p2pool.codec.json.hex import address_text
 from p2pool.codec.text.stake import shortage_warning
 from p2pool.model.errors import NotFound
-from p2pool.model.ports.agent import ChallengeStatus, JoinStatus, ProviderStatus, WebhookStatus
+from p2pool.model.ports.agent import (
+    ChallengeStatus,
+    JoinStatus,
+    ProviderStatus,
+    WebhookStatus,
+    WorkStatus,
+)
 from p2pool.model.ports.view import View
 
 # --- answers ------------------------------------------------------------------------------------
@@ -61,6 +67,35 @@ class Provider:
 
 
 @attrs.frozen
+class WorkPiece:
+    """A piece of work of a copy on this node."""
+
+    source: str
+    key: str
+    units: int
+    state: str
+    at_ms: int
+    transaction: str
+    why: str
+
+
+@attrs.frozen
+class Work:
+    """What the copies on this node have done, on its way to the chain."""
+
+    submits: bool
+    judged: bool | None
+    waiting: int
+    submitted: int
+    refused: int
+    invalidated: int
+    dropped: int
+    units: str
+    problem: str
+    pieces: tuple[WorkPiece, ...]
+
+
+@attrs.frozen
 class Declined:
     """How many challenges were declined, for one reason."""
 
@@ -97,6 +132,7 @@ class Agent:
     webhooks: tuple[Webhook, ...] = ()
     joining: Joining | None = None
     provider: Provider | None = None
+    work: Work | None = None
     challenges: Challenges | None = None
 
 
@@ -190,6 +226,16 @@ def _provider(one: ProviderStatus) -> Provider:
     return Provider(**{**told, "account": address_text(one.account)})
 
 
+def _work(one: WorkStatus) -> Work:
+    told = attrs.asdict(one, recurse=False)
+    pieces = tuple(
+        WorkPiece(**{**attrs.asdict(piece), "key": "0x" + piece.key.hex() if piece.key else ""})
+        for piece in one.pieces
+    )
+    # Their sum is beyond what a reader of JSON takes for a number.
+    return Work(**{**told, "units": str(one.units), "pieces": pieces})
+
+
 def _challenges(one: ChallengeStatus) -> Challenges:
     by = one.last_validator
     return Challenges(
@@ -241,6 +287,7 @@ async def agent(state: State) -> AgentAnswer:
         webhooks=tuple(map(_webhook, webhooks)),
         joining=None if joining is None else _joining(joining),
         provider=None if provider is None else _provider(provider),
+        work=_work(port.work()),
         challenges=_challenges(port.challenges()),
     )
     warned = provider_warnings(provider)

@@ -12,7 +12,7 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
-from p2pool.api.http import framing
+from p2pool.api.http import frames
 from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.api.resources.context import port_of
 from p2pool.api.resources.pages import page
@@ -113,6 +113,6 @@ async def export(state: State, id: VolumeId, framed: Framed = False) -> ASGIApp:
     streams, pieces = cast(Streams, state.streams), port_of(state).volumes.export(id)
     if framed:
         return StreamAnswer(
-            streams, framing.framed(pieces), framing.FRAMES, ping=None, failed=framing.failed
+            streams, frames.framed(pieces), frames.FRAMES, ping=None, failed=frames.failed
         )
     return StreamAnswer(streams, pieces, "application/x-tar", ping=None, failed=None)

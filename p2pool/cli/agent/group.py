@@ -69,6 +69,7 @@ def status(context: click.Context, client: AgentClient, as_json: bool) -> None:
                 ("ready", "yes" if one["ready"] else "no"),
                 *_joining(one.get("joining")),
                 *_provider(one.get("provider")),
+                *_work(one.get("work")),
                 *_challenges(one.get("challenges")),
                 *(("webhook", _webhook(told)) for told in one.get("webhooks", ())),
                 *(("problem", text) for text in one["problems"]),
@@ -110,6 +111,27 @@ def _provider(told: Answer | None) -> list[tuple[str, str]]:
         pairs.append(("unbonding", _unbonding(told)))
     if told["problem"]:
         pairs.append(("", f"not all is known: {told['problem']}"))
+    return pairs
+
+
+def _work(told: Answer | None) -> list[tuple[str, str]]:
+    """What copies here have done for the chain; nothing where nobody asked."""
+    if told is None:
+        return []
+    states = ("submitted", "waiting", "refused", "invalidated", "dropped")
+    counts = [(what, told[what]) for what in states]
+    if not any(count for _, count in counts) and not told["problem"]:
+        return []
+    text = ", ".join(f"{count} {what}" for what, count in counts if count or what == "submitted")
+    pairs = [("work", f"{text}; {told['units']} units on the chain")]
+    if told["judged"] is False:
+        pairs.append(("", "nobody judges work in this pool's domain"))
+    if told["problem"]:
+        pairs.append(("", told["problem"]))
+    for state in ("refused", "invalidated"):
+        wrong = next((one for one in told["pieces"] if one["state"] == state), None)
+        if wrong is not None:
+            pairs.append(("", f"last {state}: {wrong['source']}: {wrong['why']}"))
     return pairs
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from p2pool.cli.agent.waiting_work import waiting_work
 from p2pool.cli.shared.output import write_json
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def write_way_in(
     from p2pool.cli.shared.plans import pages
 
     step, costs = trio.run(_look, settings, directory, node, provider, policy)
+    work = trio.run(waiting_work, settings, directory, node, provider)
     said = [] if costs is None else would_send(costs.plan)
     if as_json:
         told: dict[str, Any] = {**attrs.asdict(step), "would_send": said, "plan": None}
+        told["work"] = attrs.asdict(work)
         if costs is not None:
             told["plan"] = plan_document(costs, (), costs.plan, True, {})
         write_json("join-step", told)
@@ -54,6 +57,8 @@ def write_way_in(
         pages.write_plan(costs)
     elif not said:
         print("nothing would be sent")
+    for text in (*work.would_send, *work.notes):
+        print(f"work: {text}")
 
 
 async def _look(

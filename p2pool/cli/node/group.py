@@ -3,12 +3,12 @@
 import click
 
 from p2pool.cli.lazy import LazyGroup
+from p2pool.cli.node.verdicts import verdict_pairs, verdicts_on
 from p2pool.cli.shared.known import copy_state, warn_if_stale
 from p2pool.cli.shared.lookup import find_node
 from p2pool.cli.shared.options import agent_option, consistent_option, json_option
 from p2pool.cli.shared.output import age, short, size, write_json
 from p2pool.cli.shared.tables import Column, wide_option, write_pairs, write_table
-from p2pool.cli.shared.verdicts import verdict_pairs, verdicts_on
 from p2pool.client.agent_client import AgentClient, Answer
 
 OUTSIDE = ("applicant", "invited", "left")

@@ -20,7 +20,7 @@ HEAVY = {
     "stake": ("p2pool.cli.provider.stake:stake", "Add to the stake, or take some of it back."),
     "status": (
         "p2pool.cli.provider.status:status",
-        "Show a provider's stake, means and nodes, as the chain has them.",
+        "Show a provider's stake, means, nodes and rewards, as the chain has them.",
     ),
     "submit-work": (
         "p2pool.cli.provider.work:submit_work",

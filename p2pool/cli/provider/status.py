@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2pool.cli.shared.chain import ConfigFile, config_file, config_option
+from p2pool.cli.provider.reward_words import (
+    Earned,
+    earned_by,
+    reward_document,
+    reward_notes,
+    reward_rows,
+)
+from p2pool.cli.shared.chain import ConfigFile, config_file, config_option, pool_option
 from p2pool.cli.shared.options import json_option
 from p2pool.cli.shared.output import write_json
 from p2pool.cli.shared.tables import write_pairs, write_table
@@ -34,18 +41,29 @@ if TYPE_CHECKING:
     help="The key of the provider, of which only the address is read: a file, fd:N or clef:PATH."
     " Default: P2POOL_KEY.",
 )
+@pool_option
 @config_option
 @json_option
 def status(
-    provider: "Address | None", key: str | None, config: "Path | None", as_json: bool
+    provider: "Address | None",
+    key: str | None,
+    pool_id: int | None,
+    config: "Path | None",
+    as_json: bool,
 ) -> None:
-    """Show a provider's stake, means and nodes, as the chain has them.
+    """Show a provider's stake, means, nodes and rewards, as the chain has them.
 
-    PROVIDER is its address. Default: the account of --key.
+    PROVIDER is its address. Default: the account of --key. Rewards are those of the pool, where the
+    deployment pays any.
     """
-    facts, stake, nodes = _read(config_file(config, None), provider or _account(key))
+    place = config_file(config, None)
+    found = _read(place, provider or _account(key), _pool_id(place, pool_id))
+    facts, stake, nodes, earned = found
     if as_json:
-        write_json("provider", _document(facts, stake, nodes))
+        told = _document(facts, stake, nodes)
+        told["rewards"] = None if earned is None else reward_document(earned)
+        told["unknown"] = sorted({*told["unknown"], *(() if earned is None else earned.unknown)})
+        write_json("provider", told)
         return
     write_pairs(_pairs(facts, stake))
     click.echo()
@@ -58,6 +76,26 @@ def status(
         for one in nodes.value or ()
     )
     write_table(columns, rows, "It has no node.")
+    if earned is None or not earned.node_ids:
+        return
+    click.echo()
+    if earned.rewards:
+        write_table(("NODE", "CLAIMABLE", "LOCKED", "CLAIMED"), reward_rows(earned), "")
+    for text in reward_notes(earned):
+        click.echo(text)
+
+
+def _pool_id(config: ConfigFile, given: int | None) -> int | None:
+    """The given pool, else the configuration's; None where it names none."""
+    if given is not None:
+        return given
+    from p2pool.drivers.config.schema import load_chain, load_config
+
+    load_chain(config.path, config.environment)
+    try:
+        return load_config(config.path, config.environment).pool.id
+    except Misconfigured:
+        return None
 
 
 def _account(key: str | None) -> "Address":
@@ -72,9 +110,10 @@ def _account(key: str | None) -> "Address":
     return key_address(key_place(key))
 
 
-def _read(
-    config: ConfigFile, provider: "Address"
-) -> "tuple[ProviderFacts, StakeFacts, Reading[tuple[OwnNode, ...]]]":
+Found = tuple["ProviderFacts", "StakeFacts", "Reading[tuple[OwnNode, ...]]", Earned | None]
+
+
+def _read(config: ConfigFile, provider: "Address", pool_id: int | None) -> Found:
     import trio
 
     from p2pool.drivers.chain.contracts import PoolContracts
@@ -85,13 +124,13 @@ def _read(
 
     async def look() -> Any:
         reader = await Reader.at_head(PoolContracts.of(settings))
-        return (
-            await reader.provider(provider),
-            await reader.stake(provider),
-            await reader.own_nodes(provider),
-        )
+        facts, stake = await reader.provider(provider), await reader.stake(provider)
+        nodes = await reader.own_nodes(provider)
+        listed = [one.node_id for one in nodes.value or ()]
+        earned = None if pool_id is None else await earned_by(reader, pool_id, listed)
+        return facts, stake, nodes, earned
 
-    found: tuple[ProviderFacts, StakeFacts, Reading[tuple[OwnNode, ...]]] = trio.run(look)
+    found: Found = trio.run(look)
     return found
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def submit_work(
     node: "Address", work_key: bytes, units: int, pool_id: int | None, sender: Sender
 ) -> None:
-    """Submit work that a node of yours has done, with the account of --key, once.
+    """Submit work that a node of yours has done.
+
+    The account of --key submits it, and each piece once.
 
     NODE is its address, KEY names the piece (0x and 64 hex digits, such as a digest of it), UNITS
     says how much it is. Run again, it finds the piece on the chain and sends nothing.

@@ -282,6 +282,7 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
             ("command", command or "the image's"),
             ("labels", ", ".join(_labels(one)) or "-"),
             *((("secrets", ", ".join(_secrets(one))),) if one["spec"].get("secrets") else ()),
+            *((("work", _work(one["spec"]["work"])),) if one["spec"].get("work") else ()),
             ("owner", one["signer"]),
             ("age", age(one["submitted_at_ms"])),
         ]
@@ -306,6 +307,13 @@ def show(name: str, client: AgentClient, as_json: bool) -> None:
 def _digests(one: Answer) -> list[str]:
     """The digests that the image's name stood for: several if the name has moved meanwhile."""
     return sorted({copy["image_digest"] for copy in one["allocations"] if copy["image_digest"]})
+
+
+def _work(told: Answer) -> str:
+    """What of it is submitted to the chain, and under which key."""
+    source = f"the file {told['file']}" if told.get("file") else f"lines of {told['metric']}"
+    units = f"{told['units']} units each" if told.get("units") else "units as they say"
+    return f"{source}, {units}, key {told.get('key', 'a digest of each')}"
 
 
 # --- stopping -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from p2pool.cli.lazy import LazyGroup
 HEAVY = {
     "blacklist": (
         "p2pool.cli.validator.providers:blacklist",
-        "Keep providers' nodes from work until they are whitelisted again.",
+        "Keep providers' nodes from work in every pool, as validator.",
     ),
     "check": (
         "p2pool.cli.validator.run:check",
@@ -15,11 +15,11 @@ HEAVY = {
     ),
     "invalidate": (
         "p2pool.cli.validator.nodes:invalidate",
-        "Take nodes' validation, or the nodes out of the registry.",
+        "Keep nodes out of pools, as validator.",
     ),
     "invalidate-work": (
         "p2pool.cli.validator.work:invalidate_work",
-        "Take work back that was submitted, where the deployment judges work.",
+        "Take work back that nodes submitted to a pool, as validator.",
     ),
     "judge": (
         "p2pool.cli.validator.judge:judge",
@@ -27,16 +27,22 @@ HEAVY = {
     ),
     "policy": (
         "p2pool.cli.validator.policy:policy",
-        "Check a policy file, and show all of it.",
+        "Check a policy file and show all of it, with what it leaves unsaid.",
     ),
     "run": (
         "p2pool.cli.validator.run:run",
         "Challenge the nodes of a pool, and those that wait to be validated, until SIGINT or"
         " SIGTERM.",
     ),
-    "slash": ("p2pool.cli.validator.slash:slash", "Take of a provider's stake for good."),
-    "validate": ("p2pool.cli.validator.nodes:validate", "Let nodes enter pools."),
-    "whitelist": ("p2pool.cli.validator.providers:whitelist", "Let providers register nodes."),
+    "slash": (
+        "p2pool.cli.validator.slash:slash",
+        "Take of a provider's stake for good, as validator.",
+    ),
+    "validate": ("p2pool.cli.validator.nodes:validate", "Let nodes enter pools, as validator."),
+    "whitelist": (
+        "p2pool.cli.validator.providers:whitelist",
+        "Let providers register nodes, as validator or federator.",
+    ),
 }
 
 

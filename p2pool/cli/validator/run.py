@@ -19,6 +19,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.model import limits
 
 if TYPE_CHECKING:
+    from p2pool.client.agent_client import AgentClient
     from p2pool.model.ids import Address
     from p2pool.validator.process.challenges import Result
     from p2pool.validator.process.options import ValidatorOptions
@@ -170,11 +171,18 @@ class _Files:
     metavar="HOST:PORT",
     help="Serve Prometheus metrics there. Default: nowhere.",
 )
+@click.option(
+    "--verdicts-from",
+    metavar="URL|DIR",
+    help="An agent of the pool that tells what other validators found, as --agent names one for"
+    " other commands; its token comes from P2POOL_TOKEN_FILE. Default: nobody is asked.",
+)
 @log_options
 @json_option
 def run(
     files: _Files,
     once: bool,
+    verdicts_from: str | None,
     every_s: int,
     at_once: int,
     metrics_bind: str,
@@ -194,7 +202,12 @@ def run(
     if metrics_bind:
         bind_of(metrics_bind)
     options = files.options(
-        log_level, log_format, every_s=every_s, at_once=at_once, metrics_bind=metrics_bind
+        log_level,
+        log_format,
+        every_s=every_s,
+        at_once=at_once,
+        metrics_bind=metrics_bind,
+        agent=None if verdicts_from is None else _agent(verdicts_from),
     )
 
     def started(process: "ValidatorProcess") -> None:
@@ -268,6 +281,15 @@ def check(
         if found.signed is not None:
             write_line(f"evidence: {document}")
     context.exit(_exit_code(found))
+
+
+def _agent(given: str) -> "AgentClient":
+    import os
+
+    from p2pool.client.agent_client import AgentClient
+    from p2pool.client.discovery import find_agent
+
+    return AgentClient.of(find_agent(given, os.environ))
 
 
 def _exit_code(found: "Result") -> int:

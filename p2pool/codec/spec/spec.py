@@ -30,6 +30,7 @@ from p2pool.codec.json.reader import Reader
 from p2pool.codec.spec import rules
 from p2pool.codec.spec.reserved_keys import unheeded_keys
 from p2pool.codec.spec.secrets import read_secrets, secret_contradictions, secrets_plain
+from p2pool.codec.spec.work import read_work, work_contradictions
 from p2pool.model import features, limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import FeatureLevel
@@ -200,6 +201,7 @@ def _spec(value: Any, level: FeatureLevel) -> TaskSpec:
     if not problems:
         problems.extend(rules.contradictions(spec))
         problems.extend(secret_contradictions(spec))
+        problems.extend(work_contradictions(spec))
         problems.extend(rules.too_new(spec, level))
     if problems:
         raise _bad(problems)
@@ -267,6 +269,7 @@ def _task(r: Reader) -> TaskSpec:
         read_only=r.flag("read_only", d.read_only),
         init=r.flag("init", d.init),
         requirements=r.text("requirements", d.requirements, rule=rules.requirements_rule),
+        work=r.table("work", read_work, d.work),
     )
 
 

@@ -165,6 +165,10 @@ class ValidatorVerdicts:
         pair = self.by_evidence.get(evidence)
         return self.kept[pair] if pair is not None else None
 
+    def counts(self, signed: SignedVerdict, now: Now) -> bool:
+        """Whether it still does: one that is old is shown to nobody before its turn to go."""
+        return not is_old(signed.verdict, now)
+
     def of_node(self, node_id: NodeId) -> tuple[SignedVerdict, ...]:
         """Those on one node, by validator."""
         return tuple(one for _, one in sorted(self.by_node.get(node_id, {}).items()))

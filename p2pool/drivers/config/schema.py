@@ -296,6 +296,20 @@ class NotifyConfig:
 
 
 @attrs.frozen(kw_only=True)
+class WorkConfig:
+    """`[work]`: whether the agent submits to the chain what tasks ask it to. Each piece of work is
+    a transaction of the provider's account, whose owner pays its gas."""
+
+    submit: bool = False
+    """Whether to submit the work of tasks that ask for it; the agent needs the provider's key."""
+    per_hour_max: int = attrs.field(
+        default=limits.WORK_PER_HOUR_DEFAULT, validator=Between(1, limits.WORK_PER_HOUR_MAX)
+    )
+    """The most pieces of work in an hour; others wait. What one may cost follows from
+    `[chain] fee_max_gwei`: it takes some 60,000 gas."""
+
+
+@attrs.frozen(kw_only=True)
 class AgentConfig:
     """The whole configuration. Only `[chain]` and `[pool]` are required."""
 
@@ -310,6 +324,7 @@ class AgentConfig:
     log: LogConfig = attrs.field(factory=LogConfig)
     metrics: MetricsConfig = MetricsConfig()
     notify: NotifyConfig = NotifyConfig()
+    work: WorkConfig = WorkConfig()
 
     @property
     def pool_ref(self) -> PoolRef:

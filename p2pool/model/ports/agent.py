@@ -150,6 +150,55 @@ class ProviderStatus:
     problem: str = ""
 
 
+@attrs.frozen(kw_only=True)
+class WorkPiece:
+    """A piece of work of a copy here. `source`: the copy, its attempt, and a time of it. `state`:
+    waiting, submitted, refused, invalidated. `transaction`: the one that submitted it; empty: none
+    did, or it stood on the chain already. `why`: what was wrong, or who took it back."""
+
+    source: str
+    key: bytes
+    units: int
+    state: str
+    at_ms: int
+    transaction: str = ""
+    why: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class WorkStatus:
+    """What the copies here have done for the chain. `submits`: whether the owner lets the agent
+    submit it. `judged`: whether the pool's domain names a judge; None: nobody has asked yet.
+    `units`: of what is submitted and stands. `dropped`: lines beyond what is kept. `problem`: what
+    keeps the next one from the chain; empty: nothing. `pieces`: the latest, the newest first."""
+
+    submits: bool
+    judged: bool | None
+    waiting: int
+    submitted: int
+    refused: int
+    invalidated: int
+    dropped: int
+    units: int
+    problem: str
+    pieces: tuple[WorkPiece, ...]
+
+
+NO_WORK = WorkStatus(
+    submits=False,
+    judged=None,
+    waiting=0,
+    submitted=0,
+    refused=0,
+    invalidated=0,
+    dropped=0,
+    units=0,
+    problem="",
+    pieces=(),
+)
+"""Of an agent whose parts are not all there yet."""
+
+
 @attrs.frozen
 class ChallengeStatus:
     """How validators' challenges of this node have gone since the agent's start. `off`: why none is
@@ -237,6 +286,10 @@ class AgentPort(Protocol):
 
     def provider(self) -> ProviderStatus | None:
         """What the chain last said of this node's provider; None: none is known yet."""
+        ...
+
+    def work(self) -> WorkStatus:
+        """What the copies here have done, on its way to the chain."""
         ...
 
     def challenges(self) -> ChallengeStatus:

@@ -236,6 +236,16 @@ class ContainerRuntime(Protocol):
         """
         ...
 
+    async def read_file(
+        self, allocation: AllocationId, attempt: int, path: str, most_bytes: int
+    ) -> bytes:
+        """A regular file that an ended container left behind, whole.
+
+        Raises NotFound (no such container, or no such file), or Malformed: something else is there,
+        or more than `most_bytes`.
+        """
+        ...
+
     @property
     def volumes(self) -> VolumeKeeper:
         """The volumes that tasks keep on this machine."""

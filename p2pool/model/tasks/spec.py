@@ -118,6 +118,26 @@ class PublishedPort:
 
 
 @attrs.frozen
+class WorkRequest:
+    """What a node submits to the chain as work done, where its owner lets it: for each copy that
+    succeeds a file of it, or for each line that a copy writes one of its metrics.
+
+    `key` names the piece, 0x and 64 hex digits; empty: a digest, so that each piece has its own.
+    `units`: how much a piece is; 0: as the file or the line says.
+    """
+
+    file: SpecText = ""
+    metric: SpecText = ""
+    key: SpecText = ""
+    units: int = 0
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether anything is to be submitted."""
+        return bool(self.file or self.metric)
+
+
+@attrs.frozen
 class Constraint:
     """The scheduler uses a node only if its attribute equals (or differs from) the value.
 
@@ -162,3 +182,4 @@ class TaskSpec:
     read_only: bool = False
     init: bool = since(2, default=True)
     requirements: SpecText = since(2, default="")
+    work: WorkRequest = since(2, default=WorkRequest())

@@ -1,7 +1,4 @@
-"""What a challenge says of a node's claim, in a word.
-
-It stands by itself because messages name it too, and evidence names what messages carry.
-"""
+"""What a challenge says of a node's claim, in a word that verdicts and evidence share."""
 
 from enum import StrEnum
 

@@ -12,10 +12,13 @@ from functools import cache
 from hashlib import shake_128
 from typing import Any
 
+from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.proofs.validation import freivalds
 from p2pool.proofs.validation.derivation import GOLDEN, seed_words
 from p2pool.proofs.validation.judgement import PLAIN, Arithmetic
+
+log = get_logger(__name__)
 
 LOW_BITS = 31
 ROWS_AT_ONCE = 4096
@@ -29,6 +32,10 @@ def arithmetic() -> Arithmetic:
     try:
         import numpy as np
     except ImportError:
+        log.info(
+            "NumPy is not installed, and without it checks take three times as long",
+            hint="pip install 'numpy>=2.0,<3'",
+        )
         return PLAIN
     return _by_arrays(np)
 

@@ -10,6 +10,7 @@ from p2pool.model.ports.signer import Signer
 from p2pool.validator.challenge.figures import FigureTable
 from p2pool.validator.challenge.plan import Sizes
 from p2pool.validator.policy.rules import Policy
+from p2pool.validator.process.others import TellsVerdicts
 
 EVERY_S = 3600
 AT_ONCE = 4
@@ -35,8 +36,8 @@ class ValidatorOptions:
     every_s: int = EVERY_S
     at_once: int = AT_ONCE
     metrics_bind: str = ""
-    agent: str = ""
-    """The URL or directory of an agent that tells what other validators found; empty: none."""
+    agent: TellsVerdicts | None = None
+    """An agent of the pool that tells what other validators found; None: nobody does."""
 
     @property
     def address(self) -> Address:

@@ -9,7 +9,15 @@ process but the loss of that role, a disk that is damaged, or a signal, and a si
 once: what is on its way is in a journal. One process at a time uses a directory.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 
@@ -38,6 +46,7 @@ from p2pool.model.peer_binding import PeerBinding
 from p2pool.validator.challenge.outcome import sentence_of
 from p2pool.validator.journal.act_journal import ActJournal
 from p2pool.validator.journal.act_record import Owner
+from p2pool.validator.judging.rounds import WorkChain, WorkJudging
 from p2pool.validator.network.guest import GuestNetwork, GuestOptions
 from p2pool.validator.network.sealer import wall_ms
 from p2pool.validator.policy.findings import Finding
@@ -45,6 +54,7 @@ from p2pool.validator.process.challenges import Challenges, Result, record_of
 from p2pool.validator.process.metrics import Metrics
 from p2pool.validator.process.offers import Offers
 from p2pool.validator.process.options import ValidatorOptions
+from p2pool.validator.process.others import Others
 from p2pool.validator.process.rota import Candidate, Rota
 from p2pool.validator.process.scrapes import serve_metrics
 from p2pool.validator.process.turns import Turns, executor_of
@@ -75,6 +85,9 @@ class ValidatorProcess:
     metrics: Metrics
     rota: Rota
     binding: PeerBinding
+    others: Others | None = None
+    judging: WorkJudging | None = None
+    work: dict[bytes, Finding] = attrs.field(factory=dict)
     busy: set[Address] = attrs.field(factory=set)
     failure: P2poolError | None = None
     _woken: trio.Event = attrs.field(factory=trio.Event)
@@ -93,6 +106,8 @@ class ValidatorProcess:
             started(self)
             nursery.start_soon(self._act_forever, nursery.cancel_scope)
             nursery.start_soon(self.offers.run)
+            nursery.start_soon(self._often, self.judge_work)
+            nursery.start_soon(self._often, self.hear_others)
             await self.watch.read_once.wait()
             while self.failure is None:
                 await self._refresh()
@@ -119,6 +134,8 @@ class ValidatorProcess:
                 log.warning(NOBODY_REACHED)
             for nodes in self.rota.due(self.watch.candidates, wall_ms()):
                 found += await self._one(nodes)
+            await self.judge_work()
+            await self.hear_others()
             await self._act(nursery.cancel_scope)
             await self.offers.flush()
             nursery.cancel_scope.cancel()
@@ -249,6 +266,53 @@ class ValidatorProcess:
         if self.failure is not None:
             raise self.failure
 
+    # --- what others say, and work ----------------------------------------------------------------
+
+    def findings(self, nodes: Iterable[NodeId]) -> list[Finding]:
+        """All that is known of these nodes, by whomever."""
+        wanted = set(nodes)
+        known = [one.finding for one in self.records.found.values()]
+        known += self.work.values()
+        known += self.others.found.values() if self.others is not None else ()
+        return [one for one in known if one.node_id in wanted]
+
+    async def _often(self, what: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await what()
+            await trio.sleep(limits.VALIDATOR_REFRESH_MS / 1000)
+
+    async def judge_work(self) -> None:
+        """One round of judging, if the policy names a judge; what fails is tried again."""
+        if self.judging is None:
+            return
+        try:
+            done, found = await self.judging.round(self.options.address, wall_ms)
+        except P2poolError as error:
+            self.metrics.failed("judge")
+            log.warning("work was not judged", why=error.message, hint=error.hint)
+            return
+        if done.unread:
+            log.info("submitted work could not be read", why=done.unread)
+        fresh = {one.node_id for one in found if one.finding_id not in self.work}
+        self.work = {one.finding_id: one for one in found}
+        self._look_at(fresh)
+
+    async def hear_others(self) -> None:
+        """What other validators found of the nodes that failed here lately, if an agent tells."""
+        if self.others is None:
+            return
+        failing = {
+            node_id: record.finding.provider
+            for node_id, record in self.records.newest().items()
+            if record.finding.is_failure
+        }
+        self._look_at(await self.others.look(failing))
+
+    def _look_at(self, nodes: Collection[NodeId]) -> None:
+        self.turns.left |= set(nodes)
+        if nodes:
+            self._found.set()
+
     # --- around it ------------------------------------------------------------------------------
 
     async def _serve(self, nursery: trio.Nursery) -> None:
@@ -337,10 +401,8 @@ def process_of(
         binding,
     )
 
-    def findings(nodes: Iterable[NodeId]) -> list[Finding]:
-        wanted = set(nodes)
-        return [one.finding for one in records.found.values() if one.finding.node_id in wanted]
-
+    pool, agent = options.pool, options.agent
+    where = WorkChain(chain, options.chain.final_depth)
     made = ValidatorProcess(
         options=options,
         watch=Watch(chain, options.chain, options.pool.pool_id, known=tuple(records.newest())),
@@ -349,7 +411,7 @@ def process_of(
         turns=Turns(
             policy=policy,
             executor=executor_of(options, chain, journal),
-            findings=findings,
+            findings=lambda nodes: made.findings(nodes),
             metrics=metrics,
             now_ms=wall_ms,
         ),
@@ -358,6 +420,8 @@ def process_of(
         metrics=metrics,
         rota=Rota(1000 * policy.validate.apart_s, 1000 * options.every_s),
         binding=binding,
+        others=None if agent is None else Others(agent, chain, pool, options.address),
+        judging=WorkJudging.of(policy.work, where, options.directory, pool),
     )
     metrics.gauges = made.gauges
     for record in records.found.values():

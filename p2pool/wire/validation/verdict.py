@@ -16,8 +16,9 @@ from p2pool.model import limits
 from p2pool.model.bounded_tables import BoundedDict
 from p2pool.model.errors import BadSignature, Malformed, NotForUs, Refusal
 from p2pool.model.ids import PoolRef
+from p2pool.model.messages.challenge import VerdictTold
 from p2pool.model.messages.registry import Message
-from p2pool.model.messages.verdicts import VerdictOffered, VerdictsAnnounced
+from p2pool.model.messages.verdicts import EvidenceOffered, VerdictOffered, VerdictsAnnounced
 from p2pool.model.validation.evidence import SignedEvidence
 from p2pool.model.validation.verdict import SignedVerdict, Verdict
 from p2pool.wire import eip712
@@ -66,7 +67,7 @@ def check_verdict(pool: PoolRef, signed: SignedVerdict) -> None:
 
 def verdicts_in(message: Message) -> tuple[SignedVerdict, ...]:
     """The verdicts that a message carries."""
-    if isinstance(message, VerdictOffered):
+    if isinstance(message, VerdictOffered | VerdictTold | EvidenceOffered):
         return (message.verdict,)
     return message.verdicts if isinstance(message, VerdictsAnnounced) else ()
 

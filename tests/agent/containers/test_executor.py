@@ -97,6 +97,37 @@ async def test_a_listing_from_before_a_removal_does_not_bring_it_back(tmp_path: 
     assert told == [ev.ContainerRemoved(COPY, 1), ev.ContainersListed(())]
 
 
+async def test_what_a_copy_left_is_taken_before_it_goes(tmp_path: Path) -> None:
+    """At each listing that shows its end, and a last time before its container is removed."""
+    runtime, inbox = SlowLister(ENDED), Inbox()
+    metrics = Metrics(lambda: 0, lambda: 0)
+    executor = ContainerExecutor(runtime, inbox, TaskMetrics(tmp_path), metrics)  # type: ignore[arg-type]
+    taken: list[ContainerStatus] = []
+    let = trio.Event()
+
+    async def take(status: ContainerStatus) -> None:
+        assert runtime.containers == [ENDED]
+        taken.append(status)
+        await let.wait()
+
+    executor.at_end = take
+    runtime.let.set()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(executor.run)
+        await trio.testing.wait_all_tasks_blocked()
+        executor.list_containers(ev.ListContainers())
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == [ENDED]
+        executor.remove_container(ev.RemoveContainer(COPY, 1))
+        await trio.testing.wait_all_tasks_blocked()
+        assert taken == [ENDED, ENDED]
+        assert ev.ContainerRemoved(COPY, 1) not in inbox.told
+        let.set()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert ev.ContainerRemoved(COPY, 1) in inbox.told
+
+
 async def test_a_listing_from_before_a_start_leaves_it_its_socket(tmp_path: Path) -> None:
     """Else the directory that is mounted is gone before the engine looks; the next listing, which
     knows, takes it away."""

@@ -12,7 +12,7 @@ from p2pool.drivers.config.schema import ChallengeConfig
 from p2pool.model import limits
 from p2pool.model import messages as m
 from p2pool.model.errors import ChainUnavailable, NoGpuSupport, RuntimeUnavailable
-from p2pool.model.ids import Address, Digest
+from p2pool.model.ids import Address, Digest, NodeId
 from p2pool.model.messages.challenge import DeclineCode
 from p2pool.model.validation.evidence import Conclusion
 from p2pool.model.validation.verdict import SignedVerdict
@@ -48,9 +48,9 @@ async def test_an_honest_node_passes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not isinstance(evidence, m.ChallengeDeclined), evidence
         assert evidence.conclusion is Conclusion.VALID, evidence.faults
         assert validator.parts > 3
-        assert (len(runs.began), runs.ended, place.server.busy) == (1, 1, False)
         await validator.tell(evidence)
         assert await talk.receive(10_000) is None
+    assert (len(runs.began), runs.ended, place.server.busy) == (1, 1, False)
     assert [one.verdict.conclusion for one in told] == [Conclusion.VALID]
     counted = dict(place.server.counters)
     counted.pop("milliseconds")
@@ -342,7 +342,7 @@ async def test_a_verdict_of_somebody_else_is_not_heard() -> None:
         validator = Validator(talk)
         evidence = await validator.challenge()
         assert not isinstance(evidence, m.ChallengeDeclined)
-        challenge = attrs.evolve(evidence.transcript.challenge, node_id=b"\x01" * 20)
+        challenge = attrs.evolve(evidence.transcript.challenge, node_id=NodeId(b"\x01" * 20))
         transcript = attrs.evolve(evidence.transcript, challenge=challenge)
         await validator.tell(attrs.evolve(evidence, transcript=transcript))
         assert await talk.receive(10_000) is None

@@ -1,5 +1,6 @@
 """A contract's past: walked back span by span, as far as endpoints go, and never further."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -10,6 +11,7 @@ from p2pool.drivers.chain.abi import topic
 from p2pool.drivers.chain.answers import Log
 from p2pool.drivers.chain.endpoints.failures import EndpointRefused
 from p2pool.drivers.chain.validator.past_events import Past, past_events
+from p2pool.drivers.chain.validator.reward_claims import CLAIMED, claims_of
 from p2pool.drivers.chain.validator.slashes import slash_of
 from p2pool.drivers.chain.validator.work import JUDGED, PieceState, pieces_of
 from p2pool.model import limits
@@ -135,3 +137,20 @@ def test_pieces_of_work_are_read_by_their_last_event() -> None:
         first: (10, PieceState.REMOVED, 4),
         second: (5, PieceState.SUBMITTED, 3),
     }
+
+
+async def test_what_was_claimed_is_counted_by_node() -> None:
+    """Of that pool; an event that is none of the form counts for nobody."""
+    node, other = b"n" * 20, b"o" * 20
+
+    def claim(pool: int, of: bytes, data: bytes) -> Log:
+        topics = (CLAIMED, pool.to_bytes(32, "big"), bytes(32), of.rjust(32, b"\0"))
+        return Log("0x" + AT.hex(), tuple("0x" + one.hex() for one in topics), data=data, number=5)
+
+    good = claim(7, node, (21).to_bytes(32, "big"))
+    events = [good, good, claim(7, other, (3).to_bytes(32, "big")), claim(8, node, bytes(32))]
+    events += [claim(7, node, b""), attrs.evolve(good, topics=good.topics[:2]), log(4)]
+    events += [attrs.evolve(good, topics=(*good.topics[:3], "0xnode"))]
+    reader: Any = SimpleNamespace(chain=SimpleNamespace(rpc=FakeRpc(events)), block=9)
+    found = (await claims_of(reader, AT, 7)).need("claims")
+    assert (found.first_block, dict(found.by_node)) == (0, {node: 42, other: 3})

@@ -8,7 +8,13 @@ from click.testing import CliRunner, Result
 from p2pool.api.resources.agent import provider_warnings
 from p2pool.cli import main
 from p2pool.model.ids import Address
-from p2pool.model.ports.agent import ChallengeStatus, JoinStatus, ProviderStatus
+from p2pool.model.ports.agent import (
+    ChallengeStatus,
+    JoinStatus,
+    ProviderStatus,
+    WorkPiece,
+    WorkStatus,
+)
 from tests.api.conftest import Served, served
 from tests.cli.output.held import held
 
@@ -35,6 +41,23 @@ PROVIDER = ProviderStatus(
     withdrawable_wei=TOKEN,
     next_due_s=1_800_000_000,
     read_at_ms=1,
+)
+
+PIECE = WorkPiece(source="aa.0.1.4", key=b"k" * 32, units=12, state="submitted", at_ms=4)
+WORK = WorkStatus(
+    submits=True,
+    judged=False,
+    waiting=1,
+    submitted=2,
+    refused=1,
+    invalidated=0,
+    dropped=0,
+    units=24,
+    problem="Nobody answers.",
+    pieces=(
+        attrs.evolve(PIECE, source="aa.0.1.5", key=b"", state="refused", why="The file is empty."),
+        PIECE,
+    ),
 )
 
 
@@ -94,6 +117,20 @@ async def test_what_is_unknown_is_shown_as_unknown(served: Served) -> None:
     assert "unknown, its nodes need unknown" in said
     assert "not all is known: nobody answers" in said
     assert provider_warnings(served.port.provided) == ()
+
+
+async def test_work_is_shown_with_what_is_wrong_with_it(served: Served) -> None:
+    """Counts and the last that came to nothing; nothing where no task asked."""
+    assert "units on the chain" not in (await status(served)).stdout
+    served.port.worked = WORK
+    said = (await status(served)).stdout
+    assert "2 submitted, 1 waiting, 1 refused; 24 units on the chain" in said
+    assert "nobody judges work" in said
+    assert "Nobody answers." in said
+    assert "last refused: aa.0.1.5: The file is empty." in said
+    told = held((await status(served, "--json")).stdout)["agent"]["work"]
+    assert (told["units"], told["pieces"][0]["key"]) == ("24", "")
+    assert told["pieces"][1]["key"] == "0x" + "6b" * 32
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from tests.wire.samples import NODE_ID
 
 NODE = "0x" + NODE_ID.hex()
 ARGUMENTS = {
+    "digest": ["00" * 32],
     "account": ["0x" + "11" * 20],
     "node": [NODE],
     "node_id": [NODE],
@@ -55,6 +56,7 @@ MORE = {
     "validator run": ["--once", "--data-dir", "validator"],
     "validator check": ["--data-dir", "validator"],
     "validator judge": ["--policy", "none.toml", "--data-dir", "none"],
+    "validation get": ["-o", "taken"],
     "task run": ["--image", "busybox", "--name", "\u00fcber"],
     "pool create": ["--name", "\u00fcber", "--dry-run"],
     "dev up": ["--dir", "taken"],

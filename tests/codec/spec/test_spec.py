@@ -13,7 +13,14 @@ from p2pool.model import limits
 from p2pool.model.errors import BadSpec
 from p2pool.model.features import BASE_LEVEL, DISTRUST_LEVEL
 from p2pool.model.tasks.secrets import RecipientPolicy, SecretUse
-from p2pool.model.tasks.spec import Mount, MountKind, PublishedPort, RestartMode, TaskSpec
+from p2pool.model.tasks.spec import (
+    Mount,
+    MountKind,
+    PublishedPort,
+    RestartMode,
+    TaskSpec,
+    WorkRequest,
+)
 
 FULL: dict[str, Any] = {
     "name": "train",
@@ -46,6 +53,7 @@ FULL: dict[str, Any] = {
     "read_only": True,
     "init": False,
     "requirements": "gpu:count=2;gpu:model=H100;ram_mb=64000",
+    "work": {"file": "/data/work.json", "units": 12},
     "secrets": {
         "digest": "ab" * 32,
         "size_bytes": 700,
@@ -74,6 +82,7 @@ def test_full_specification_comes_back() -> None:
     assert spec.ports == (PublishedPort(80, 8080, "udp"),)
     assert spec.secrets.uses == (SecretUse("db"), SecretUse("API", False, "API_KEY"))
     assert spec.secrets.recipients == RecipientPolicy(("cd" * 20,), ("ef" * 20,))
+    assert spec.work == WorkRequest("/data/work.json", units=12)
     assert spec.restart.mode is RestartMode.ON_FAILURE
     assert parse_spec(spec_json(spec), DISTRUST_LEVEL) == spec
     untouched = [f.name for f in attrs.fields(TaskSpec) if getattr(spec, f.name) == f.default]

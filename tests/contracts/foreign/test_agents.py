@@ -1,7 +1,10 @@
 """Real agents on contracts that others deployed: in, at work, out, in again, and the stake back."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -9,6 +12,8 @@ import trio
 from p2pool.codec.text.data_uri import own_pairs
 from p2pool.dev.agent import DevAgent
 from p2pool.dev.chain.contracts import TOKENS_WEI
+from p2pool.drivers.chain.provider.reads import Reader
+from p2pool.drivers.chain.validator.work import PieceState, work_of
 from p2pool.model.features import DISTRUST_LEVEL
 from p2pool.model.ids import NodeId
 from p2pool.model.states import PoolStatus
@@ -106,6 +111,62 @@ async def test_its_record_moves_to_another_contract_and_its_task_runs_on(
     await trio.to_thread.run_sync(
         lambda: pool.command("manager", "task", "stop", task, "--wait", at=at)
     )
+
+
+async def test_what_a_task_has_done_is_on_the_chain_once(pool: ForeignPool) -> None:
+    """Its file is read where it ran, and submitted by that agent; one that starts again knows."""
+    spec = {
+        "name": "work",
+        "image": "none",
+        "work": {"file": "/out.json"},
+        "command": ["sh", "-c", "printf '{\"units\": 12}' > out.json"],
+        "resources": {"cpu_milli": 100, "memory_bytes": 2**24},
+    }
+    path = pool.directory / "work.json"
+    path.write_text(json.dumps(spec))
+    task: list[str] = []
+
+    async def taken() -> bool:
+        done = await trio.to_thread.run_sync(
+            lambda: pool.tried("manager", "task", "run", "-f", str(path), at=pool.agents[1])
+        )
+        assert done.returncode in (0, UNAVAILABLE), done.stderr
+        task.extend([held(done.stdout)["task_id"]] if done.returncode == 0 else [])
+        return bool(task)
+
+    async def work_at(agent: DevAgent) -> dict[str, Any]:
+        work: dict[str, Any] = (await agent.get("/v1/agent"))["agent"]["work"]
+        return work
+
+    async def submitted() -> bool:
+        return [bool((await work_at(one))["submitted"]) for one in pool.agents].count(True) == 1
+
+    await pool.wait("the task taken", taken)
+    await pool.wait("its work on the chain", submitted)
+    (where,) = [one for one in pool.agents if (await work_at(one))["submitted"]]
+    told = await work_at(where)
+    assert (told["units"], told["judged"], told["problem"]) == ("12", True, "")
+    (piece,) = told["pieces"]
+    assert piece["source"].startswith(f"{task[0]}.0.1.")
+    assert piece["key"] == "0x" + hashlib.sha256(b'{"units": 12}').hexdigest()
+    count = ("eth_getTransactionCount", "0x" + where.provider.hex(), "latest")
+    sent = await pool.there.chain.rpc.quantity(*count)
+    assert where.child is not None
+    await where.child.stop()
+    await pool.start_agent(where)
+
+    async def known() -> bool:
+        return bool((await work_at(where))["submitted"])
+
+    await pool.wait("its work known again", known)
+    assert await pool.there.chain.rpc.quantity(*count) == sent
+    words = ("validator", "invalidate-work", piece["key"], "--yes")
+    await trio.to_thread.run_sync(lambda: pool.command("validator", *words))
+    reader = await Reader.at_head(pool.there.chain)
+    work = await work_of(reader, pool.pool_id, pool.there.domain_id)
+    (found,) = work.past.need("work").pieces.values()
+    assert (found.state, found.units) == (PieceState.REMOVED, 12)
+    await pool.wait_elected(pool.agents)
 
 
 async def test_one_leaves_is_invited_again_and_comes_back(pool: ForeignPool) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from p2pool.codec.json.hex import address_text
+from p2pool.codec.text.amounts import tokens_text
 from p2pool.drivers.chain.abi import Function
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.errors import NotAllowed, TransactionFailed
@@ -155,7 +156,13 @@ async def test_a_provider_claims_what_its_nodes_have_earned(desk: ForeignDesk) -
     world, chain = desk.there, desk.there.chain
     provider, node_id = await world.member()
     own, claim = desk.key_of(provider, "own.json"), ("provider", "claim")
+
+    async def shown() -> tuple[str | None, ...]:
+        (one,) = (await desk.told(own, "provider", "status"))["rewards"]["nodes"]
+        return one["due_wei"], one["locked_wei"], one["claimed_wei"]
+
     assert "Rate not set" in str(await desk.refused(own, *claim))
+    assert await shown() == (None, None, "0")
     where = Function("", "getRewardDistributorForPool(uint256)", ("uint256",), ("address",))
     rewards = Address(
         bytes.fromhex((await chain.rpc.call(chain.at.pool, where, world.pool_id))[2:])
@@ -164,12 +171,16 @@ async def test_a_provider_claims_what_its_nodes_have_earned(desk: ForeignDesk) -
     await boss.send(rewards, foreign("", "setRewardRate(uint256)"), RATE)
     submit = foreign("", "submitWork(uint256,address,bytes)")
     await provider.send(at.pool, submit, world.pool_id, node_id, PIECE)
+    assert await shown() == ("0", "21", "0")
     locked = await desk.again(own, *claim)
     assert "21" in str(locked["notes"])
     await desk.pass_time(DAY_S + 3600)
     await world.network.validator.send(at.token, foreign("", "mint(address,uint256)"), rewards, 21)
     await boss.send(at.token, foreign("", "approveTransferAddress(address)"), rewards)
     tokens = await chain.tokens(provider.address)
+    assert await shown() == ("21", "0", "0")
     await desk.agrees(own, *claim, sends=1)
     assert await chain.tokens(provider.address) == tokens + 21
     await desk.again(own, *claim)
+    assert await shown() == ("0", "0", "21")
+    assert tokens_text(21) in (await desk(own, "provider", "status")).output

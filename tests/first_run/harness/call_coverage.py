@@ -29,6 +29,14 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/store/store.py _connect lambda: file.touch(mode=384)",
     ),
     "files": (
+        "agent/work/journal.py PieceJournal.load self.read",
+        "agent/work/journal.py PieceJournal.keep self._write",
+        "agent/streams/evidence.py EvidenceExchange.run self._files.load",
+        "agent/streams/evidence.py EvidenceExchange._ask is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep document_challenge",
+        "agent/streams/evidence.py EvidenceExchange._keep is_named",
+        "agent/streams/evidence.py EvidenceExchange._keep self._files.keep",
+        "agent/streams/evidence.py EvidenceExchange._read self._files.read",
         "api/http/tokens.py TokenTable.load self._store.load",
         "api/http/tokens.py TokenTable._save self._store.save",
         "drivers/chain/join_driver.py find_in_file _read_bounded",
@@ -56,6 +64,8 @@ TABLE: dict[str, tuple[str, ...]] = {
     "logs": ("cli/task/logs.py _read_all _read",),
     "processes": (
         "drivers/containers/process/runtime.py ProcessRuntime.list self._runs.all",
+        "drivers/containers/process/runtime.py ProcessRuntime.read_file"
+        " lambda: left_file(files, path, most_bytes)",
         "drivers/containers/process/runtime.py ProcessRuntime.list"
         " lambda: sweep_secrets(self._runs.directory, running)",
         "drivers/containers/process/runtime.py ProcessRuntime.start lambda: self._start(plan)",
@@ -79,6 +89,8 @@ TABLE: dict[str, tuple[str, ...]] = {
         " lambda: self._runs.find(allocation, attempt)",
     ),
     "containers": (
+        "drivers/containers/docker/runtime.py DockerRuntime.read_file"
+        " lambda c: archived_file(c, name, path, most_bytes)",
         "drivers/containers/docker/runtime.py DockerRuntime.list"
         " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/runtime.py DockerRuntime._look"
@@ -154,7 +166,7 @@ TABLE: dict[str, tuple[str, ...]] = {
     "challenges": (
         "agent/streams/challenge.py ChallengeServer._answer answers.openings",
         "agent/streams/prover_runs.py ProverSession._ask _read",
-        "drivers/containers/docker/engine/attachment.py attach_input ask",
+        "drivers/containers/docker/engine/attachment.py attach_both_ways ask",
         "drivers/containers/docker/prover.py DockerProvers._started"
         " lambda c: c.create_container_from_config(body, name)",
         "drivers/containers/docker/prover.py DockerProvers._started lambda c: c.start(name)",
@@ -163,6 +175,29 @@ TABLE: dict[str, tuple[str, ...]] = {
         "drivers/containers/docker/prover.py DockerProvers.sweep"
         " lambda c: rows_of(c.containers(all=True, filters=filters))",
         "drivers/containers/docker/prover.py Lines.ask lambda _: self._put(line + b'\\n')",
+    ),
+    "validator": (
+        "validator/execution.py Executor.carry_out"
+        " lambda: self.journal.plan(acts, dry_run=dry_run)",
+        "validator/execution.py Executor._over self.journal.settle",
+        "validator/process/challenges.py Challenges._signature sign",
+        "validator/process/challenges.py Challenges._settled made",
+        "validator/process/challenges.py Challenges._settled self.records.keep",
+        "validator/process/challenges.py Challenges._kept self.records.keep",
+        "validator/process/offers.py Offers._offered self.records.document(record).read_bytes",
+        "validator/process/others.py Others._told_of self.agent.validations",
+        "validator/process/others.py Others._take self._checked",
+        "validator/process/turns.py Turns.turn self.executor.journal.compact",
+        "validator/process/validator.py ValidatorProcess._act self.records.compact",
+        "validator/process/validator.py fresh_binding sign",
+        "validator/process/validator.py opened prepare_directory",
+        "validator/process/validator.py opened load_or_make_peer_seed",
+        "validator/process/validator.py opened Records.opened",
+    ),
+    "judging": (
+        "validator/judging/rounds.py judge_round kept.settle",
+        "validator/judging/rounds.py _keep kept.take_in",
+        "validator/judging/trial.py Trials.of run",
     ),
     "images": (
         "drivers/containers/docker/images/registry_check.py check_readable ask",

@@ -15,7 +15,13 @@ from p2pool.model.ids import STORE_ID_BYTES, PeerKey, PoolRef, StoreId
 from p2pool.model.messages.gossip import Hello
 from p2pool.model.messages.queries import BindingsAnswered, BindingsRequested, PeerKnown
 from p2pool.model.messages.registry import Channel, Message
-from p2pool.model.messages.verdicts import VerdictAnswered, VerdictOffered
+from p2pool.model.messages.verdicts import (
+    EvidenceAnswered,
+    EvidenceOffered,
+    EvidencePart,
+    VerdictAnswered,
+    VerdictOffered,
+)
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.states import Standing
 from p2pool.validator.network.conversation import Conversation
@@ -35,6 +41,7 @@ class NodeHost:
     pool: PoolRef
     introduces: Sequence["NodeHost"] = ()
     offered: list[VerdictOffered] = attrs.field(factory=list)
+    documents: list[bytes] = attrs.field(factory=list)
     guests: list[PeerBinding] = attrs.field(factory=list)
     asked: trio.Event = attrs.field(factory=trio.Event)
     binding: PeerBinding = attrs.field(init=False)
@@ -74,7 +81,23 @@ class NodeHost:
 
     async def _accept(self, peer_key: PeerKey, stream: FrameStream) -> None:
         async with Conversation(self.sealer, peer_key, stream) as talk:
-            await self.double.serve(_Watched(talk, self.asked))
+            first = await talk.hear(60_000)
+            if isinstance(first, EvidenceOffered):
+                await self._keep(talk, first)
+            else:
+                await self.double.serve(_Watched(talk, self.asked, [first]))
+
+    async def _keep(self, talk: Conversation, offered: EvidenceOffered) -> None:
+        """Take a document of evidence."""
+        data, last = b"", False
+        await talk.say(EvidenceAnswered(True, offered.size_bytes, ""))
+        while not last:
+            part = await talk.hear(60_000)
+            assert isinstance(part, EvidencePart)
+            data, last = data + part.data, part.last
+        assert len(data) == offered.size_bytes
+        self.documents.append(data)
+        await talk.say(EvidenceAnswered(True, len(data), ""))
 
     async def _read_events(self) -> None:
         async for event in self.network.events:
@@ -111,6 +134,7 @@ class _Watched:
 
     talk: Conversation
     told: trio.Event
+    waiting: list[Message]
     heard: list[Message] = attrs.field(factory=list)
 
     async def say(self, message: Message) -> None:
@@ -119,7 +143,7 @@ class _Watched:
 
     async def hear(self, deadline_ms: int) -> Message:
         """The next frame."""
-        message = await self.talk.hear(deadline_ms)
+        message = self.waiting.pop() if self.waiting else await self.talk.hear(deadline_ms)
         self.heard.append(message)
         if len(self.heard) == 2:
             self.told.set()

@@ -18,7 +18,7 @@ from p2pool.wire.evm.key_signer import signer_of
 from tests.chain.conftest import World, anvil, deployment, world
 from tests.chain.harness import acts
 from tests.chain.transactions.configuration import config_of
-from tests.validator.harness.hosts import NodeHost
+from tests.validator.harness.hosts import LOOPBACK, NodeHost
 from tests.validator.harness.nodes import SIZES, TABLE, SimulatedNode
 from tests.validator.harness.provers import PlainProver
 from tests.validator.harness.talks import Double
@@ -65,6 +65,7 @@ class Stage:
             policy=policy or acting(),
             table=TABLE,
             bootstrap=bootstrap,
+            listen=LOOPBACK,
             sizes=SLACK,
             every_s=1,
         )

@@ -38,16 +38,14 @@ async def test_a_node_goes_from_registered_to_validated(stage: Stage) -> None:
         before = await stage.sent()
         async with running(stage.options(host.address())) as process:
             await until(lambda: stage.validated(node_id))
-            await until(
-                lambda: process.rota.asked_ms and not process.turns.executor.journal.open_acts
-            )
+            await until(lambda: not process.turns.executor.journal.open_acts)
             records = list(process.records.found.values())
             assert {one.finding.kind for one in records} == {FindingKind.PASSED}
             assert len(records) >= 2
             for record in records:
                 signed = evidence_of(process.records.document(record).read_bytes())
                 assert verify_evidence(stage.pool, signed).conclusion is Conclusion.VALID
-            assert b'state="done"' in process.metrics.render()
+            await until(lambda: b'state="done"' in process.metrics.render())
         assert host.double.verdict is not None
         assert host.double.verdict.verdict.verdict.conclusion is Conclusion.VALID
         assert await stage.sent() == before + 1
@@ -74,7 +72,7 @@ async def test_a_cheat_is_put_out_once_and_the_honest_stay(stage: Stage) -> None
         options = stage.options(honest.address(), policy=acting(rules=rules))
         async with running(options) as process:
             await until(lambda: _not(stage, cheat.binding.node_id))
-            await until(lambda: honest.offered)
+            await until(lambda: honest.offered and honest.documents)
             await until(lambda: not process.turns.executor.journal.open_acts)
             taken = process.turns.executor.journal.taken
             assert [one.act.kind for one in taken] == [ActKind.SLASH, ActKind.INVALIDATE]
@@ -82,6 +80,8 @@ async def test_a_cheat_is_put_out_once_and_the_honest_stay(stage: Stage) -> None
             found = process.records.newest()
             assert found[cheat.binding.node_id].finding.proven
             assert found[honest.binding.node_id].finding.kind is FindingKind.PASSED
+            for document in honest.documents:
+                verify_evidence(stage.pool, evidence_of(document))
         assert await stage.sent() == before + 2
 
 

@@ -1,5 +1,7 @@
 """A verdict is its evidence without the megabytes: signed once, checked by anybody, in one form."""
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -48,7 +50,7 @@ def test_who_signs_evidence_has_signed_its_verdict() -> None:
         {"validator": address_of(validator(2))},
     ],
 )
-def test_no_word_of_it_can_be_changed(part: dict[str, object]) -> None:
+def test_no_word_of_it_can_be_changed(part: dict[str, Any]) -> None:
     """Then another account signed it, as far as anybody can tell."""
     said = verdict_of(SIGNED)
     with pytest.raises(BadSignature):

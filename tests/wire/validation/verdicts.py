@@ -30,13 +30,13 @@ def verdict_by(
     document: bytes = b"",
 ) -> SignedVerdict:
     """What an account says of a node, signed."""
-    named = digest(document or node_id + at_ms.to_bytes(8, "big") + conclusion.value.encode())
+    about = address_of(account) + node_id + at_ms.to_bytes(8, "big") + conclusion.value.encode()
     verdict = Verdict(
         pool=pool,
         validator=address_of(account),
         node_id=node_id,
         conclusion=conclusion,
-        evidence=named,
+        evidence=digest(document or about),
         concluded_at_ms=at_ms // 1000 * 1000,
     )
     return sign(account, verdict)

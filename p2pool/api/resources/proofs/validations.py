@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.types import ASGIApp
 
-from p2pool.api.http import framing
+from p2pool.api.http import frames
 from p2pool.api.http.streams import StreamAnswer, Streams
 from p2pool.api.resources.context import Meta, meta_of, port_of
 from p2pool.api.resources.pages import cut
@@ -152,7 +152,7 @@ async def validation(state: State, digest: EvidenceText, framed: Framed = False)
     pieces = _pieces(port_of(state).evidence, Digest(named))
     if framed:
         return StreamAnswer(
-            streams, framing.framed(pieces), framing.FRAMES, ping=None, failed=framing.failed
+            streams, frames.framed(pieces), frames.FRAMES, ping=None, failed=frames.failed
         )
     return StreamAnswer(streams, pieces, DOCUMENT, ping=None, failed=None)
 

@@ -1,8 +1,8 @@
 """Provers as containers: devices and lines, and nothing else of the machine.
 
 Intuition: the engine hands the container's streams to whoever attaches before it starts. Requests
-go in over one connection, answers come out over another. Where the agent dies, its connection ends,
-with it the prover's input, and with that the prover; the container is swept at the next start.
+go in and answers come out over one connection. Where the agent dies it ends, with it the prover's
+input, and with that the prover; the container is swept at the next start.
 
 Invariants: no network, no mount, no capability, a root that can only be read; an image by digest
 alone; GPUs that no other container on this machine holds, and that no other gets meanwhile
@@ -31,9 +31,9 @@ from p2pool.drivers.containers.docker.container.plan import visible_gpus
 from p2pool.drivers.containers.docker.engine.answers import name_in, rows_of
 from p2pool.drivers.containers.docker.engine.attachment import (
     STDOUT,
+    Opened,
     Piece,
-    attach,
-    attach_input,
+    attach_both_ways,
     follow,
 )
 from p2pool.drivers.containers.docker.engine.capabilities import gpu_request
@@ -109,14 +109,11 @@ class DockerProvers:
     async def _started(
         self, name: str, body: dict[str, Any], gpus: tuple[str, ...]
     ) -> AsyncGenerator["Lines", None]:
-        closes: list[Callable[[], None]] = []
+        opened: Opened | None = None
         try:
             try:
                 await self._engine.ask(lambda c: c.create_container_from_config(body, name))
-                opened = await attach(self._engine, name)
-                closes.append(opened[1])
-                put, close = await attach_input(self._engine, name)
-                closes.append(close)
+                opened, put = await attach_both_ways(self._engine, name)
                 async with self._gpus_free(gpus):
                     await self._engine.ask(lambda c: c.start(name))
             except APIError as error:
@@ -124,9 +121,9 @@ class DockerProvers:
             async with aclosing(follow(opened, self._threads)) as batches:
                 yield Lines(self._engine, put, batches)
         finally:
-            for end in closes:
+            if opened is not None:
                 with suppress(OSError, ValueError, AttributeError):
-                    end()
+                    opened[1]()
 
     async def _body(self, local: Local, gpus: tuple[str, ...], memory_bytes: int) -> dict[str, Any]:
         """The request for a container. `NoGpuSupport`: the engine has none to give."""

@@ -20,6 +20,7 @@ import trio
 from docker.errors import APIError
 from docker.errors import NotFound as NoSuch
 
+from p2pool.drivers.containers.docker.container.files import archived_file
 from p2pool.drivers.containers.docker.container.labels import (
     GPUS,
     gpus_of,
@@ -46,6 +47,7 @@ from p2pool.drivers.containers.docker.prover import DockerProvers
 from p2pool.drivers.containers.docker.secrets.contents import INIT_PATH, has_variables
 from p2pool.drivers.containers.docker.secrets.delivery import deliver
 from p2pool.drivers.containers.docker.secrets.volume import secrets_mount
+from p2pool.drivers.containers.file_refusals import no_file
 from p2pool.drivers.containers.required_secrets import check_given, not_given
 from p2pool.drivers.containers.settings import Settings
 from p2pool.drivers.containers.volumes import Volumes
@@ -461,6 +463,19 @@ class DockerRuntime:
             except APIError as error:
                 raise other_error(error) from error
             await self._isolation.left((allocation, attempt))
+
+    async def read_file(
+        self, allocation: AllocationId, attempt: int, path: str, most_bytes: int
+    ) -> bytes:
+        """A file that an ended container left behind. See the port."""
+        record = await self._inspect(allocation, attempt)
+        if record is None:
+            raise no_file(path)
+        name = str(record["Id"])
+        try:
+            return await self._ask(lambda c: archived_file(c, name, path, most_bytes))
+        except APIError as error:
+            raise other_error(error) from error
 
     # --- the disk ---------------------------------------------------------------------------------
 

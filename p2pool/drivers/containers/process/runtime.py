@@ -24,6 +24,7 @@ import trio
 
 import p2pool
 from p2pool.drivers.containers.process import procfs
+from p2pool.drivers.containers.process.left_files import left_file
 from p2pool.drivers.containers.process.line_reader import LineReader
 from p2pool.drivers.containers.process.runs import (
     Found,
@@ -176,6 +177,13 @@ class ProcessRuntime:
     async def remove(self, allocation: AllocationId, attempt: int) -> None:
         """Delete the directory of an ended run."""
         await self._in_thread(lambda: self._remove(allocation, attempt))
+
+    async def read_file(
+        self, allocation: AllocationId, attempt: int, path: str, most_bytes: int
+    ) -> bytes:
+        """A file of an ended run, whose working directory stands for the root of a container."""
+        files = self._runs.path(allocation, attempt) / FILES
+        return await self._in_thread(lambda: left_file(files, path, most_bytes))
 
     @property
     def volumes(self) -> NoVolumes:

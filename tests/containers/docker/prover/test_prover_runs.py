@@ -63,8 +63,10 @@ async def test_a_node_passes_a_challenge_on_an_engine(
         assert not isinstance(evidence, m.ChallengeDeclined), evidence
         assert evidence.conclusion is Conclusion.VALID, evidence.faults
         assert evidence.transcript.challenge.image == image
-        assert provers_on(sdk) == []
         await validator.tell(evidence)
+        assert await talk.receive(20_000) is None
+    assert provers_on(sdk) == []
+    assert place.server.counters["concluded_valid"] == 1
 
 
 async def test_it_has_devices_and_nothing_else(
@@ -75,6 +77,7 @@ async def test_it_has_devices_and_nothing_else(
         answer = json.loads(await lines.ask(DEVICES, answer_max_bytes=SHORT))
         assert [one["uuid"] for one in answer["devices"]] == ["CPU-0", "CPU-1"]
         (row,) = provers_on(sdk)
+        assert await docker_runtime.list() == ()
         record = sdk.inspect_container(row["Id"])
         host = record["HostConfig"]
         assert (record["Mounts"], host["NetworkMode"], host["ReadonlyRootfs"]) == ([], "none", True)
@@ -84,7 +87,6 @@ async def test_it_has_devices_and_nothing_else(
         assert hooked(engine)[row["Id"]] == "GPU-p"
         with pytest.raises(RuntimeUnavailable, match="GPU-p is held by the container p2"):
             await docker_runtime.start(plan(FOREVER, gpus=("GPU-p",)))
-        assert await docker_runtime.list() == ()
     assert provers_on(sdk) == []
     await docker_runtime.start(plan(FOREVER, gpus=("GPU-p",)))
     with pytest.raises(RuntimeUnavailable, match="GPU-p is held"):

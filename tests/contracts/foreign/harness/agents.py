@@ -14,7 +14,7 @@ from p2pool.codec.json.hex import address_text
 from p2pool.dev.agent import DevAgent
 from p2pool.dev.chain.contracts import fund, new_account
 from p2pool.dev.pool import DevPool
-from p2pool.drivers.config.schema import ResourcesConfig
+from p2pool.drivers.config.schema import AgentConfig, ResourcesConfig, WorkConfig
 from p2pool.model.errors import Unavailable
 from p2pool.model.ids import NodeId
 from tests.cli.output.held import held
@@ -60,6 +60,10 @@ class ForeignPool(DevPool):
             "P2POOL_PASSPHRASE_FILE": str(keys / "passphrase"),
             "P2POOL_AGENT": str(agent.directory if agent is not None else self.directory),
         }
+
+    def configured(self, name: str, config: AgentConfig) -> AgentConfig:
+        """Agents of owners who let them submit work."""
+        return attrs.evolve(config, work=WorkConfig(submit=True))
 
     # --- what differs on the way up -----------------------------------------------------------
 

@@ -70,28 +70,31 @@ async def feed(engine: DockerClient, name: str, data: bytes) -> None:
     await engine.ask(ask)
 
 
-async def attach_input(
+async def attach_both_ways(
     engine: DockerClient, name: str
-) -> tuple[Callable[[bytes], None], Callable[[], None]]:
-    """Attach to a container's standard input before it starts: what writes to it, in a thread, and
-    what ends it. APIError: the engine refused."""
+) -> tuple[Opened, Callable[[bytes], None]]:
+    """As `attach`, for a container that is talked to while it runs: each piece is there as soon as
+    it was written. Beside that, what writes to its standard input, in a thread."""
 
-    def ask(api: Any) -> tuple[Callable[[bytes], None], Callable[[], None]]:
-        given = api.attach_socket(name, params={"stdin": 1, "stream": 1})
+    def ask(api: Any) -> tuple[Opened, Callable[[bytes], None]]:
+        params = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
+        given = api.attach_socket(name, params=params)
         stream = given if hasattr(given, "sendall") else given._sock
-
-        def close() -> None:
-            # A write that waits in another thread is woken by this alone.
-            with suppress(OSError, AttributeError):
-                stream.shutdown(SHUT_RDWR)
-            given.close()
+        stream.settimeout(None)
 
         def put(data: bytes) -> None:
             # A command that ends early says why on its errors.
             with suppress(BrokenPipeError, ConnectionResetError):
                 stream.sendall(data)
 
-        return put, close
+        def close() -> None:
+            # Reads and writes that wait in other threads are woken by this alone.
+            with suppress(OSError, AttributeError):
+                stream.shutdown(SHUT_RDWR)
+            given.close()
+
+        # A read of the SDK's response would wait until its buffer is full.
+        return (_pieces(iter(lambda: stream.recv(READ_BYTES), b"")), close), put
 
     return await engine.ask(ask)
 

@@ -1,0 +1,1 @@
+"""What the tasks of this machine have done, on its way to the chain."""

@@ -1,0 +1,1 @@
+"""Work of copies on its way to the chain."""
