@@ -145,12 +145,14 @@ class GuestNetwork:
                 await self._changed.wait()
         return bool(self.reached())
 
-    async def find(self, nodes: Collection[NodeId]) -> None:
-        """Ask for the bindings of nodes that nobody told of yet, as many peers as it takes."""
+    async def find(self, nodes: Collection[NodeId]) -> bool:
+        """Ask for the bindings of nodes that nobody told of yet, as many peers as it takes. False:
+        some are not known, and nobody answered, which says nothing of them."""
         peers = list(self.reached())
         self._draws.shuffle(peers)
         # Bootstrap nodes, which have no node key, know most.
         peers.sort(key=lambda key: self._greeted[key] is not None)
+        answered = all(self.binding_of(one) is not None for one in nodes)
         for peer_key in peers[: limits.VALIDATOR_ASKED_MAX]:
             missing = [one for one in nodes if self.binding_of(one) is None]
             for first in range(0, len(missing), limits.PEER_LIST_MAX):
@@ -160,7 +162,9 @@ class GuestNetwork:
                     told = await self.ask(peer_key, question, BindingsAnswered)
                 except Unavailable:
                     break
+                answered = True
                 await self._learn(told, peer_key)
+        return answered
 
     async def open(self, node_id: NodeId) -> Conversation:
         """A stream for a conversation with a node. `Unavailable`: it cannot be reached."""

@@ -75,7 +75,7 @@ class Challenges:
         provider = candidates[0].provider
         began_s = trio.current_time()
         node_ids = [one.node_id for one in candidates]
-        await self.network.find(node_ids)
+        answered = await self.network.find(node_ids)
         asked = [one for one in candidates if self._is_ours(one)]
         signed: dict[NodeId, SignedEvidence] = {}
 
@@ -89,7 +89,8 @@ class Challenges:
             return verdict_of(made)
 
         outcomes = await Sitting(self._means(settle)).run([one.node_id for one in asked])
-        kept = [await self._kept(outcomes[one.node_id], provider, signed) for one in asked]
+        told = {one: self._said_of(outcomes[one], answered) for one in outcomes}
+        kept = [await self._kept(told[one.node_id], provider, signed) for one in asked]
         found = [one for one in kept if one is not None]
         kinds = (one.record.finding.kind for one in found)
         self.metrics.sat(kinds, trio.current_time() - began_s)
@@ -145,6 +146,19 @@ class Challenges:
             return None
         return signed
 
+    def _said_of(self, outcome: Outcome, answered: bool) -> Outcome:
+        """What came of one node. Nobody is offline for what is ours: that we reach nobody, or that
+        nobody whom we reach has answered where it is."""
+        if outcome.why is not Unchallenged.OFFLINE:
+            return outcome
+        if not self.network.reached():
+            reason = "We reach nobody on the pool's network."
+        elif not answered and self.network.binding_of(outcome.node_id) is None:
+            reason = "Nobody whom we reach has answered where it is."
+        else:
+            return outcome
+        return attrs.evolve(outcome, why=Unchallenged.CUT_OFF, reason=reason)
+
     async def _kept(
         self, outcome: Outcome, provider: Address, signed: dict[NodeId, SignedEvidence]
     ) -> Result | None:
@@ -154,10 +168,6 @@ class Challenges:
         if document is not None:
             record = self.records.found[finding_of_evidence(document.evidence, provider).finding_id]
             return Result(outcome, record, document)
-        if outcome.why is Unchallenged.OFFLINE and not self.network.reached():
-            outcome = attrs.evolve(
-                outcome, why=Unchallenged.CUT_OFF, reason="We reach nobody on the pool's network."
-            )
         finding = finding_of_outcome(outcome, self.options.address, provider, wall_ms())
         record = Record(finding=finding, why=sentence_of(outcome)[: limits.TEXT_MAX_BYTES])
         try:

@@ -35,11 +35,13 @@ LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
 @attrs.define
 class NodeHost:
     """A node's agent, as far as a validator sees it. `introduces`: other nodes that it names to
-    whoever asks for them; `began`: set when a challenge has got its first question."""
+    whoever asks for them; `mute`: it names none, and says nothing; `began`: set when a challenge
+    has got its first question."""
 
     double: Double
     pool: PoolRef
     introduces: Sequence["NodeHost"] = ()
+    mute: bool = False
     offered: list[VerdictOffered] = attrs.field(factory=list)
     documents: list[bytes] = attrs.field(factory=list)
     guests: list[PeerBinding] = attrs.field(factory=list)
@@ -110,6 +112,8 @@ class NodeHost:
                     check_binding(message.binding, self.pool, event.peer_key, wall_ms() // 1000)
                     self.guests.append(message.binding)
                     self.network.set_standing(event.peer_key, Standing.GUEST)
+                case BindingsRequested() if self.mute:
+                    continue
                 case BindingsRequested():
                     known = [
                         PeerKnown(one.binding, one.network.addresses())

@@ -119,6 +119,18 @@ async def test_who_is_in_the_pool_and_cannot_be_reached_is_offline(stage: Stage)
     assert len(kinds) == 2
 
 
+async def test_where_nobody_answered_nobody_is_called_offline(stage: Stage) -> None:
+    """Whom we reach does not say where nodes are, as one that is busy: nothing follows from it."""
+    _, host = await stage.node(1, member=True)
+    _, gone = await stage.node(2, member=True)
+    host.mute = True
+    async with host.running():
+        found = await run_validator(stage.options(host.address()), trio.Event(), once=True)
+    kinds = {one.record.finding.node_id: one.record.finding.kind for one in found}
+    assert kinds[host.binding.node_id] is FindingKind.PASSED
+    assert kinds[gone.binding.node_id] is FindingKind.INCONCLUSIVE
+
+
 async def test_an_account_without_the_role_is_told(stage: Stage) -> None:
     """Before anything else, and nothing is made of its directory."""
     stranger = await stage.world.account()
