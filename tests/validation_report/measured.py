@@ -35,9 +35,10 @@ from p2pool.wire.validation.evidence import (
 )
 from p2pool.wire.validation.verdict import verdict_of
 from tests.e2e.validator.calibration import MEMORY_BYTES, MODEL, Prover, prover
-from tests.validator.harness.nodes import NOW_MS, POOL, VALIDATOR, SimulatedNode
+from tests.validator.harness.nodes import VALIDATOR, SimulatedNode
 from tests.validator.harness.provers import PlainProver
 from tests.validator.harness.talks import Double, DoubleNetwork, End
+from tests.wire.samples import NOW_MS, POOL
 
 NODE = 1
 VALIDATOR_PEER = SigningKey(bytes([8]) * 32)

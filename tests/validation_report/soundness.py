@@ -11,7 +11,7 @@ from p2pool.model.validation.work import Plan
 from p2pool.proofs.validation import seeds
 from p2pool.validator.challenge.plan import found_probability, plan_for
 from p2pool.validator.challenge.sizes import Sizes
-from tests.proofs.validation.test_soundness import plan_of
+from tests.proofs.validation.plans import plan_of
 from tests.validator.harness.nodes import MODEL, SIZES, TABLE, SimulatedNode, challenge, claims_of
 from tests.validator.harness.provers import FakesRows, Forgetful
 

@@ -7,34 +7,13 @@ from hashlib import sha256
 
 from p2pool.model.ids import Digest
 from p2pool.model.validation.evidence import Conclusion, Fault
-from p2pool.model.validation.work import DeviceWork, MemoryWork, Plan, ProductWork, Rounds
 from p2pool.proofs.validation import derivation, freivalds, seeds
 from p2pool.validator.challenge.plan import found_probability
+from tests.proofs.validation.plans import plan_of
 from tests.validator.harness.nodes import SimulatedNode, challenge
 from tests.validator.harness.provers import FakesRows
 
 DRAWS = 1000
-
-
-def plan_of(rows: int, opened: int) -> Plan:
-    """A plan with so many rows in all."""
-    work = DeviceWork(
-        uuid="GPU-0",
-        model="",
-        memory_bytes=64,
-        product=ProductWork(products=1, rows=rows, inner=4, columns=4),
-        memory=MemoryWork(blocks=1, block_bytes=64, repeats=1, passes=1),
-    )
-    one = Rounds(count=1, due_ms=60_000, late_max=0, opened=1)
-    products = Rounds(count=1, due_ms=60_000, late_max=0, opened=opened)
-    return Plan(
-        figures_version=1,
-        devices=(work,),
-        products=products,
-        scans=one,
-        fill_due_ms=60_000,
-        openings_due_ms=60_000,
-    )
 
 
 def test_one_fake_row_in_a_hundred_is_drawn_as_often_as_stated() -> None:
