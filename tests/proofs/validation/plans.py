@@ -1,4 +1,4 @@
-"""A small plan, for what is drawn from it."""
+"""Plans of one small device, to count what is drawn of its rows."""
 
 from p2pool.model.validation.work import DeviceWork, MemoryWork, Plan, ProductWork, Rounds
 
