@@ -119,7 +119,7 @@ async def test_kms(acting: Acting, tmp_path: Path) -> None:
 
 def test_all_examples_are_here() -> None:
     """One that no test runs would rot."""
-    text = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
     for path in EXAMPLES.iterdir():
         assert f'"{path.name}"' in text, path.name
     assert json.dumps(sorted(path.name for path in EXAMPLES.iterdir()))
