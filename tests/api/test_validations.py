@@ -99,7 +99,18 @@ async def test_pages_hold_each_once(served: Served, verdicts: list[SignedVerdict
         assert found == whole
 
 
-@pytest.mark.parametrize("query", [{"conclusion": "good"}, {"after": "0x12"}, {"limit": "0"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"conclusion": "good"},
+        {"after": "0x12"},
+        {"limit": "0"},
+        {"node": "0x12"},
+        {"node": ""},
+        {"validator": "nobody"},
+    ],
+    ids=str,
+)
 async def test_what_means_nothing_is_refused(served: Served, query: dict[str, str]) -> None:
     """And says which parameter it is."""
     with pytest.raises(Refusal, match=next(iter(query))):

@@ -142,9 +142,11 @@ class WorkReporter:
         self, allocation: AllocationId, attempt: int, found: Sequence[tuple[str, float]]
     ) -> None:
         """A line of a copy's metrics."""
-        values = dict(found)
         item = self.loop.node.parts.worker.items.get((allocation, attempt))
-        if item is None or item.spec is None or item.spec.work.metric not in values:
+        if item is None or item.spec is None or not item.spec.work.metric:
+            return  # Most lines are nobody's work: they cost no more than this.
+        values = dict(found)
+        if item.spec.work.metric not in values:
             return
         work = self._asked(allocation, attempt)
         if work is None:

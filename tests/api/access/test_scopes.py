@@ -22,6 +22,7 @@ HELD = {
     "{task_id}": TASK_ID.hex(),
     "{allocation_id}": str(ALLOCATION),
     "{name}": "none",
+    "{digest}": "00" * 32,
 }
 """What stands for a parameter of a path."""
 

@@ -21,6 +21,7 @@ IDS = {
     "task": TASK_ID.hex(),
     "allocation": str(ALLOCATION),
     "name": "none",
+    "digest": "00" * 32,
 }
 
 

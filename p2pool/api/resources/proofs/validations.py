@@ -24,7 +24,7 @@ from p2pool.api.resources.parameters import (
 )
 from p2pool.codec.json.hex import address_text, unhex
 from p2pool.model import limits
-from p2pool.model.errors import NotFound
+from p2pool.model.errors import Malformed, NotFound
 from p2pool.model.ids import ADDRESS_BYTES, DIGEST_BYTES, Address, Digest, NodeId
 from p2pool.model.ports.evidence import EvidenceKeeper, VerdictView
 
@@ -96,6 +96,15 @@ def _place(text: str) -> tuple[NodeId, Address] | None:
     return NodeId(node_id), Address(validator)
 
 
+def _address(text: str | None, what: str) -> bytes | None:
+    """A filter by an address; one that is none would let everything through."""
+    if text is None:
+        return None
+    if (found := unhex(text, ADDRESS_BYTES)) is None:
+        raise Malformed(f"{text[:64]!r} is no {what}.", hint="Write 0x and 40 hex digits.")
+    return found
+
+
 # --- routes -------------------------------------------------------------------------------------
 
 
@@ -112,7 +121,7 @@ async def validations(
     agent heard has said anything, which is neither good nor bad."""
     port = port_of(state)
     view, place = port.view(), _place(after)
-    named, said_by = unhex(node or "", ADDRESS_BYTES), unhex(validator or "", ADDRESS_BYTES)
+    named, said_by = _address(node, "node id"), _address(validator, "validator's account")
 
     def fits(seen: VerdictView) -> bool:
         verdict = seen.signed.verdict
