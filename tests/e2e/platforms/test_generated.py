@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 
 DEADLINE_S = 240
 PYTHON_GENERATOR = "openapi-python-client>=0.26,<1"
+NO_JSON = ("/v1/events", "/logs", "/export", "/v1/validations/{digest}")
+"""Routes of which the generator may leave answers out."""
 NPM = ("openapi-typescript@7", "typescript@5", "@types/node@20")
 _PYTHON = """
 import json, sys
@@ -150,7 +152,7 @@ async def test_a_python_client_is_generated(
     assert ended.returncode == 0, said
     for line in said.splitlines():
         if line.startswith(("WARNING", "ERROR")):
-            assert any(route in line for route in ("/v1/events", "/logs", "/export")), said
+            assert any(route in line for route in NO_JSON), said
     client = Client([agent.directory for agent in acting.agents], signer=manager)
     name = f"generated-{secrets.token_hex(3)}"
     prepared = await trio.to_thread.run_sync(lambda: client.prepare(small(name, "true")))
