@@ -40,8 +40,8 @@ from tests.agent.streams.doubles import ACCOUNT, NODE, Place
 from tests.agent.streams.hosts import Host
 from tests.net.harness.hosts import LOOPBACK, TOPICS
 from tests.validator.harness.hosts import until
-from tests.validator.harness.nodes import TABLE, VALIDATOR
-from tests.validator.process.conftest import HANGS_S, SLACK
+from tests.validator.harness.nodes import VALIDATOR
+from tests.validator.process.conftest import HANGS_S, SLACK, SLACK_TABLE
 from tests.wire.samples import POOL
 
 PROVIDER = Address(b"\x33" * 20)
@@ -101,7 +101,7 @@ async def sit(guest: GuestNetwork, signed: list[SignedEvidence]) -> Outcome:
     means = Means(
         validator=Validator(POOL, ACCOUNT, guest.peer_key, ""),
         network=guest,
-        table=TABLE,
+        table=SLACK_TABLE,
         settle=settle,
         sign=sign,
         entropy=lambda: bytes([next(seeds)]) * 32,
