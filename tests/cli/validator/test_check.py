@@ -13,8 +13,7 @@ from p2pool.validator.challenge.plan import plan_for
 from p2pool.wire.validation.evidence import verify_evidence
 from tests.cli.output.held import held
 from tests.cli.provider.desk import Desk
-from tests.validator.harness.nodes import TABLE
-from tests.validator.process.conftest import SLACK, Stage
+from tests.validator.process.conftest import SLACK, SLACK_TABLE, Stage
 
 pytestmark = pytest.mark.chain
 
@@ -24,7 +23,7 @@ async def test_a_check_prints_the_verdict_and_saves_what_proves_it(
 ) -> None:
     """By its exit code valid, or nobody can say; an error is another one. Nothing is sent."""
     monkeypatch.setattr(
-        conduct, "plan_for", lambda gpus, table, sizes: plan_for(gpus, TABLE, SLACK)
+        conduct, "plan_for", lambda gpus, table, sizes: plan_for(gpus, SLACK_TABLE, SLACK)
     )
     stage = Stage(desk.world, tmp_path)
     _, host = await stage.node(1)

@@ -25,6 +25,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.chain]
 DEADLINE_S = 240
 NO_JSON = ("/v1/events", "/logs", "/export", "/v1/validations/{digest}")
 PYTHON_GENERATOR = "openapi-python-client>=0.26,<1"
+NO_JSON = ("/v1/events", "/logs", "/export", "/v1/validations/{digest}")
+"""Routes of which the generator may leave answers out."""
 NPM = ("openapi-typescript@7", "typescript@5", "@types/node@20")
 _PYTHON = """
 import json, sys

@@ -3,12 +3,10 @@
 import hashlib
 from typing import Any
 
-import attrs
 import pytest
 import trio
 
 from p2pool.client import Client, KeySigner
-from p2pool.client.library.answers import Task
 from p2pool.codec.json.hex import unhex
 from p2pool.model.ids import ADDRESS_BYTES, Address, NodeId, PoolRef
 from p2pool.validator.judging.judge import SubmittedWork, WorkConclusion
@@ -25,18 +23,9 @@ RANDOM = "head -c 32 /dev/urandom > /work.json; sha256sum /work.json"
 WORK = {"file": "/work.json", "units": 12}
 
 
-class Asking(Client):
-    """A client whose tasks ask for work, whatever the pool's agents know of that."""
-
-    def tasks(self, **asked: Any) -> list[Task]:
-        """As the agents tell them, with the key `work`."""
-        found = super().tasks(**asked)
-        return [attrs.evolve(one, spec={**one.spec, "work": WORK}) for one in found]
-
-
 async def ran(client: Client, name: str, script: str, node: str) -> bytes:
     """A task that has ended on a node; the digest of its file, as its log tells."""
-    spec = small(name, "sh", "-c", script, labels={LABEL: NAME})
+    spec = small(name, "sh", "-c", script, labels={LABEL: NAME}, work=WORK)
     pinned = {"constraints": [{"attribute": "node", "value": node}]}
 
     def run() -> bytes:
@@ -53,7 +42,7 @@ async def ran(client: Client, name: str, script: str, node: str) -> bytes:
 async def test_a_piece_is_run_again_by_other_providers(acting: Acting, manager: KeySigner) -> None:
     """What another node comes to as well is right; what two others agree against is wrong; what
     comes out differently each time is unknown. Nothing of it is left running."""
-    client = Asking([str(one.directory) for one in acting.agents], signer=manager, patience_s=60)
+    client = Client([str(one.directory) for one in acting.agents], signer=manager, patience_s=60)
     nodes = await trio.to_thread.run_sync(client.nodes)
     pool = await trio.to_thread.run_sync(client.pool)
     assert len({one.provider for one in nodes}) == 3

@@ -154,8 +154,9 @@ class _Watched:
         return message
 
 
-async def until(met: Callable[[], Any], wait_s: float = 180.0) -> None:
-    """Until `met` is true, or awaits to be; `TooSlowError` if it takes too long."""
+async def until(met: Callable[[], Any], wait_s: float = 900.0) -> None:
+    """Until `met` is true, or awaits to be; `TooSlowError` if that does not come, on however busy
+    a machine."""
     with trio.fail_after(wait_s):
         while True:
             found = met()

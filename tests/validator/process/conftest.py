@@ -11,6 +11,7 @@ import trio
 
 from p2pool.drivers.chain.transactions.writer import KeyWriter
 from p2pool.model.ids import NodeId, PoolRef
+from p2pool.validator.challenge.figures import FigureTable
 from p2pool.validator.policy.rules import BudgetRule, Conduct, Policy, SlashRule, ValidateRule
 from p2pool.validator.process.options import ValidatorOptions
 from p2pool.validator.process.validator import ValidatorProcess, run_validator
@@ -19,14 +20,19 @@ from tests.chain.conftest import World, anvil, deployment, world
 from tests.chain.harness import acts
 from tests.chain.transactions.configuration import config_of
 from tests.validator.harness.hosts import LOOPBACK, NodeHost
-from tests.validator.harness.nodes import SIZES, TABLE, SimulatedNode
+from tests.validator.harness.nodes import FIGURES, SIZES, SimulatedNode
 from tests.validator.harness.provers import PlainProver
 from tests.validator.harness.talks import Double
 
 __all__ = ["anvil", "deployment", "world"]
 
-SLACK = attrs.evolve(SIZES, slack_ms=20_000)
-"""A machine that does something else meanwhile is not late."""
+SLACK = attrs.evolve(SIZES, slack_ms=120_000)
+"""A machine that does something else meanwhile is not late. `figures.json` says so too."""
+SLACK_TABLE = FigureTable(1, (attrs.evolve(FIGURES, hashes_per_s_max=10),))
+"""Memory costs as many hashes as a round's time allows: of a card that does few of them, much slack
+costs the tests little."""
+HANGS_S = 900
+"""Who has not come by then does not come, on however busy a machine."""
 
 
 def acting(**changes: Any) -> Policy:
@@ -63,7 +69,7 @@ class Stage:
             chain=config_of(self.world, url).chain,
             account=signer_of(self.world.deployment.federator._account),
             policy=policy or acting(),
-            table=TABLE,
+            table=SLACK_TABLE,
             bootstrap=bootstrap,
             listen=LOOPBACK,
             sizes=SLACK,
@@ -121,7 +127,7 @@ async def running(
             up.set()
 
         nursery.start_soon(run_validator, options, stop, started)
-        with trio.fail_after(180):
+        with trio.fail_after(HANGS_S):
             await up.wait()
         yield began[0]
         if dies:

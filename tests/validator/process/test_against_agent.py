@@ -40,7 +40,8 @@ from tests.agent.streams.doubles import ACCOUNT, NODE, Place
 from tests.agent.streams.hosts import Host
 from tests.net.harness.hosts import LOOPBACK, TOPICS
 from tests.validator.harness.hosts import until
-from tests.validator.harness.nodes import SIZES, TABLE, VALIDATOR
+from tests.validator.harness.nodes import VALIDATOR
+from tests.validator.process.conftest import HANGS_S, SLACK, SLACK_TABLE
 from tests.wire.samples import POOL
 
 PROVIDER = Address(b"\x33" * 20)
@@ -78,7 +79,7 @@ async def meeting(place: Place) -> AsyncIterator[GuestNetwork]:
         guest = GuestNetwork(options, make_binding(POOL, VALIDATOR, SigningKey(seed), now_s))
         async with guest.running():
             guest.want([NODE.node_id])
-            assert await guest.wait_reached(30_000)
+            assert await guest.wait_reached(HANGS_S * 1000)
             yield guest
         nursery.cancel_scope.cancel()
 
@@ -100,12 +101,12 @@ async def sit(guest: GuestNetwork, signed: list[SignedEvidence]) -> Outcome:
     means = Means(
         validator=Validator(POOL, ACCOUNT, guest.peer_key, ""),
         network=guest,
-        table=TABLE,
+        table=SLACK_TABLE,
         settle=settle,
         sign=sign,
         entropy=lambda: bytes([next(seeds)]) * 32,
         wall_ms=wall_ms,
-        sizes=SIZES,
+        sizes=SLACK,
     )
     (outcome,) = (await Sitting(means).run([NODE.node_id])).values()
     return outcome
@@ -114,7 +115,7 @@ async def sit(guest: GuestNetwork, signed: list[SignedEvidence]) -> Outcome:
 async def test_an_agent_is_challenged_by_the_process_of_a_validator() -> None:
     """From the hello to the verdict, again and again; what it signs holds up before a stranger."""
     place, signed = Place(), list[SignedEvidence]()
-    with trio.fail_after(90):
+    with trio.fail_after(HANGS_S):
         async with meeting(place) as guest:
             for _ in range(2):
                 outcome = await sit(guest, signed)
@@ -132,7 +133,7 @@ async def test_an_agent_declines_in_words_that_the_process_takes(holds: bool) ->
     against nobody, the other one is a refusal."""
     config = ChallengeConfig(images=(doubles.IMAGE,), apart_s=0, enabled=not holds)
     place = Place(config, roles={ACCOUNT: holds})
-    with trio.fail_after(90):
+    with trio.fail_after(HANGS_S):
         async with meeting(place) as guest:
             outcome = await sit(guest, [])
     assert outcome.code == ("off" if holds else "not_validator")

@@ -8,11 +8,16 @@ from p2pool.model.errors import Misconfigured, PortTaken
 from p2pool.validator.process.metrics import Metrics
 from p2pool.validator.process.scrapes import bind_of, serve_metrics
 
+REQUEST = b"GET /metrics HTTP/1.1\r\n\r\n"
+
 
 async def asked(where: str, request: bytes) -> bytes:
     """All that comes back."""
-    host, port = bind_of(where)
-    stream = await trio.open_tcp_stream(host, port)
+    return await answer(await trio.open_tcp_stream(*bind_of(where)), request)
+
+
+async def answer(stream: trio.SocketStream, request: bytes) -> bytes:
+    """All that comes back on a connection."""
     async with stream:
         await stream.send_all(request)
         found = b""
@@ -48,18 +53,21 @@ async def test_a_scraper_gets_the_metrics_and_nobody_anything_else() -> None:
 async def test_there_is_room_for_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes when it is full is hung up on, and who says nothing is not waited for."""
     monkeypatch.setattr(limits, "VALIDATOR_SCRAPES_MAX", 1)
-    monkeypatch.setattr(limits, "VALIDATOR_SCRAPE_MS", 300)
+    monkeypatch.setattr(limits, "VALIDATOR_SCRAPE_MS", 600_000)
     async with trio.open_nursery() as nursery:
         where = await nursery.start(serve_metrics, "127.0.0.1:0", Metrics().render)
-        silent = await trio.open_tcp_stream(*bind_of(where))
+        first = await trio.open_tcp_stream(*bind_of(where))
         try:
-            found = await asked(where, b"GET /metrics HTTP/1.1\r\n\r\n")
+            found = await asked(where, REQUEST)
         except trio.BrokenResourceError:
             found = b""
         assert found == b""
+        assert (await answer(first, REQUEST)).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(limits, "VALIDATOR_SCRAPE_MS", 100)
+        silent = await trio.open_tcp_stream(*bind_of(where))
         assert await silent.receive_some(1) == b""
-        found = await asked(where, b"GET /metrics HTTP/1.1\r\n\r\n")
-        assert found.startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(limits, "VALIDATOR_SCRAPE_MS", 600_000)
+        assert (await asked(where, REQUEST)).startswith(b"HTTP/1.1 200")
         nursery.cancel_scope.cancel()
 
 
