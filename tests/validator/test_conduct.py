@@ -158,6 +158,7 @@ async def test_who_is_not_challenged_is_a_finding_by_its_reason(
         ("garbles", 0, Fault.BAD_ANSWER),
         # An excuse after the secret is none.
         ("late-decline", 0, Fault.NO_ANSWER),
+        ("late-silence", 0, Fault.NO_ANSWER),
     ],
 )
 async def test_who_stops_midway_is_judged_by_that(
@@ -169,6 +170,9 @@ async def test_who_stops_midway_is_judged_by_that(
     await bench.sit(bad, good)
     assert bench.faults(bad)[-1:] == [fault]
     assert bench.faults(good) == []
+    kind = finding_of_evidence(bench.signed[bad.node.node_id].evidence, PROVIDER).kind
+    # Who has the secret knows whether it is caught.
+    assert (kind is FindingKind.UNOPENED) == fails.startswith("late")
     verify_evidence(POOL, bench.signed[bad.node.node_id])
 
 

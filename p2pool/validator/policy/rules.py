@@ -184,6 +184,8 @@ class Rules:
     """It declines to be checked by us, and answers others."""
     bad_answer: Rule = _rule(SOFT, 3, DAY_S, 0)
     """It answers with what cannot be checked."""
+    unopened: Rule = _rule(SOFT, 3, DAY_S, 0)
+    """It took the secret, and did not open what was drawn."""
     late: Rule = _rule(SOFT, 3, DAY_S, 0)
     """It is slower than what it claims."""
     short_memory: Rule = _rule(SOFT, 2, DAY_S, 2)

@@ -70,7 +70,7 @@ class End:
 @attrs.define
 class Double:
     """A node that is served. `fails`: offline, garbles, hangs, dies, declines:CODE, late-decline,
-    or swells; empty: it answers. `steps`: how far it comes before it hangs or dies."""
+    late-silence, or swells; empty: it answers. `steps`: how far it comes until it hangs or dies."""
 
     node: SimulatedNode
     fails: str = ""
@@ -125,6 +125,8 @@ class Double:
             case QuestionAsked():
                 effect = rounds.Ask(node_id, message.question)
             case SecretRevealed():
+                if self.fails == "late-silence":
+                    return
                 if self.fails == "late-decline":
                     await talk.say(ChallengeDeclined("leased", "suddenly"))
                     return
