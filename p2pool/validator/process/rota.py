@@ -67,7 +67,7 @@ class Rota:
         self.suspect &= kept
 
     def _set_back(self, now_ms: int) -> None:
-        """What a clock that was ahead dated in the future is of now: once, so that its wait ends."""
+        """What a clock that was ahead dated in the future is of now: once, so the wait ends."""
         ahead = [one for one, at_ms in self.asked_ms.items() if at_ms > now_ms]
         self.asked_ms.update(dict.fromkeys(ahead, now_ms))
         latest_ms = now_ms + self.every_ms
