@@ -207,14 +207,15 @@ class ValidatorProcess:
 
     def _take(self, found: Result) -> None:
         finding = found.record.finding
-        self.rota.told(finding, found.outcome.retry_at_ms)
+        worst = finding if found.more is None else found.more.finding
+        self.rota.told(worst, found.outcome.retry_at_ms)
         self.turns.left.add(finding.node_id)
         self.offers.add(found.record)
         log.info(
             "challenged" if found.signed is not None else "not challenged",
             node=address_text(finding.node_id),
             provider=address_text(finding.provider),
-            finding=finding.kind.value,
+            finding=worst.kind.value,
             why=sentence_of(found.outcome),
             evidence=finding.finding_id.hex() if found.signed is not None else None,
         )
@@ -429,8 +430,7 @@ def process_of(
     metrics.gauges = made.gauges
     for record in records.found.values():
         made.rota.told(record.finding)
-    for node_id, record in records.newest().items():
-        made.turns.left.add(node_id)
+        made.turns.left.add(record.finding.node_id)
         if wall_ms() - record.finding.at_ms < 1000 * policy.slash.agree_within_s:
             made.offers.add(record)
     return made
