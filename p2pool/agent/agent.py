@@ -221,6 +221,7 @@ class Agent:
             self.node.context.validations.named,
             members.likely_holders,
             members.open,
+            self.node.context.roster.belongs,
         )
         self.streams.serve_by(EvidenceOffered, self.evidence.take)
         self.streams.serve_by(EvidenceRequested, self.evidence.give)

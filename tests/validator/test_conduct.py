@@ -12,7 +12,7 @@ from p2pool.model.ids import Address, NodeId, PeerKey
 from p2pool.model.machine.hardware import Gpu
 from p2pool.model.peer_binding import PeerBinding
 from p2pool.model.validation.evidence import Conclusion, Fault, SignedEvidence, Transcript
-from p2pool.model.validation.transcript import Challenge
+from p2pool.model.validation.transcript import Challenge, Openings
 from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.validator.challenge.conduct import Means, Sitting
 from p2pool.validator.challenge.outcome import (
@@ -158,6 +158,7 @@ async def test_who_is_not_challenged_is_a_finding_by_its_reason(
         ("garbles", 0, Fault.BAD_ANSWER),
         # An excuse after the secret is none.
         ("late-decline", 0, Fault.NO_ANSWER),
+        ("late-silence", 0, Fault.NO_ANSWER),
     ],
 )
 async def test_who_stops_midway_is_judged_by_that(
@@ -169,6 +170,23 @@ async def test_who_stops_midway_is_judged_by_that(
     await bench.sit(bad, good)
     assert bench.faults(bad)[-1:] == [fault]
     assert bench.faults(good) == []
+    kind = finding_of_evidence(bench.signed[bad.node.node_id].evidence, PROVIDER).kind
+    # Who has the secret knows whether it is caught.
+    assert (kind is FindingKind.UNOPENED) == fails.startswith("late")
+    verify_evidence(POOL, bench.signed[bad.node.node_id])
+
+
+async def test_openings_that_swell_are_a_bad_answer_and_are_not_kept(
+    autojump_clock: MockClock,
+) -> None:
+    """A node cannot fill the validator's memory, nor escape by evidence that is too long to keep:
+    what is longer than was asked for ends its challenge."""
+    bench, bad = Bench(), Double(SimulatedNode(1), "swells")
+    (outcome,) = (await bench.sit(bad)).values()
+    assert outcome.verdict is not None
+    assert bench.faults(bad) == [Fault.BAD_ANSWER]
+    transcript = bench.signed[bad.node.node_id].evidence.transcript
+    assert transcript.openings == Openings()
     verify_evidence(POOL, bench.signed[bad.node.node_id])
 
 

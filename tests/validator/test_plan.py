@@ -58,6 +58,10 @@ def test_a_model_without_figures_is_not_guessed_at() -> None:
         plan_for([], expected_figures())
     with pytest.raises(NotAllowed, match="memory"):
         plan_for([Gpu("GPU-0", "Tesla T4", 0)], expected_figures())
+    # A card that tells a validator a kilobyte would show that much, and pass as a whole one.
+    with pytest.raises(NotAllowed, match="a whole Tesla T4 has"):
+        plan_for([Gpu("GPU-0", "Tesla T4", 1024)], expected_figures())
+    assert plan_for([Gpu("GPU-0", "Tesla T4", 15_843_721_216)], expected_figures()).devices
 
 
 @pytest.mark.parametrize("wrong", ["a figure", "a source", "a key", "twice"])
@@ -84,7 +88,8 @@ def test_a_table_may_bring_sizes_of_its_own() -> None:
     sizes = read_table(json.dumps(content)).sizes
     assert (sizes.rows, sizes.inner, sizes.late_scans, sizes.columns) == (256, 512, 1, 1024)
     model = content["models"][0]["names"][0]
-    work = plan_for([Gpu("GPU-0", model, 2**30)], read_table(json.dumps(content))).devices[0]
+    whole = Gpu("GPU-0", model, content["models"][0]["memory_bytes"])
+    work = plan_for([whole], read_table(json.dumps(content))).devices[0]
     assert (work.product.rows, work.product.inner) == (256, 512)
     for wrong, said in (
         ({"rows": 0}, "rows"),

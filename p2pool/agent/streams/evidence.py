@@ -6,7 +6,8 @@ the document from one of those. A document is taken by its hash: where that is t
 that this node holds, the bytes are what the validator signed.
 
 Invariants: nothing is received of which there is no verdict here, or no room; never more bytes than
-were stated; so many at a time, each with a deadline; only members draw documents, up to a budget.
+were stated; so many at a time, of each peer one, each with a deadline, and none of a stranger's;
+what others bring keeps nobody from fetching; only members draw documents, up to a budget.
 Nothing here reads a document beyond its challenge: checking is for whoever wants to know
 (`p2pool verify validation`). Source: docs/design/validation.md, "What becomes of a verdict".
 """
@@ -51,6 +52,8 @@ VerdictNamed = Callable[[Digest], SignedVerdict | None]
 """The verdict that this node holds, by the digest of its evidence."""
 Holders = Callable[[NodeId], tuple[PeerKey, ...]]
 """Members that may have the document on a node, the likeliest first."""
+Belongs = Callable[[NodeId], bool]
+"""Whether a node is a member of the pool."""
 Opens = Callable[[PeerKey], AbstractAsyncContextManager[Conversation]]
 """A stream to a member, closed at the end. NotFound, NotAllowed, Unavailable: there is none."""
 
@@ -59,15 +62,21 @@ class EvidenceExchange:
     """`model.ports.evidence.EvidenceKeeper` of one agent, and its side of the streams."""
 
     def __init__(
-        self, files: EvidenceFiles, verdict_named: VerdictNamed, holders: Holders, opens: Opens
+        self,
+        files: EvidenceFiles,
+        verdict_named: VerdictNamed,
+        holders: Holders,
+        opens: Opens,
+        belongs: Belongs,
     ) -> None:
         """Nothing is kept or given before `run`."""
         self.counters: Counter[str] = Counter()
         self._files, self._verdict_named = files, verdict_named
-        self._holders, self._opens = holders, opens
+        self._holders, self._opens, self._belongs = holders, opens, belongs
         self._loaded = False
         self._changes = trio.Lock()
-        self._taking = 0
+        self._bringing: set[PeerKey] = set()
+        self._fetching = 0
         self._giving = 0
         self._drawn = TokenBuckets(
             limits.EVIDENCE_GIVEN_KIB_PER_S,
@@ -110,13 +119,13 @@ class EvidenceExchange:
                 "This agent holds no verdict that names such evidence.",
                 hint="See what there is: p2pool validation ls.",
             )
-        if self._taking >= limits.EVIDENCE_TAKEN_AT_ONCE_MAX:
+        if self._fetching >= limits.EVIDENCE_TAKEN_AT_ONCE_MAX:
             raise Overloaded("Other evidence is being fetched.", hint="Retry in a minute.")
-        self._taking += 1
+        self._fetching += 1
         try:
             return await self._fetched(signed)
         finally:
-            self._taking -= 1
+            self._fetching -= 1
 
     async def _fetched(self, signed: SignedVerdict) -> bytes:
         """From the first that has it. Each is asked in turn, and what it gives is checked."""
@@ -156,32 +165,44 @@ class EvidenceExchange:
     async def take(self, offer: EvidenceOffered, talk: Conversation) -> None:
         """A validator, or a member, brings a document."""
         signed = self._verdict_named(offer.verdict.verdict.evidence)
-        code = self._refusal(offer, signed)
+        code = self._refusal(offer, signed, talk)
         if code is not None or signed is None:
             await self._answer(talk, code or VerdictCode.NO_VERDICT)
             return
-        self._taking += 1
+        self._bringing.add(talk.peer_key)
         try:
             await talk.send(EvidenceAnswered(True, offer.size_bytes, ""))
             data = await self._received(talk, offer.size_bytes)
         finally:
-            self._taking -= 1
+            self._bringing.discard(talk.peer_key)
         code = await self._keep(signed, data)
         self.counters["taken" if code is None else f"refused_{code.value}"] += 1
         await self._answer(talk, code)
 
-    def _refusal(self, offer: EvidenceOffered, signed: SignedVerdict | None) -> VerdictCode | None:
+    def _refusal(
+        self, offer: EvidenceOffered, signed: SignedVerdict | None, talk: Conversation
+    ) -> VerdictCode | None:
         """Why a document is not wanted, before a byte of it comes."""
         digest = offer.verdict.verdict.evidence
         if signed is None or signed.verdict != offer.verdict.verdict:
             return VerdictCode.NO_VERDICT
+        if not self._may_bring(talk.account, signed):
+            return VerdictCode.STRANGER
         if self.is_here(digest):
             return VerdictCode.KNOWN
         if not self._loaded or offer.size_bytes > limits.EVIDENCE_KEPT_DOCUMENT_MAX_BYTES:
             return VerdictCode.NO_ROOM
-        if self._taking >= limits.EVIDENCE_TAKEN_AT_ONCE_MAX:
+        full = len(self._bringing) >= limits.EVIDENCE_TAKEN_AT_ONCE_MAX
+        if full or talk.peer_key in self._bringing:
             return VerdictCode.BUSY
         return None
+
+    def _may_bring(self, account: NodeId | None, signed: SignedVerdict) -> bool:
+        """Anybody can read a verdict, name it, and send a document so slowly that no other one has
+        room meanwhile: so a stranger brings none."""
+        if account is None:
+            return False
+        return bytes(account) == bytes(signed.verdict.validator) or self._belongs(account)
 
     async def _answer(self, talk: Conversation, code: VerdictCode | None) -> None:
         await talk.send(EvidenceAnswered(code is None, 0, code.value if code is not None else ""))

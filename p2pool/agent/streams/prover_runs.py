@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from p2pool.codec.json.depth import too_deep
 from p2pool.drivers.agent_log import get_logger
 from p2pool.model import limits
 from p2pool.model.errors import P2poolError, RuntimeUnavailable
@@ -80,7 +81,9 @@ class ProverSession:
 
 def _read(said: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(said)
+        text = said.decode()
+        # Of what is nested deeply enough, Python's parser ends the process.
+        answer = None if too_deep(text) else json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RuntimeUnavailable("The prover's answer is not JSON.") from error
     if not isinstance(answer, dict):

@@ -277,9 +277,9 @@ class WorkReporter:
     def _rest_ms(self, now_ms: int) -> int:
         """How long until another piece may be sent."""
         most = self.options.config.work.per_hour_max
-        self._failed_ms = [at_ms for at_ms in self._failed_ms if now_ms - at_ms < HOUR_MS]
+        self._failed_ms = [at_ms for at_ms in self._failed_ms if _lately(at_ms, now_ms)]
         known = self.journal.pieces.values()
-        sent = [one.at_ms for one in known if one.transaction and now_ms - one.at_ms < HOUR_MS]
+        sent = [one.at_ms for one in known if one.transaction and _lately(one.at_ms, now_ms)]
         sent += self._failed_ms
         return sorted(sent)[-most] + HOUR_MS - now_ms if len(sent) >= most else 0
 
@@ -315,6 +315,11 @@ class WorkReporter:
             problem=self.problem,
             pieces=tuple(_told(one) for one in reversed(known[-limits.WORK_SHOWN_MAX :])),
         )
+
+
+def _lately(at_ms: int, now_ms: int) -> bool:
+    """Within an hour. What a clock that was ahead dated further on holds nothing up."""
+    return abs(now_ms - at_ms) < HOUR_MS
 
 
 def _told(piece: Piece) -> WorkPiece:

@@ -43,6 +43,8 @@ class VerdictCode(StrEnum):
     """Too much was said by this validator, or asked by this peer, in a short time."""
     NO_VERDICT = "no_verdict"
     """Of evidence: the answering node does not hold the verdict that names it: offer that first."""
+    STRANGER = "stranger"
+    """Of evidence: neither the validator of its verdict brings it, nor a member of the pool."""
     KNOWN = "known"
     """Of evidence: it is here already."""
     NOT_HERE = "not_here"

@@ -45,6 +45,7 @@ from p2pool.validator.challenge import rounds
 from p2pool.validator.challenge.figures import FigureTable
 from p2pool.validator.challenge.outcome import Outcome, Unchallenged
 from p2pool.validator.challenge.plan import Sizes, plan_for
+from p2pool.validator.challenge.shown import fits
 from p2pool.wire.validation.evidence import verifies
 
 WORD_MS = limits.CHALLENGE_PATIENCE * limits.CHALLENGE_STEP_MAX_MS
@@ -282,9 +283,12 @@ class Sitting:
                 if isinstance(message, OpeningsShown):
                     rows += message.openings.rows
                     blocks += message.openings.blocks
-                    if not message.last and len(rows) + len(blocks) <= seat.openings_max:
+                    if not fits(message.openings, seat.plan):
+                        event = rounds.Misspoke(seat.node_id)
+                    elif not message.last and len(rows) + len(blocks) <= seat.openings_max:
                         continue
-                    event = rounds.Opened(seat.node_id, Openings(tuple(rows), tuple(blocks)))
+                    else:
+                        event = rounds.Opened(seat.node_id, Openings(tuple(rows), tuple(blocks)))
                 else:
                     event = self._input_of(seat.node_id, message)
             await send.send((event, _now_ms()))

@@ -12,7 +12,13 @@ import attrs
 from p2pool.codec.validation import evidence_digest
 from p2pool.model.ids import Address, NodeId
 from p2pool.model.messages.challenge import DeclineCode
-from p2pool.model.validation.evidence import PROVEN, Conclusion, Evidence
+from p2pool.model.validation.evidence import (
+    PROVEN,
+    Conclusion,
+    Evidence,
+    Fault,
+    Transcript,
+)
 from p2pool.model.validation.verdict import SignedVerdict
 from p2pool.validator.policy.findings import WHOLE_PPM, Finding, FindingKind, kind_of_faults
 
@@ -66,6 +72,17 @@ _KINDS = {
 }
 
 
+_MILDER = frozenset({FindingKind.OFFLINE, FindingKind.LATE})
+"""What a cheat would rather be called than what its openings show."""
+
+
+def is_unopened(transcript: Transcript) -> bool:
+    """Whether a node had the secret, and showed nothing."""
+    ended = transcript.ended
+    opening = len(transcript.steps) == transcript.challenge.plan.steps
+    return ended is not None and ended.fault is Fault.NO_ANSWER and opening
+
+
 def finding_of_evidence(evidence: Evidence, provider: Address) -> Finding:
     """What evidence counts as. Of several devices only those that failed are missing."""
     challenge = evidence.transcript.challenge
@@ -74,6 +91,8 @@ def finding_of_evidence(evidence: Evidence, provider: Address) -> Finding:
         kind = FindingKind.PASSED
     else:
         kind = kind_of_faults(one.value for one in faults)
+        if kind in _MILDER and is_unopened(evidence.transcript):
+            kind = FindingKind.UNOPENED
     failed = {one.device for one in evidence.faults}
     devices = len(challenge.plan.devices)
     whole = not failed or -1 in failed

@@ -29,6 +29,10 @@ FILL_PERMILLE = 50
 """The fill is no race: a device gets twenty times what the fastest kernel needs."""
 
 
+SHEET_PERMILLE = 900
+"""A driver keeps some of what the data sheet says, for itself and for error correction."""
+
+
 def found_probability(fake: float, opened: int) -> float:
     """At least how often a device that fakes this part of its rows, or lacks this part of its
     memory, is found by so many openings."""
@@ -85,6 +89,13 @@ def _work(claim: Gpu, row: Figures, sizes: Sizes) -> DeviceWork:
         raise NotAllowed(
             f"GPU {claim.uuid} does not report how much memory it has.",
             hint="A card that shares the machine's memory cannot be challenged.",
+        )
+    if claim.memory_bytes * 1000 < row.memory_bytes * SHEET_PERMILLE:
+        # Who names a model and little memory would show a kilobyte of it, and pass.
+        raise NotAllowed(
+            f"GPU {claim.uuid} claims {claim.memory_bytes} bytes of memory, and a whole"
+            f" {claim.model} has {row.memory_bytes}.",
+            hint="A part of a card is a model of its own: give it a row of its own in the table.",
         )
     one = ProductWork(products=1, rows=sizes.rows, inner=sizes.inner, columns=sizes.columns)
     wanted = row.int8_ops_per_s * sizes.round_ms // 1000

@@ -40,6 +40,9 @@ URGENCY = (
 time only."""
 
 
+UNHEARD = "nobody says now what other validators found"
+
+
 @attrs.frozen
 class Held:
     """An act that would follow, and why it does not now."""
@@ -160,6 +163,9 @@ class _Decider:
                 # Others reach it: it may be our own network that is down.
                 self._hold(ActKind.INVALIDATE, recent[0].node_id, "other validators reach it")
                 continue
+            if kind is FindingKind.OFFLINE and recent[0].node_id in self.history.unheard:
+                self._hold(ActKind.INVALIDATE, recent[0].node_id, UNHEARD)
+                continue
             if kind is FindingKind.REFUSED and not others.answered:
                 # All its devices may be leased, and then it owes an answer to nobody.
                 self._hold(ActKind.INVALIDATE, recent[0].node_id, "it answers nobody else either")
@@ -263,6 +269,9 @@ class _Decider:
         proven = tuple(one for one in answered if one.proven)
         if proven and 1 + len(agreed.agreeing) >= self.policy.slash.validators_proven:
             return self._priced(node_id, proven)
+        if node_id in self.history.unheard:
+            self._hold(ActKind.SLASH, node_id, UNHEARD)
+            return []
         if agreed.contradicting:
             self._hold(ActKind.SLASH, node_id, "another validator found that it passes")
             return []

@@ -33,6 +33,9 @@ class FindingKind(StrEnum):
     of one that answers others meanwhile."""
     BAD_ANSWER = "bad_answer"
     """What it answered cannot be checked: it is malformed, or not of what it committed to."""
+    UNOPENED = "unopened"
+    """It fell silent, or declined, when it had the secret and had to open what was drawn: by then a
+    cheat knows that it is caught, so this is no mere absence."""
     LATE = "late"
     """It answered rightly, and after the time that its hardware needs."""
     SHORT_MEMORY = "short_memory"

@@ -4,7 +4,7 @@ Invariants: what nobody knows is `UNKNOWN` or missing, and nothing follows from 
 open act may still take counts as spent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 import attrs
@@ -52,13 +52,15 @@ class History:
     """All that a decision builds on, beside findings and budget. `me`: this validator.
 
     `nodes`: a node that is missing is unknown. `stakes_wei`: a provider that is missing has a stake
-    that nobody knows. `taken`: acts in the order in which they were decided.
+    that nobody knows. `taken`: acts in the order in which they were decided. `unheard`: nodes of
+    which we should know what other validators found, and do not now.
     """
 
     me: Address
     nodes: Mapping[NodeId, ChainNode] = attrs.field(factory=dict)
     stakes_wei: Mapping[Address, int] = attrs.field(factory=dict)
     taken: Sequence[TakenAct] = ()
+    unheard: Collection[NodeId] = ()
 
     def node(self, node_id: NodeId) -> ChainNode:
         """The chain's word on it."""

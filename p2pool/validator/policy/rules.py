@@ -22,6 +22,7 @@ import attrs
 
 from p2pool.codec.text.amounts import parse_tokens
 from p2pool.drivers.config.validators import Between, OneOf
+from p2pool.model import limits
 from p2pool.model.errors import Malformed
 from p2pool.validator.policy.acts import ActKind
 from p2pool.validator.policy.findings import FindingKind
@@ -29,6 +30,8 @@ from p2pool.validator.policy.findings import FindingKind
 NONE, SOFT, HARD = "none", "soft", "hard"
 DAY_S = 86_400
 _SECONDS = Between(1, 90 * DAY_S)
+_TIMES = Between(1, limits.ACT_FINDINGS_MAX)
+"""Of each node so many findings are weighed: a rule that waits for more would never do anything."""
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -77,13 +80,13 @@ class Conduct:
 class ValidateRule:
     """`[validate]`: how often a node passes before it is validated."""
 
-    passes: int = attrs.field(default=3, validator=Between(1, 1000))
+    passes: int = attrs.field(default=3, validator=_TIMES)
     """So many passes, since the last failure."""
     apart_s: int = attrs.field(default=600, validator=Between(0, DAY_S))
     """Passes nearer to each other than this count as one."""
     within_s: int = attrs.field(default=DAY_S, validator=_SECONDS)
     """All of them within this time."""
-    passes_after_act: int = attrs.field(default=12, validator=Between(1, 1000))
+    passes_after_act: int = attrs.field(default=12, validator=_TIMES)
     """So many instead, of a node that was invalidated or removed by us."""
 
 
@@ -93,7 +96,7 @@ class Rule:
 
     act: str = attrs.field(validator=OneOf((NONE, SOFT, HARD)))
     """`soft`: the node loses its validation; `hard`: it leaves the registry too."""
-    times: int = attrs.field(validator=Between(1, 1000))
+    times: int = attrs.field(validator=_TIMES)
     """After so many of them."""
     within_s: int = attrs.field(validator=_SECONDS)
     """All of them within this time."""
@@ -184,6 +187,8 @@ class Rules:
     """It declines to be checked by us, and answers others."""
     bad_answer: Rule = _rule(SOFT, 3, DAY_S, 0)
     """It answers with what cannot be checked."""
+    unopened: Rule = _rule(SOFT, 3, DAY_S, 0)
+    """It took the secret, and did not open what was drawn."""
     late: Rule = _rule(SOFT, 3, DAY_S, 0)
     """It is slower than what it claims."""
     short_memory: Rule = _rule(SOFT, 2, DAY_S, 2)

@@ -32,6 +32,7 @@ from p2pool.validator.challenge.rounds import Validator, conclude
 from p2pool.validator.network.guest import GuestNetwork
 from p2pool.validator.network.sealer import wall_ms
 from p2pool.validator.process.metrics import Metrics
+from p2pool.validator.process.offered import Offered, offers_more, shown_by
 from p2pool.validator.process.options import ValidatorOptions
 from p2pool.validator.process.rota import Candidate
 from p2pool.validator.records.index_record import Record
@@ -52,11 +53,13 @@ def record_of(signed: SignedEvidence, provider: Address) -> Record:
 
 @attrs.frozen
 class Result:
-    """What came of asking one node, as it was kept. `signed`: the document, if there is one."""
+    """What came of asking one node, as it was kept. `signed`: the document, if there is one;
+    `more`: what was found beside it, that it offers the pool more than it showed."""
 
     outcome: Outcome
     record: Record
     signed: SignedEvidence | None = None
+    more: Record | None = None
 
 
 @attrs.define
@@ -92,7 +95,8 @@ class Challenges:
         told = {one: self._said_of(outcomes[one], answered) for one in outcomes}
         kept = [await self._kept(told[one.node_id], provider, signed) for one in asked]
         found = [one for one in kept if one is not None]
-        kinds = (one.record.finding.kind for one in found)
+        found = [await self._compared(one) for one in found]
+        kinds = ((one.more or one.record).finding.kind for one in found)
         self.metrics.sat(kinds, trio.current_time() - began_s)
         return found
 
@@ -159,6 +163,32 @@ class Challenges:
             return outcome
         return attrs.evolve(outcome, why=Unchallenged.CUT_OFF, reason=reason)
 
+    async def _compared(self, result: Result) -> Result:
+        """The same, with what is found by comparing what the node showed with what it offers."""
+        shown, agent = shown_by(result.outcome, result.signed), self.options.agent
+        if shown is None or agent is None:
+            return result
+        offered = await Offered.of(agent, result.outcome.node_id)
+        more = offers_more(result.record, offered, shown) if offered is not None else None
+        if more is None or not await self._in_index(more):
+            return result
+        log.warning(
+            "a node offers the pool more than it shows",
+            node="0x" + result.outcome.node_id.hex(),
+            why=more.why,
+        )
+        return attrs.evolve(result, more=more)
+
+    async def _in_index(self, record: Record) -> bool:
+        try:
+            async with self.disk:
+                await trio.to_thread.run_sync(self.records.keep, record)
+        except P2poolError as error:
+            self.metrics.failed("keep")
+            log.error("a finding could not be kept", why=error.message, hint=error.hint)
+            return False
+        return True
+
     async def _kept(
         self, outcome: Outcome, provider: Address, signed: dict[NodeId, SignedEvidence]
     ) -> Result | None:
@@ -170,11 +200,4 @@ class Challenges:
             return Result(outcome, record, document)
         finding = finding_of_outcome(outcome, self.options.address, provider, wall_ms())
         record = Record(finding=finding, why=sentence_of(outcome)[: limits.TEXT_MAX_BYTES])
-        try:
-            async with self.disk:
-                await trio.to_thread.run_sync(self.records.keep, record)
-        except P2poolError as error:
-            self.metrics.failed("keep")
-            log.error("a finding could not be kept", why=error.message, hint=error.hint)
-            return None
-        return Result(outcome, record)
+        return Result(outcome, record) if await self._in_index(record) else None

@@ -1,6 +1,7 @@
 """What a validator's process is started with."""
 
 from pathlib import Path
+from typing import Protocol
 
 import attrs
 
@@ -10,10 +11,15 @@ from p2pool.model.ports.signer import Signer
 from p2pool.validator.challenge.figures import FigureTable
 from p2pool.validator.challenge.plan import Sizes
 from p2pool.validator.policy.rules import Policy
+from p2pool.validator.process.offered import TellsNodes
 from p2pool.validator.process.others import TellsVerdicts
 
 EVERY_S = 3600
 AT_ONCE = 4
+
+
+class TellsPool(TellsVerdicts, TellsNodes, Protocol):
+    """An agent's API, as far as a validator asks it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -36,8 +42,9 @@ class ValidatorOptions:
     every_s: int = EVERY_S
     at_once: int = AT_ONCE
     metrics_bind: str = ""
-    agent: TellsVerdicts | None = None
-    """An agent of the pool that tells what other validators found; None: nobody does."""
+    agent: TellsPool | None = None
+    """An agent of the pool that tells what nodes offer, and what other validators found; None:
+    nobody does."""
 
     @property
     def address(self) -> Address:

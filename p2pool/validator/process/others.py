@@ -6,7 +6,8 @@ them. Only what bears on a decision is looked at: verdicts on nodes that failed 
 
 Invariants: a verdict counts once its document holds up by itself, and the chain gives its account
 the role at a final block; whoever tells of it can leave verdicts out, and invent none. What cannot
-be had now is asked for again. Bounded: documents for each look, and what is remembered.
+be had now is asked for again, and until then it is unknown whether others contradict us (`heard`).
+Bounded: documents for each look, and what is remembered.
 """
 
 from collections.abc import Iterator, Mapping
@@ -54,13 +55,15 @@ class _Told:
 
 @attrs.define
 class Others:
-    """Of one run. `found`: by validator and node, the newest that held up."""
+    """Of one run. `found`: by validator and node, the newest that held up; `heard`: the nodes of
+    which the last look learned all that an agent tells."""
 
     agent: TellsVerdicts
     chain: PoolContracts
     pool: PoolRef
     me: Address
     found: dict[tuple[Address, NodeId], Finding] = attrs.field(factory=dict)
+    heard: set[NodeId] = attrs.field(factory=set)
     _seen: BoundedDict[bytes, None] = attrs.field(
         factory=lambda: BoundedDict[bytes, None](limits.VALIDATOR_OTHERS_SEEN_MAX)
     )
@@ -70,16 +73,31 @@ class Others:
         """Ask about these nodes, by their providers; those of which something is new."""
         changed: set[NodeId] = set()
         left = limits.VALIDATOR_OTHERS_PER_LOOK
-        self.found = {place: one for place, one in self.found.items() if place[1] in nodes}
+        self._forget_all_but(nodes)
         for node_id, provider in nodes.items():
-            for told in await self._told_of(node_id):
-                if left and told.validator != self.me and told.digest not in self._seen:
-                    left -= 1
-                    if await self._take(told, node_id, provider):
-                        changed.add(node_id)
+            rows = await self._told_of(node_id)
+            heard = rows is not None
+            for told in rows or ():
+                if told.validator == self.me or told.digest in self._seen:
+                    continue
+                taken = await self._take(told, node_id, provider) if left else None
+                left -= bool(left)
+                heard = heard and taken is not None
+                if taken:
+                    changed.add(node_id)
+            (self.heard.add if heard else self.heard.discard)(node_id)
         return changed
 
-    async def _told_of(self, node_id: NodeId) -> list[_Told]:
+    def _forget_all_but(self, nodes: Mapping[NodeId, Address]) -> None:
+        """What is forgotten may be looked at again: it counts again if the node fails again."""
+        for place, one in tuple(self.found.items()):
+            if place[1] not in nodes:
+                del self.found[place]
+                self._seen.pop(one.finding_id, None)
+        self.heard &= nodes.keys()
+
+    async def _told_of(self, node_id: NodeId) -> list[_Told] | None:
+        """What an agent tells of a node; None: nobody does."""
         try:
             rows = await trio.to_thread.run_sync(
                 self.agent.validations, address_text(node_id), abandon_on_cancel=True
@@ -89,14 +107,15 @@ class Others:
             if not self._silent:
                 log.warning("no agent tells what other validators found", why=error.message)
             self._silent = True
-            return []
+            return None
         return [row for row in map(_row, rows[: limits.VALIDATOR_OTHERS_PER_NODE_MAX]) if row]
 
-    async def _take(self, told: _Told, node_id: NodeId, provider: Address) -> bool:
+    async def _take(self, told: _Told, node_id: NodeId, provider: Address) -> bool | None:
+        """Whether it is news; None: nobody says now whether it counts."""
         try:
             role = await holds_role(self.chain, told.validator, Role.VALIDATOR, "finalized")
             if role.presence is Presence.UNKNOWN:
-                return False
+                return None
             if role.is_absent:
                 raise Malformed("Its account is no validator.")
             finding = await trio.to_thread.run_sync(
@@ -116,7 +135,7 @@ class Others:
             self._seen[told.digest] = None
             return False
         except P2poolError:
-            return False
+            return None
         self._seen[told.digest] = None
         place = (told.validator, node_id)
         known = self.found.get(place)

@@ -66,13 +66,20 @@ class Rota:
         self.not_before_ms = {one: at for one, at in self.not_before_ms.items() if one in kept}
         self.suspect &= kept
 
+    def _set_back(self, now_ms: int) -> None:
+        """What a clock that was ahead dated in the future is of now: once, so the wait ends."""
+        ahead = [one for one, at_ms in self.asked_ms.items() if at_ms > now_ms]
+        self.asked_ms.update(dict.fromkeys(ahead, now_ms))
+        latest_ms = now_ms + self.every_ms
+        late = [one for one, at_ms in self.not_before_ms.items() if at_ms > latest_ms]
+        self.not_before_ms.update(dict.fromkeys(late, latest_ms))
+
     def due_ms(self, candidate: Candidate, now_ms: int) -> int:
         """When a node may be asked again; 0: it never was."""
         asked_ms = self.asked_ms.get(candidate.node_id)
         if asked_ms is None:
             return 0
         seldom = candidate.is_validated and candidate.node_id not in self.suspect
-        # A clock that was ahead keeps nobody from a turn for longer than that.
         wait_ms = max(self.apart_ms, self.every_ms) if seldom else self.apart_ms
         due_ms = min(asked_ms, now_ms) + wait_ms
         return max(due_ms, self.not_before_ms.get(candidate.node_id, 0))
@@ -85,6 +92,7 @@ class Rota:
         A provider has its turn when one of its nodes is due. All of them go then that were not
         asked within `apart_ms`, and did not say to ask later.
         """
+        self._set_back(now_ms)
         found: list[tuple[int, list[Candidate]]] = []
         for provider, nodes in _by_provider(candidates).items():
             first_ms = min(self.due_ms(one, now_ms) for one in nodes)

@@ -5,7 +5,7 @@ that cannot be read, or a disk that cannot be written, costs a turn and nothing 
 is looked at again in the next. `NotAllowed` passes: an account without the role has nothing to do.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import attrs
 import trio
@@ -63,6 +63,8 @@ class Turns:
     metrics: Metrics
     now_ms: Callable[[], int]
     left: set[NodeId] = attrs.field(factory=set)
+    unheard: Callable[[Iterable[NodeId]], Collection[NodeId]] = lambda nodes: ()
+    """Of these nodes those of which it is unknown now what other validators found."""
     _held: dict[tuple[str, NodeId], str] = attrs.field(factory=dict)
 
     async def turn(self) -> list[Tried]:
@@ -87,6 +89,7 @@ class Turns:
         findings = self.findings(nodes)
         taken = executor.journal.taken
         history = await history_of(executor.chain, executor.account, findings, taken)
+        history = attrs.evolve(history, unheard=self.unheard(nodes))
         budget = await budget_of(policy, executor.chain)
         decision = decide(policy, findings, history, budget, self.now_ms())
         self._tell_held(decision.held)

@@ -207,14 +207,15 @@ class ValidatorProcess:
 
     def _take(self, found: Result) -> None:
         finding = found.record.finding
-        self.rota.told(finding, found.outcome.retry_at_ms)
+        worst = finding if found.more is None else found.more.finding
+        self.rota.told(worst, found.outcome.retry_at_ms)
         self.turns.left.add(finding.node_id)
         self.offers.add(found.record)
         log.info(
             "challenged" if found.signed is not None else "not challenged",
             node=address_text(finding.node_id),
             provider=address_text(finding.provider),
-            finding=finding.kind.value,
+            finding=worst.kind.value,
             why=sentence_of(found.outcome),
             evidence=finding.finding_id.hex() if found.signed is not None else None,
         )
@@ -298,15 +299,17 @@ class ValidatorProcess:
         self._look_at(fresh)
 
     async def hear_others(self) -> None:
-        """What other validators found of the nodes that failed here lately, if an agent tells."""
+        """What other validators found of the nodes that failed here lately, if an agent tells. One
+        that passed since is still one: its failures count as long as the policy says."""
         if self.others is None:
             return
-        failing = {
-            node_id: record.finding.provider
-            for node_id, record in self.records.newest().items()
-            if record.finding.is_failure
-        }
-        self._look_at(await self.others.look(failing))
+        since_ms = wall_ms() - 1000 * self.options.policy.policy.finding_age_max_s
+        self._look_at(await self.others.look(self.records.failed_since(since_ms)))
+
+    def unheard(self, nodes: Iterable[NodeId]) -> set[NodeId]:
+        """Those of them of which nobody has said yet, or says now, what others found. Without an
+        agent to ask, nobody is expected to."""
+        return set() if self.others is None else set(nodes) - self.others.heard
 
     def _look_at(self, nodes: Collection[NodeId]) -> None:
         self.turns.left |= set(nodes)
@@ -412,6 +415,7 @@ def process_of(
             policy=policy,
             executor=executor_of(options, chain, journal),
             findings=lambda nodes: made.findings(nodes),
+            unheard=lambda nodes: made.unheard(nodes),
             metrics=metrics,
             now_ms=wall_ms,
         ),
@@ -426,8 +430,7 @@ def process_of(
     metrics.gauges = made.gauges
     for record in records.found.values():
         made.rota.told(record.finding)
-    for node_id, record in records.newest().items():
-        made.turns.left.add(node_id)
+        made.turns.left.add(record.finding.node_id)
         if wall_ms() - record.finding.at_ms < 1000 * policy.slash.agree_within_s:
             made.offers.add(record)
     return made

@@ -76,6 +76,14 @@ class Records:
         """The last one of each node."""
         return {one.finding.node_id: one for one in self.found.values()}
 
+    def failed_since(self, at_ms: int) -> dict[NodeId, Address]:
+        """The nodes that failed since a time, by whose they were at the last failure."""
+        return {
+            one.finding.node_id: one.finding.provider
+            for one in self.found.values()
+            if one.finding.is_failure and one.finding.at_ms >= at_ms
+        }
+
     def keep(self, record: Record, signed: SignedEvidence | None = None) -> Record:
         """Keep what was found, with its document if there is one; the record as it was kept."""
         try:

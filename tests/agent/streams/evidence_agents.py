@@ -35,6 +35,11 @@ OTHER = sign_evidence(
 PEERS = tuple(PeerKey(bytes([number]) * 32) for number in range(1, 7))
 
 
+MEMBERS = frozenset({NodeId(b"\x4d" * 20)})
+BRINGER = NodeId(bytes(VERDICT.verdict.validator))
+"""The account that brings documents, unless a test says otherwise."""
+
+
 @attrs.define
 class Talk:
     """One end of a stream."""
@@ -42,6 +47,7 @@ class Talk:
     peer_key: PeerKey
     out: trio.MemorySendChannel[Message]
     into: trio.MemoryReceiveChannel[Message]
+    account: NodeId = BRINGER
 
     async def send(self, message: Message) -> None:
         try:
@@ -80,7 +86,13 @@ class Agents:
 
     async def make(self, number: int) -> EvidenceExchange:
         files = EvidenceFiles(self.path / str(number))
-        made = EvidenceExchange(files, self.verdicts.get, self.holders, self.open)  # type: ignore[arg-type]
+        made = EvidenceExchange(
+            files,
+            self.verdicts.get,
+            self.holders,
+            self.open,  # type: ignore[arg-type]
+            MEMBERS.__contains__,
+        )
         await made.run()
         self.all[PEERS[number]] = made
         return made
@@ -121,9 +133,11 @@ async def offer(
     verdict: SignedVerdict = VERDICT,
     document: bytes = DOCUMENT,
     size: int | None = None,
+    account: NodeId = BRINGER,
 ) -> list[EvidenceAnswered]:
     """Bring a document, as a validator does; what is answered."""
     ours, theirs = pair()
+    theirs.account = account
     said = EvidenceOffered(verdict, len(document) if size is None else size)
     answers: list[EvidenceAnswered] = []
 

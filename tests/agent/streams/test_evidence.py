@@ -4,14 +4,16 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from p2pool.agent.streams.evidence import parts_of
 from p2pool.codec.validation import evidence_bytes
 from p2pool.model import limits
 from p2pool.model.errors import Malformed, NotFound, Overloaded
-from p2pool.model.ids import Digest
+from p2pool.model.ids import Digest, NodeId
 from p2pool.model.messages.verdicts import (
     EvidenceAnswered,
+    EvidenceOffered,
     EvidencePart,
     EvidenceRequested,
     VerdictCode,
@@ -19,6 +21,7 @@ from p2pool.model.messages.verdicts import (
 from p2pool.wire.validation.verdict import verdict_of
 from tests.agent.streams.evidence_agents import (
     DOCUMENT,
+    MEMBERS,
     OTHER,
     PEERS,
     VERDICT,
@@ -65,6 +68,25 @@ async def test_what_is_not_wanted_is_said_before_a_byte_comes(
     monkeypatch.undo()
     await offer(here)
     assert (await offer(here))[0].code == VerdictCode.KNOWN
+
+
+async def test_a_stranger_brings_nothing_and_holds_nobody_up(agents: Agents) -> None:
+    """A verdict is there for all to read; only its validator, or a member, brings its document, one
+    at a time of a peer; and who is slow about that keeps nobody from fetching."""
+    here, holder = await agents.make(0), await agents.make(1)
+    stranger, (member,) = NodeId(b"\x07" * 20), MEMBERS
+    assert (await offer(here, account=stranger))[0].code == VerdictCode.STRANGER
+    assert (await offer(holder, account=member))[-1].accepted
+    talks = [pair() for _ in range(limits.EVIDENCE_TAKEN_AT_ONCE_MAX)]
+    said = EvidenceOffered(VERDICT, len(DOCUMENT))
+    async with trio.open_nursery() as nursery:
+        for number, (ours, theirs) in enumerate(talks):
+            theirs.peer_key = PEERS[number]
+            nursery.start_soon(here.take, said, theirs)
+            assert (await ours.expect(1_000)).accepted  # type: ignore[attr-defined]
+        assert (await offer(here))[0].code == VerdictCode.BUSY
+        assert await here.document(VERDICT.verdict.evidence) == DOCUMENT
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

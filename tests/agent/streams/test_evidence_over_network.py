@@ -86,7 +86,9 @@ class Place:
         """Evidence as an agent keeps it."""
         streams = MemberStreams(None, self.network, self.sealer, self.opens)  # type: ignore[arg-type]
         verdicts = {VERDICT.verdict.evidence: VERDICT}
-        made = EvidenceExchange(EvidenceFiles(path), verdicts.get, holders, streams.open)
+        made = EvidenceExchange(
+            EvidenceFiles(path), verdicts.get, holders, streams.open, lambda _: True
+        )
         self.intake.serve_by(m.EvidenceOffered, made.take)
         self.intake.serve_by(m.EvidenceRequested, made.give)
         return made

@@ -11,7 +11,8 @@ import trio.testing
 
 from p2pool.agent.work import reporter as module
 from p2pool.agent.work.journal import Piece, PieceState
-from p2pool.agent.work.reporter import NO_KEY, OFF, WorkReporter
+from p2pool.agent.work.pieces import Source
+from p2pool.agent.work.reporter import HOUR_MS, NO_KEY, OFF, WorkReporter
 from p2pool.agent.work.submission import Found
 from p2pool.codec.digests import digest
 from p2pool.model import limits
@@ -207,3 +208,20 @@ async def test_no_more_pieces_than_the_owner_allows_go_in_an_hour(
             nursery.cancel_scope.cancel()
         assert len(chain.taken) == count
     assert made.status.waiting == 1
+
+
+def test_a_clock_that_was_ahead_holds_no_piece_up(tmp_path: Path) -> None:
+    """Pieces that were submitted a year ahead count for no hour of today."""
+    made, year_ms = reporter(tmp_path, Files(b"x"), FILE), 365 * 24 * HOUR_MS
+    for number in range(2):
+        source = Source(COPY, 1, number)
+        made.journal.pieces[source] = Piece(
+            source=source,
+            key=b"k" * 32,
+            units=1,
+            state=PieceState.SUBMITTED,
+            at_ms=year_ms,
+            transaction="0x1",
+        )
+    assert made._rest_ms(year_ms) == HOUR_MS
+    assert made._rest_ms(0) == 0

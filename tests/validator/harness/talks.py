@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import trio
 
+from p2pool.model import limits
 from p2pool.model.errors import Malformed, Unavailable
 from p2pool.model.ids import Digest, NodeId
 from p2pool.model.messages.challenge import (
@@ -68,8 +69,8 @@ class End:
 
 @attrs.define
 class Double:
-    """A node that is served. `fails`: offline, garbles, hangs, dies, declines:CODE, or
-    late-decline; empty: it answers. `steps`: how far it comes before it hangs or dies."""
+    """A node that is served. `fails`: offline, garbles, hangs, dies, declines:CODE, late-decline,
+    late-silence, or swells; empty: it answers. `steps`: how far it comes until it hangs or dies."""
 
     node: SimulatedNode
     fails: str = ""
@@ -124,6 +125,8 @@ class Double:
             case QuestionAsked():
                 effect = rounds.Ask(node_id, message.question)
             case SecretRevealed():
+                if self.fails == "late-silence":
+                    return
                 if self.fails == "late-decline":
                     await talk.say(ChallengeDeclined("leased", "suddenly"))
                     return
@@ -139,10 +142,19 @@ class Double:
         if isinstance(answer, rounds.Committed):
             await talk.say(CommitmentMade(answer.answer))
         elif isinstance(answer, rounds.Opened):
-            for part in parts_of(answer.openings):
+            openings = swollen(answer.openings) if self.fails == "swells" else answer.openings
+            for part in parts_of(openings):
                 await talk.say(part)
         else:
             await talk.say(ChallengeDeclined("not_for_us", "It is not ours."))
+
+
+def swollen(openings: Openings) -> Openings:
+    """The same, where each row is as long as a message carries it."""
+    entries = bytes(4 * limits.CHALLENGE_COLUMNS_MAX)
+    return attrs.evolve(
+        openings, rows=tuple(attrs.evolve(one, entries=entries) for one in openings.rows)
+    )
 
 
 def parts_of(openings: Openings) -> list[OpeningsShown]:

@@ -166,6 +166,29 @@ def test_nobody_is_offline_while_others_reach_it() -> None:
     assert kinds(policy(), reached, stands, budget(), NOW) == []
 
 
+def test_what_nobody_says_of_others_is_no_word_of_theirs() -> None:
+    """An agent that is away does not make a node unreached by others, nor ours the only word."""
+    stands = history(Registry.VALIDATED)
+    away = attrs.evolve(stands, unheard={NODE})
+    gone = failures(FindingKind.OFFLINE, 12)
+    assert kinds(policy(), gone, stands, budget(), NOW) == [ActKind.INVALIDATE]
+    assert kinds(policy(), gone, away, budget(), NOW) == []
+    wrong = [finding(WRONG)]
+    assert ActKind.SLASH in kinds(policy(), wrong, stands, budget(), NOW)
+    assert kinds(policy(), wrong, away, budget(), NOW) == [ActKind.REMOVE]
+    proven = [finding(WRONG, proven=True)]
+    assert ActKind.SLASH in kinds(policy(), proven, away, budget(), NOW)
+
+
+def test_whoever_has_the_secret_and_falls_silent_is_not_merely_offline() -> None:
+    """Three times of a day are enough, and that it passes elsewhere excuses nothing."""
+    stands = history(Registry.VALIDATED)
+    silent = failures(FindingKind.UNOPENED, 3)
+    passed = finding(PASSED, 5, by=OTHER)
+    assert kinds(policy(), [*silent, passed], stands, budget(), NOW) == [ActKind.INVALIDATE]
+    assert kinds(policy(), silent[:2], stands, budget(), NOW) == []
+
+
 def test_whoever_declines_to_some_only_is_found() -> None:
     """A node whose devices are leased answers nobody, and is left alone."""
     declined = failures(FindingKind.REFUSED, 6)

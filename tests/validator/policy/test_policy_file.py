@@ -47,6 +47,10 @@ def test_a_policy_is_written_and_read_as_it_is() -> None:
         ('[quiet]\nstill = ["slas"]\n', "quiet.still: 'slas' is not one of"),
         ('[budget]\ncoin_per_day = "much"\n', "budget.coin_per_day: 'much' is not an amount."),
         ("[validate]\npasses = 0\n", "validate.passes: 0 is"),
+        # More than are weighed: such a rule would do nothing.
+        ("[validate]\npasses_after_act = 257\n", "validate.passes_after_act: 257 is"),
+        ('[rules.late]\nact = "soft"\ntimes = 257\nwithin_s = 1\npenalty_percent = 0\n',
+         "rules.late.times: 257 is"),
         ("[", "is no TOML"),
     ],
 )  # fmt: skip

@@ -55,6 +55,45 @@ async def test_a_verdict_counts_once_its_document_holds_up(
     # Who is none of those that failed here is not asked about, and forgotten.
     assert await others.look({}) == set()
     assert others.found == {}
+    # What was forgotten counts again, once the node fails again.
+    assert await others.look({node_id: PROVIDER}) == {node_id}
+    assert len(others.found) == 1
+
+
+async def test_it_is_known_whether_others_were_heard(
+    documents: dict[str, SignedEvidence],
+    roles: dict[Address, Reading[bool]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An agent that is away, a chain that does not say, and a look that had no room for more, leave
+    it unknown whether others contradict us; a document that nobody has does not."""
+    node_id, agent = node_of(documents["slow"]), Told(silent=True)
+    agent.tells(documents["slow"])
+    others, nodes = others_of(agent), {node_id: PROVIDER}
+    await others.look(nodes)
+    assert others.heard == set()
+    agent.silent = False
+    roles[THEM] = Reading[bool].unknown("nobody answers")
+    await others.look(nodes)
+    assert others.heard == set()
+    roles[THEM] = Reading.of(True)
+    monkeypatch.setattr(limits, "VALIDATOR_OTHERS_PER_LOOK", 0)
+    await others.look(nodes)
+    assert others.heard == set()
+    monkeypatch.undo()
+    monkeypatch.setattr(module, "holds_role", _holds)
+    kept, agent.documents = agent.documents, {}
+    await others.look(nodes)
+    assert others.heard == {node_id}
+    agent.documents = kept
+    assert await others.look(nodes) == {node_id}
+    agent.silent = True
+    await others.look(nodes)
+    assert others.heard == set()
+
+
+async def _holds(chain: object, account: Address, role: object, block: object) -> Reading[bool]:
+    return Reading.of(True)
 
 
 async def test_what_does_not_hold_up_counts_for_nothing(

@@ -78,10 +78,13 @@ def test_a_node_that_says_when_is_left_alone_until_then() -> None:
 
 
 def test_a_clock_that_was_ahead_holds_nobody_up() -> None:
-    """What is dated in the future counts as of now."""
+    """What is dated in the future counts as of the moment in which that is noticed, not as of each
+    later one: the turn comes."""
     turns, one = rota(), candidate(1)
-    turns.told(found(1, at_ms=NOW + 10 * EVERY))
+    turns.told(found(1, at_ms=NOW + 1000 * EVERY), retry_at_ms=NOW + 2000 * EVERY)
+    assert turns.due([one], NOW) == []
     assert turns.next_ms([one], NOW) == NOW + EVERY
+    assert turns.due([one], NOW + EVERY) == [[one]]
 
 
 def test_who_is_gone_is_forgotten() -> None:

@@ -13,6 +13,7 @@ from p2pool.validator.judging.judged_work import JudgedWork
 from p2pool.validator.judging.rounds import WorkChain, judge_round
 from p2pool.validator.judging.trial import Trials
 from p2pool.validator.process import others
+from p2pool.validator.process.offered import Offered
 from p2pool.wire.validation.evidence import sign_evidence
 from tests.first_run.harness.exercise import exercised
 from tests.validator.harness.hosts import until
@@ -45,6 +46,7 @@ async def test_validator(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
                 await until(lambda: member.offered)
                 await until(lambda: len(process.records.newest()) == 3)
         monkeypatch.setattr(others, "holds_role", holds)
+        assert await Offered.of(agent, node_of(signed)) is None
         assert await others_of(agent).look({node_of(signed): PROVIDER})
 
 

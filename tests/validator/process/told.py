@@ -46,6 +46,10 @@ class Told:
             raise Unavailable("Nobody is here.")
         return [one for one in self.rows if one["node_id"] == node_id]
 
+    def node(self, text: str) -> dict[str, Any]:
+        """It has not heard what anybody offers."""
+        return {"node": {"hardware": None}}
+
     def validation(self, digest: str) -> Iterator[bytes]:
         """As an agent answers."""
         self.served += 1

@@ -77,6 +77,18 @@ def test_a_restart_loses_nothing(tmp_path: Path, documents: list[SignedEvidence]
     assert again.of_node(kept[0].finding.node_id) == [kept[0]]
 
 
+def test_who_failed_is_known_whatever_came_after() -> None:
+    """A failure counts for a while, and what others say is wanted for as long: a later pass, or
+    a turn that decided nothing, does not end that."""
+    kept = Records(Path("nowhere"), OWNER)
+    failed, later = record(1), record(2, FindingKind.INCONCLUSIVE)
+    later = attrs.evolve(later, finding=attrs.evolve(later.finding, node_id=failed.finding.node_id))
+    kept.found = {one.finding.finding_id: one for one in (failed, later)}
+    at_ms = failed.finding.at_ms
+    assert kept.failed_since(at_ms) == {failed.finding.node_id: failed.finding.provider}
+    assert kept.failed_since(at_ms + 1) == {}
+
+
 def test_a_document_without_a_line_gets_it_back(
     tmp_path: Path, documents: list[SignedEvidence]
 ) -> None:
