@@ -117,7 +117,7 @@ class Machine:
 
 async def until(done: Any) -> None:
     """Wait for something that another process or task does."""
-    with trio.fail_after(60):
+    with trio.fail_after(600):
         while not done():  # noqa: ASYNC110
             await trio.sleep(0.05)
 
