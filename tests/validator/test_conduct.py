@@ -131,6 +131,7 @@ async def test_all_nodes_of_a_provider_are_asked_in_the_same_moment(
         ("declines:busy", FindingKind.INCONCLUSIVE),
         ("declines:too_often", FindingKind.INCONCLUSIVE),
         ("declines:not_validator", FindingKind.INCONCLUSIVE),
+        ("declines:role_unknown", FindingKind.INCONCLUSIVE),
         ("declines:no_gpus", FindingKind.INCONCLUSIVE),
     ],
 )

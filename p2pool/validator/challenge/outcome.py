@@ -61,9 +61,11 @@ _NOBODYS_FAULT = frozenset(
         DeclineCode.TOO_OFTEN,
         DeclineCode.NO_GPUS,
         DeclineCode.NOT_VALIDATOR,
+        DeclineCode.ROLE_UNKNOWN,
     }
 )
-"""Codes that speak against no node: another validator came first, or its chain is behind ours."""
+"""Codes that speak against no node: another validator came first, or its chain is behind ours, or
+does not answer it."""
 
 _KINDS = {
     Unchallenged.OFFLINE: FindingKind.OFFLINE,

@@ -8,7 +8,7 @@ Invariant: whatever opens a place of the plan fits. Pure.
 """
 
 from p2pool.model import limits
-from p2pool.model.validation.transcript import Openings
+from p2pool.model.validation.transcript import BlockOpening, Openings, RowOpening
 from p2pool.model.validation.work import MemoryWork, Plan, ProductWork
 
 ENTRY_BYTES = 4
@@ -17,7 +17,8 @@ ENTRY_BYTES = 4
 def fits(shown: Openings, plan: Plan) -> bool:
     """Whether each of these openings is of a device of the plan, and as short as one may be."""
     works = plan.devices
-    if any(one.device >= len(works) for one in (*shown.rows, *shown.blocks)):
+    opened: tuple[RowOpening | BlockOpening, ...] = (*shown.rows, *shown.blocks)
+    if any(one.device >= len(works) for one in opened):
         return False
     rows = ((one, works[one.device].product) for one in shown.rows)
     blocks = ((one, works[one.device].memory) for one in shown.blocks)

@@ -82,8 +82,10 @@ async def test_a_stranger_brings_nothing_and_holds_nobody_up(agents: Agents) -> 
     async with trio.open_nursery() as nursery:
         for number, (ours, theirs) in enumerate(talks):
             theirs.peer_key = PEERS[number]
-            nursery.start_soon(here.take, said, theirs)
-            assert (await ours.expect(1_000)).accepted  # type: ignore[attr-defined]
+            nursery.start_soon(here.take, said, theirs)  # type: ignore[arg-type]
+            answer = await ours.expect(1_000)
+            assert isinstance(answer, EvidenceAnswered)
+            assert answer.accepted
         assert (await offer(here))[0].code == VerdictCode.BUSY
         assert await here.document(VERDICT.verdict.evidence) == DOCUMENT
         nursery.cancel_scope.cancel()

@@ -60,7 +60,12 @@ def test_a_card_is_shown_as_what_it_is_offered_as(change: dict[str, Any]) -> Non
 def test_what_nobody_tells_is_unknown() -> None:
     """A node that was not heard, an answer of another form, a decline that says nothing of GPUs; a
     GPU that is not well is not offered, and `no_gpus` says that there is none."""
-    for answer in ({}, {"node": {"hardware": None}}, {"node": {"hardware": {"gpus": [{}]}}}):
+    answers: list[dict[str, Any]] = [
+        {},
+        {"node": {"hardware": None}},
+        {"node": {"hardware": {"gpus": [{}]}}},
+    ]
+    for answer in answers:
         assert offered_in(answer) is None
     assert offered_in(told(gpu(0, healthy=False))) == ()
     declined = Outcome(NODE, Unchallenged.DECLINED, code=DeclineCode.LEASED)
