@@ -174,8 +174,9 @@ class _Files:
 @click.option(
     "--verdicts-from",
     metavar="URL|DIR",
-    help="An agent of the pool that tells what other validators found, as --agent names one for"
-    " other commands; its token comes from P2POOL_TOKEN_FILE. Default: nobody is asked.",
+    help="An agent of the pool that tells what other validators found, and what nodes offer the"
+    " pool, as --agent names one for other commands; its token comes from P2POOL_TOKEN_FILE."
+    " Default: nobody is asked.",
 )
 @log_options
 @json_option
