@@ -32,7 +32,7 @@ from p2pool.validator.challenge.rounds import Validator, conclude
 from p2pool.validator.network.guest import GuestNetwork
 from p2pool.validator.network.sealer import wall_ms
 from p2pool.validator.process.metrics import Metrics
-from p2pool.validator.process.offered import Offered, offers_more, shown_by
+from p2pool.validator.process.node_offer import Offered, offers_more, shown_by
 from p2pool.validator.process.options import ValidatorOptions
 from p2pool.validator.process.rota import Candidate
 from p2pool.validator.records.index_record import Record

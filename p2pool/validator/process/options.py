@@ -11,7 +11,7 @@ from p2pool.model.ports.signer import Signer
 from p2pool.validator.challenge.figures import FigureTable
 from p2pool.validator.challenge.plan import Sizes
 from p2pool.validator.policy.rules import Policy
-from p2pool.validator.process.offered import TellsNodes
+from p2pool.validator.process.node_offer import TellsNodes
 from p2pool.validator.process.others import TellsVerdicts
 
 EVERY_S = 3600

@@ -184,7 +184,7 @@ TABLE: dict[str, tuple[str, ...]] = {
         "validator/process/challenges.py Challenges._settled made",
         "validator/process/challenges.py Challenges._settled self.records.keep",
         "validator/process/challenges.py Challenges._in_index self.records.keep",
-        "validator/process/offered.py Offered.of agent.node",
+        "validator/process/node_offer.py Offered.of agent.node",
         "validator/process/offers.py Offers._offered self.records.document(record).read_bytes",
         "validator/process/others.py Others._told_of self.agent.validations",
         "validator/process/others.py Others._take self._checked",

@@ -13,7 +13,7 @@ from p2pool.validator.judging.judged_work import JudgedWork
 from p2pool.validator.judging.rounds import WorkChain, judge_round
 from p2pool.validator.judging.trial import Trials
 from p2pool.validator.process import others
-from p2pool.validator.process.offered import Offered
+from p2pool.validator.process.node_offer import Offered
 from p2pool.wire.validation.evidence import sign_evidence
 from tests.first_run.harness.exercise import exercised
 from tests.validator.harness.hosts import until

@@ -11,7 +11,7 @@ from p2pool.model.messages.challenge import DeclineCode
 from p2pool.validator.challenge.outcome import Outcome, Unchallenged
 from p2pool.validator.policy.findings import WHOLE_PPM, FindingKind
 from p2pool.validator.process.challenges import record_of
-from p2pool.validator.process.offered import Offered, offered_in, offers_more, shown_by
+from p2pool.validator.process.node_offer import Offered, offered_in, offers_more, shown_by
 from p2pool.wire.validation.evidence import sign_evidence
 from tests.validator.harness.nodes import VALIDATOR, SimulatedNode, challenge, claims_of
 
