@@ -13,6 +13,7 @@ import pytest
 import p2pool.cli
 from p2pool.cli.shared.chain import Sender
 from p2pool.cli.shared.signer import Signer
+from p2pool.cli.validator.run import Files
 from tests.cli.command_tree import every_leaf
 
 SOURCES = [
@@ -27,7 +28,9 @@ KEYS = {
 }
 """What is read of mappings, as `given["image"]`."""
 ATTRIBUTES = {n.attr for s in SOURCES for n in ast.walk(s) if isinstance(n, ast.Attribute)}
-SHARED = {"client", "config"} | {f.name for kind in (Sender, Signer) for f in attrs.fields(kind)}
+SHARED = {"client", "config"} | {
+    f.name for kind in (Sender, Signer, Files) for f in attrs.fields(kind)
+}
 """Options that a command is given as one record."""
 
 
@@ -39,7 +42,7 @@ def unread(command: click.Command) -> Iterator[str]:
     assert isinstance(tree, ast.FunctionDef)
     read = {n.id for part in tree.body for n in ast.walk(part) if isinstance(n, ast.Name)}
     signature = inspect.signature(function).parameters
-    takes_record = {"sender", "signer"} & set(signature)
+    takes_record = {"sender", "signer", "files"} & set(signature)
     for parameter in command.params:
         name = parameter.name or ""
         if name in signature:

@@ -29,6 +29,7 @@ from p2pool.drivers.agent_log import get_logger
 from p2pool.drivers.chain.contracts import PoolContracts
 from p2pool.drivers.chain.rpc import Reverted
 from p2pool.drivers.chain.transactions.writer import KeyWriter
+from p2pool.drivers.config.schema import WorkConfig
 from p2pool.model import limits
 from p2pool.model.errors import Conflict, Malformed, NotFound, P2poolError
 from p2pool.model.ids import AllocationId, PoolRef
@@ -276,7 +277,8 @@ class WorkReporter:
 
     def _rest_ms(self, now_ms: int) -> int:
         """How long until another piece may be sent."""
-        most = self.options.config.work.per_hour_max
+        work: WorkConfig = self.options.config.work
+        most = work.per_hour_max
         self._failed_ms = [at_ms for at_ms in self._failed_ms if _lately(at_ms, now_ms)]
         known = self.journal.pieces.values()
         sent = [one.at_ms for one in known if one.transaction and _lately(one.at_ms, now_ms)]

@@ -48,7 +48,7 @@ def validator_options(command: Callable[..., None]) -> Callable[..., None]:
         images: tuple[str, ...],
         **given: Any,
     ) -> None:
-        files = _Files(
+        files = Files(
             key=key,
             passphrase_file=passphrase_file,
             config=config,
@@ -95,7 +95,7 @@ def validator_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @attrs.frozen
-class _Files:
+class Files:
     """What a command was told, unread."""
 
     key: str | None
@@ -181,7 +181,7 @@ class _Files:
 @log_options
 @json_option
 def run(
-    files: _Files,
+    files: Files,
     once: bool,
     verdicts_from: str | None,
     every_s: int,
@@ -247,7 +247,7 @@ def run(
 def check(
     context: click.Context,
     node: "Address",
-    files: _Files,
+    files: Files,
     out: Path | None,
     log_level: str | None,
     log_format: str | None,
