@@ -30,6 +30,7 @@ ARGUMENTS = {
     "name": [TASK],
     "names": ["volume"],
     "task_name": [TASK],
+    "digest": ["ab" * 32],
     "pool_id": ["5"],
     "value": ["3"],
     "command": [],
