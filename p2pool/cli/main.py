@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "task": ("p2pool.cli.task.group:task", "Run, watch and stop tasks."),
     "validator": (
         "p2pool.cli.validator.group:validator",
-        "Whitelist providers, validate nodes, and act on those that cheat.",
+        "Challenge nodes, validate them, and act on those that cheat.",
     ),
     "validation": (
         "p2pool.cli.validation:validation",

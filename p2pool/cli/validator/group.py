@@ -50,7 +50,7 @@ HEAVY = {
     name="validator",
     cls=LazyGroup,
     table=HEAVY,
-    help="Whitelist providers, validate nodes, and act on those that cheat.",
+    help="Challenge nodes, validate them, and act on those that cheat.",
 )
 def validator() -> None:
     """The group."""
