@@ -2,8 +2,6 @@
 
 import trio
 
-from p2pool.drivers.net.network import ANYWHERE
-from p2pool.drivers.net.peers.addresses import expand_wildcards
 from p2pool.model import limits
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
@@ -90,11 +88,3 @@ async def test_a_member_for_a_moment_a_guest_goes_on_by_itself() -> None:
                 await publish_until(one, [two], b"again")
                 await publish_until(two, [one], b"and back")
             assert one.comings(two) == two.comings(one) == ["+"]
-
-
-async def test_who_listens_nowhere_is_on_its_networks_all_the_same() -> None:
-    """A validator opens no port: what a peer of its own network names may be dialled from there."""
-    async with running(1, listen=()) as node:
-        assert node.network.addresses() == ()
-        assert set(node.network._here()) == set(expand_wildcards(ANYWHERE))
-        assert node.network._here()

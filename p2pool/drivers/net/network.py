@@ -68,8 +68,6 @@ log = get_logger(__name__)
 MUTE_PEERS = 2
 """So many hellos that did not come, while none did, are worth a line."""
 
-ANYWHERE = ("/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0")
-
 
 class Network:
     """One libp2p host with its peers. Create it once, run it once."""
@@ -162,8 +160,6 @@ class Network:
         now_ms = self._dialler.now_ms()
         if self._here_at is None or now_ms - self._here_at >= HERE_KEPT_MS:
             raw = tuple(str(address) for address in self._host.get_transport_addrs())
-            # Who listens nowhere, as a validator, is on its machine's networks all the same.
-            raw = raw or ANYWHERE
             self._here_now, self._here_at = (*self._announced, *expand_wildcards(raw)), now_ms
         return self._here_now
 
