@@ -5,13 +5,7 @@ import trio
 from p2pool.model import limits
 from p2pool.model.messages.registry import Channel
 from p2pool.model.states import Standing
-from tests.net.harness.hosts import (
-    Node,
-    introduce,
-    publish_until,
-    running,
-    wait_members,
-)
+from tests.net.harness.hosts import Node, introduce, publish_until, running, wait_members
 
 FRESH_S = 6
 """The router's window of three beats, and as much again for a machine that is busy."""
