@@ -12,8 +12,8 @@ from p2pool.api.app import ROUTES
 def test_every_handler_is_a_route() -> None:
     """Add it to ROUTES in `api/app.py`: until then nobody can call it."""
     modules = [
-        importlib.import_module(f"{resources.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(resources.__path__)
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(resources.__path__, f"{resources.__name__}.")
     ]
     written = {
         path
