@@ -184,9 +184,10 @@ class ValidatorProcess:
         now_ms = wall_ms()
         next_ms = self.rota.next_ms(self.watch.candidates, now_ms)
         wait_ms = limits.VALIDATOR_REFRESH_MS if next_ms is None else next_ms - now_ms
+        # Whoever is busy, or was not reached, has been due for a while.
+        wait_ms = min(max(wait_ms, limits.VALIDATOR_PAUSE_MS), limits.VALIDATOR_REFRESH_MS)
         if self._cut_off:
             await self.network.wait_reached(wait_ms)
-        wait_ms = min(max(wait_ms, limits.VALIDATOR_PAUSE_MS), limits.VALIDATOR_REFRESH_MS)
         with trio.move_on_after(wait_ms / 1000):
             await self._woken.wait()
 
