@@ -207,15 +207,7 @@ class Ingress:
         and begins no other frame before its end."""
         verified: Verified | None = None
         try:
-            self._check_budget(peer_key, len(data), now)
-            verified = open_sealed(
-                data,
-                self.pool,
-                max_bytes=limits.STREAM_FRAME_MAX_BYTES,
-                channel=channel,
-                signer=peer_key,
-                admit=lambda items: self._check_items(peer_key, items, now),
-            )
+            verified = self._unsealed(channel, peer_key, data, now)
             self._check_sender(verified, peer_key, now)
         except Refusal as error:
             self._refuse(error)
@@ -243,8 +235,15 @@ class Ingress:
         """A frame of a stream that was opened for one conversation, whose server looks into it. A
         `Refusal` for what `frame` would drop. Such a stream has an order of its own, so nothing in
         it is compared with what came on others."""
+        verified = self._unsealed(channel, peer_key, data, now)
+        self._check_sender(verified, peer_key, now)
+        self._check_guest(verified, peer_key, now)
+        return verified
+
+    def _unsealed(self, channel: Channel, peer_key: PeerKey, data: bytes, now: Now) -> Verified:
+        """A peer's frame, within its budget."""
         self._check_budget(peer_key, len(data), now)
-        verified = open_sealed(
+        return open_sealed(
             data,
             self.pool,
             max_bytes=limits.STREAM_FRAME_MAX_BYTES,
@@ -252,9 +251,6 @@ class Ingress:
             signer=peer_key,
             admit=lambda items: self._check_items(peer_key, items, now),
         )
-        self._check_sender(verified, peer_key, now)
-        self._check_guest(verified, peer_key, now)
-        return verified
 
     def _check_guest(self, verified: Verified, peer_key: PeerKey, now: Now) -> None:
         """Before anything that a guest's message carries is verified: `NotAllowed` for what only

@@ -11,7 +11,6 @@ other damage is told, and never taken for an empty journal. One process at a tim
 forgotten only when no finding of theirs can count any more.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -198,19 +197,14 @@ class ActJournal:
 def _locked(directory: Path) -> int:
     path = directory / f"{FILE_NAME}.lock"
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return disk.locked(path)
+    except BlockingIOError as error:
+        raise Unavailable(
+            f"Another validator runs in {directory}: it holds {path.name}.",
+            hint="One process acts for an account; end that one, or name another directory.",
+        ) from error
     except OSError as error:
         raise StoreFailed(
             f"Acts cannot be kept in {directory}: {error.strerror}.",
             hint="Name a directory of your own, or make room.",
         ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        raise Unavailable(
-            f"Another validator runs in {directory}: it holds {path.name}.",
-            hint="One process acts for an account; end that one, or name another directory.",
-        ) from error
-    return file

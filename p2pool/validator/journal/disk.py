@@ -6,6 +6,7 @@ what could not be kept.
 """
 
 import errno
+import fcntl
 import os
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def replace_whole(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     aside.replace(path)
     sync_folder(path.parent)
+
+
+def locked(path: Path) -> int:
+    """A lock file that nobody else holds, until it is closed or the process ends; its folder is
+    made. `BlockingIOError`: somebody holds it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(opened)
+        raise
+    return opened
 
 
 def cut_to(path: Path, length: int) -> None:

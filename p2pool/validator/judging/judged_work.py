@@ -11,7 +11,6 @@ oldest that was judged is forgotten first, right or unknown before wrong. Damage
 taken for an empty file. One process at a time uses it.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -269,21 +268,16 @@ def _judged_in(told: Mapping[str, Any], pool: PoolRef) -> Judged:
 
 
 def _locked(path: Path) -> int:
+    lock = path.with_name(f"{path.name}.lock")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock")
-        file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return disk.locked(lock)
+    except BlockingIOError as error:
+        raise Unavailable(
+            f"Another process judges work in {path.parent}: it holds {lock.name}.",
+            hint="Wait until it is done, or name another directory.",
+        ) from error
     except OSError as error:
         raise StoreFailed(
             f"What is judged cannot be kept in {path.parent}: {error.strerror}.",
             hint="Name a directory of your own, or make room.",
         ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(file)
-        raise Unavailable(
-            f"Another process judges work in {path.parent}: it holds {lock.name}.",
-            hint="Wait until it is done, or name another directory.",
-        ) from error
-    return file
