@@ -1,6 +1,7 @@
 """What holds for every run of the tests: budgets of time, and a machine that is left as it was."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -30,6 +31,14 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         config.pluginmanager.register(BudgetKeeper(config, TESTS), "budget-keeper")
         config.pluginmanager.register(LeftoverKeeper(), "leftover-keeper")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several workers run tests, some folders are for one of them."""
+    from tests.session.shares import scheduler  # Needs xdist, which a plain run does without.
+
+    return scheduler(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -182,6 +182,22 @@ def test_workers_begin_with_the_folder_that_takes_longest(tree: Path) -> None:
     assert begun[0] == "tests/slow/test_slow.py", said
 
 
+def test_one_worker_runs_a_folder_whose_files_share_a_pool(tree: Path) -> None:
+    """What comes up for a whole folder comes up once, by however many its tests are run."""
+    folder = tree / "tests" / "e2e" / "validator"
+    folder.mkdir(parents=True)
+    (folder.parent / "__init__.py").touch()
+    (folder / "__init__.py").touch()
+    begun = tree / "begun"
+    (folder / "conftest.py").write_text(f"{PACKAGE}    open({str(begun)!r}, 'a').write('1')\n")
+    for name in ("first", "second", "third"):
+        (folder / f"test_{name}.py").write_text("def test_it(slow): pass\n")
+    budget(tree, slow=1, e2e=1)
+    code, said = run(tree, *WORKERS, "tests")
+    assert code == 0, said
+    assert begun.read_text() == "1"
+
+
 def test_what_a_failed_test_leaves_is_kept_to_look_at(tree: Path) -> None:
     """It is named all the same."""
     path = tree / "tests" / "fast" / "test_leaves.py"
