@@ -75,8 +75,8 @@ async def test_the_whole_way_from_nothing(world: World) -> None:
     assert waits["whitelisted"] == "the validator"
     commands = {s.name: s.command for s in walked if s.progress is Progress.WAITING}
     assert commands["invited"].startswith("p2pool pool invite 0x")
-    assert "whitelistProvider" in commands["whitelisted"]
-    assert "validateNode" in commands["validated"]
+    assert commands["whitelisted"].startswith("p2pool validator whitelist 0x")
+    assert commands["validated"].startswith("p2pool validator validate 0x")
     assert await world.chain.in_pool(world.pool_id, joining.node_id)
 
 

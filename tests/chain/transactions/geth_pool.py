@@ -63,7 +63,8 @@ class GethPool:
         return Rpc.to(self.chain.chain_id, [self.url])
 
     def mine(self) -> None:
-        """Hand to the chain all that pays the base fee and is next of its account."""
+        """Hand to the chain all that pays the base fee and is next of its account. The chain takes
+        a moment to count what it was handed, so what comes after that waits for the next call."""
         for sender, nonce in sorted(self.pending):
             one = self.pending[sender, nonce]
             if one.most_wei > self.base_fee_wei and nonce == self._count(sender):
@@ -102,6 +103,8 @@ class GethPool:
     def answer(self, method: str, params: list[Any]) -> Any:
         """A whole JSON-RPC answer."""
         self.asked.append(method)
+        if self.mines:
+            self.mine()
         if method == "eth_sendRawTransaction":
             return self._send(bytes.fromhex(params[0][2:]))
         if method == "eth_getTransactionCount" and params[1] == "pending":
