@@ -11,7 +11,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-WHOLE = ("tests/e2e/validator/",)
+WHOLE = ("tests/chaos/", "tests/e2e/one_pool/", "tests/e2e/validator/")
 """The folders whose tests one worker runs."""
 
 
