@@ -67,6 +67,8 @@ class DevPool:
     children: list[Child] = attrs.field(factory=list)
     claimed: bool = False
     """Whether the directory belongs to this pool and is removed with it."""
+    wait_s: float = WAIT_S
+    """How long anything is waited for."""
     _starter: Child | None = None
     _deployment: Deployment | None = None
     _manager: Any = None
@@ -104,6 +106,10 @@ class DevPool:
     def configured(self, name: str, config: AgentConfig) -> AgentConfig:
         """The configuration of one agent: a test may put something in between."""
         return config
+
+    def provider_account(self, name: str) -> Any:
+        """The account of an agent's provider: a test may give it to several agents."""
+        return new_account()
 
     @property
     def manager(self) -> ManagerSigner:
@@ -215,7 +221,7 @@ class DevPool:
         assert self._deployment is not None
         assert self._config is not None
         name = f"agent-{number}"
-        node, provider = new_account(), new_account()
+        node, provider = new_account(), self.provider_account(name)
         rpc = self._deployment.chain.rpc
         address = KeyWriter(rpc, provider).address
         await fund(rpc, address)
@@ -285,7 +291,7 @@ class DevPool:
         """Poll until the answer is true; at the deadline the error names what failed."""
         self.say(f"waiting for {what}")
         last = ""
-        with trio.move_on_after(WAIT_S):
+        with trio.move_on_after(self.wait_s):
             while True:
                 try:
                     answer = await done()

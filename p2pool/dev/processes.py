@@ -22,7 +22,7 @@ from p2pool.codec.json.envelope import unwrapped
 from p2pool.drivers.containers.process.procfs import all_stats, boot_id, read_stat
 from p2pool.model.errors import Unavailable
 
-START_DEADLINE_S = 60.0
+START_DEADLINE_S = 180.0
 STOP_DEADLINE_S = 8.0
 POLL_S = 0.05
 TAIL_BYTES = 1500

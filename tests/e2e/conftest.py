@@ -12,7 +12,7 @@ import pytest
 from p2pool.dev.engine.engine import BUSYBOX_IMAGE, Engine
 from tests.containers.harness.private_engine import private_engine
 
-COMMAND_DEADLINE_S = 240
+COMMAND_DEADLINE_S = 600
 
 
 def p2pool(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -68,10 +68,11 @@ def report(
         "",
         "## How often a cheat is found",
         "",
-        "Stated is what the arithmetic of docs/design/validation.md promises at least.",
+        "Stated is what the arithmetic of docs/design/validation.md promises at least; chance, how"
+        " likely it is to find no more than was measured, if that is so (binomial).",
         "",
-        "| | opened | stated | measured |",
-        "| --- | --- | --- | --- |",
+        "| | opened | stated | measured | chance |",
+        "| --- | --- | --- | --- | --- |",
         *(_sound(one) for one in soundness),
         "",
         OPEN,
@@ -110,5 +111,5 @@ def _costs(best: Measured, measured: Sequence[Measured]) -> list[str]:
 def _sound(one: Soundness) -> str:
     return (
         f"| {one.what} | {one.opened} | {one.stated:.2%} | {one.found} of {one.tried}"
-        f" ({one.found / one.tried:.2%}) |"
+        f" ({one.found / one.tried:.2%}) | {one.chance:.3g} |"
     )

@@ -1,5 +1,6 @@
 """How often a cheat is found: by the design's arithmetic, in draws, and in whole challenges."""
 
+import math
 from collections.abc import Sequence
 from hashlib import sha256
 
@@ -28,6 +29,23 @@ class Soundness:
     stated: float
     found: int
     tried: int
+
+    @property
+    def chance(self) -> float:
+        """How likely it is to be found no more often than it was, if what is stated is so: the
+        lower tail of the binomial distribution. Next to nothing: what is stated is wrong."""
+        miss = 1 - self.stated
+        if min(self.stated, miss) <= 0:
+            return float(self.found >= self.stated * self.tried)
+        logs = (
+            math.lgamma(self.tried + 1)
+            - math.lgamma(n + 1)
+            - math.lgamma(self.tried - n + 1)
+            + n * math.log(self.stated)
+            + (self.tried - n) * math.log(miss)
+            for n in range(self.found + 1)
+        )
+        return min(1.0, math.fsum(map(math.exp, logs)))
 
 
 def drawn(every: int, draws: int) -> Soundness:

@@ -189,8 +189,12 @@ class _Decider:
         acting = {degree: self._unspent(failures, act, degree) for degree, act in act_of.items()}
         verdict, answered = Verdict.PASSES, self._passes(node_id, standing, mine)
         for degree in (SOFT, HARD):
-            if acting[degree]:
+            if acting[degree] and TRANSITIONS[standing, Verdict(degree)] is not None:
                 verdict, answered = Verdict(degree), acting[degree]
+        if verdict is Verdict.PASSES and acting[SOFT] and answered:
+            # It had no validation to lose: what it failed before is made good as if it had.
+            enough = len(answered) >= self.policy.validate.passes_after_act
+            answered = (*acting[SOFT], *answered) if enough else ()
         kind = TRANSITIONS[standing, verdict]
         if kind is None or not answered:
             return []
@@ -202,6 +206,9 @@ class _Decider:
         """Of failures that led to no such act yet: those that are as many as their kind's rule
         asks for. `degree`: of rules that act so; empty: of those that slash."""
         spent = self._spent(act)
+        if act is ActKind.INVALIDATE:
+            # A failure that a validation names was made good by it.
+            spent |= self._spent(ActKind.VALIDATE)
         found: list[Finding] = []
         for kind, listed in failures.items():
             rule = self.policy.rules.of(kind)

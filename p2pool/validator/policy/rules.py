@@ -87,7 +87,8 @@ class ValidateRule:
     within_s: int = attrs.field(default=DAY_S, validator=_SECONDS)
     """All of them within this time."""
     passes_after_act: int = attrs.field(default=12, validator=_TIMES)
-    """So many instead, of a node that was invalidated or removed by us."""
+    """So many instead, of a node that was invalidated or removed by us, or would have been, had it
+    been validated."""
 
 
 @attrs.frozen(kw_only=True)

@@ -2,9 +2,11 @@
 
 `fakes`: of each product every tenth row is made up. `forgets`: half of the memory that it should
 hold is never filled. `doubles`: all devices are one card, which takes so many milliseconds for its
-share of a round, so the others wait.
+share of a round, so the others wait. `shares`: a card that other nodes have too; it takes so many
+milliseconds for a round, and as many again once SIGUSR1 has said that another one is at it.
 """
 
+import importlib
 import sys
 import threading
 import time
@@ -55,10 +57,34 @@ class Doubles(ReferenceProver):
             return super().multiply(device, seed, products, rows)
 
 
+class Shares(ReferenceProver):
+    """A card that its owner shows by several nodes."""
+
+    def __init__(self, count: int, takes_ms: int) -> None:
+        super().__init__(count)
+        self._taken, self._takes_ms = threading.Event(), takes_ms
+
+    def taken(self, number: int, frame: Any) -> None:
+        """Another node uses the card."""
+        self._taken.set()
+
+    def multiply(self, device: int, seed: bytes, products: int, rows: int) -> bytes:
+        """As fast as what is left of the card."""
+        time.sleep(self._takes_ms / 1000)
+        if self._taken.is_set():
+            time.sleep(self._takes_ms / 1000)
+        return super().multiply(device, seed, products, rows)
+
+
 def prover_of(kind: str, count: int, takes_ms: int = 0) -> ReferenceProver:
     """The cheat of a name."""
     if kind == "doubles":
         return Doubles(count, takes_ms)
+    if kind == "shares":
+        shares = Shares(count, takes_ms)
+        signals = importlib.import_module("_signal")  # The image has no `signal`, which wraps it.
+        signals.signal(signals.SIGUSR1, shares.taken)
+        return shares
     return {"fakes": Fakes, "forgets": Forgets}[kind](count)
 
 

@@ -17,6 +17,8 @@ from p2pool.codec.json.envelope import unwrapped
 from p2pool.codec.json.hex import address_text
 from p2pool.dev.admission import INVITE_LIFETIME_S
 from p2pool.dev.agent import DevAgent
+from p2pool.dev.chain.contracts import new_account
+from p2pool.dev.engine.engine import Engine
 from p2pool.dev.pool import DevPool
 from p2pool.dev.processes import Child, spawn
 from p2pool.drivers.chain.contracts import PoolContracts
@@ -27,11 +29,17 @@ from p2pool.validator.journal.checked_lines import told_by
 from tests.e2e.conftest import p2pool
 
 HONEST_GPUS, CHEAT_GPUS = ("CPU-0",), ("CPU-2", "CPU-3")
+ONE_PROVIDER = ("agent-2", "agent-3")
+"""Nodes of one provider, which are challenged at the same time."""
 GPUS = {"agent-1": HONEST_GPUS, "agent-2": ("CPU-1",), "agent-3": CHEAT_GPUS}
 DEVICES = 4
 VALIDATOR = "validator"
 PASSES = 2
-TURNS_MAX = 4
+TURNS_MAX = 6
+UNASKED = ("offline", "inconclusive")
+"""What says that a node was not challenged: it was not reached, or could not ask the chain."""
+PENALTY_PERCENT = 5
+"""Of the stake, for what the node's own signature proves."""
 
 POLICY = f"""
 [policy]
@@ -45,8 +53,8 @@ passes_after_act = {PASSES}
 [budget]
 coin_per_day = "1"
 """ + "".join(
-    f'\n[rules.{kind}]\nact = "soft"\ntimes = 1\nwithin_s = 86400\npenalty_percent = 0\n'
-    for kind in ("wrong_product", "short_memory", "late")
+    f'\n[rules.{kind}]\nact = "soft"\ntimes = 1\nwithin_s = 86400\npenalty_percent = {percent}\n'
+    for kind, percent in (("wrong_product", PENALTY_PERCENT), ("short_memory", 0), ("late", 0))
 )
 
 
@@ -62,20 +70,31 @@ class Story:
 
 @attrs.define
 class ValidatedPool(DevPool):
-    """Three agents. `honest`: the digest of the reference prover's image; `cheats`: of others, by
-    what they do; the last agent's owner allows them all, and prefers to cheat."""
+    """Three agents, two of one provider. `honest`: the digest of the reference prover's image;
+    `cheats`: of others, by what they do. The provider of two prefers to cheat: its last agent
+    allows all of them, the other one what shares a card. `passed`: whether all did in the last
+    turn."""
 
     honest: str = ""
     cheats: dict[str, str] = attrs.field(factory=dict)
     figures: Path = Path()
     policy: Path = Path()
     story: Story = attrs.field(factory=Story)
+    engine: Engine | None = None
+    wait_s: float = 600.0
+    passed: bool = False
+    _account: Any = attrs.field(factory=new_account)
+
+    def provider_account(self, name: str) -> Any:
+        """Two agents have one."""
+        return self._account if name in ONE_PROVIDER else new_account()
 
     def configured(self, name: str, config: AgentConfig) -> AgentConfig:
         """Each has GPUs of its own, and takes challenges."""
         if name not in GPUS:
             return config
-        images = (*(self.cheats.values() if name == "agent-3" else ()), self.honest)
+        allowed = {"agent-2": ("shares",), "agent-3": tuple(self.cheats)}.get(name, ())
+        images = (*(self.cheats[one] for one in allowed), self.honest)
         challenge = ChallengeConfig(images=images, apart_s=0, per_hour=3600)
         resources = attrs.evolve(config.resources, gpus=None, gpu_uuids=GPUS[name])
         return attrs.evolve(config, challenge=challenge, resources=resources)
@@ -98,6 +117,17 @@ class ValidatedPool(DevPool):
         return self._deployment.federator.address
 
     @property
+    def engine_url(self) -> str:
+        """Where the machine's engine listens."""
+        assert self.engine is not None
+        return self.engine.url
+
+    def provider_status(self, agent: DevAgent) -> Any:
+        """What `provider status` says of an agent's provider."""
+        (told,) = self.told("provider", "status", address_text(agent.provider))
+        return told
+
+    @property
     def data(self) -> Path:
         """The validator's directory."""
         return self.directory / "desk" / "validator"
@@ -116,11 +146,7 @@ class ValidatedPool(DevPool):
         """What a command's lines of JSON say, which has to end with this code."""
         done = p2pool(*words, "--json", **self.environment(key))
         assert done.returncode == code, (done.returncode, done.stdout, done.stderr[-2000:])
-        text = done.stdout or done.stderr
-        try:
-            return [unwrapped(json.loads(text))]
-        except ValueError:
-            return [unwrapped(json.loads(line)) for line in text.splitlines()]
+        return _documents(done.stdout or done.stderr)
 
     def validator(self, *words: str) -> Child:
         """A validator's process, which goes on until it is ended."""
@@ -136,16 +162,18 @@ class ValidatedPool(DevPool):
 
     def once(self, *images: str) -> dict[str, Any]:
         """One turn of a process, which accepts these provers: what it found, by node. Whom it did
-        not reach, as on a machine that is busy, has another turn."""
+        not challenge, as on a machine that is busy, has another turn."""
         found: dict[str, Any] = {}
         for _ in range(TURNS_MAX):
-            found = {**self._turn(*images), **found}
-            found = {one: told for one, told in found.items() if told["finding"] != "offline"}
+            found = {**self.turn(*images), **found}
+            found = {one: told for one, told in found.items() if told["finding"] not in UNASKED}
             if len(found) == len(self.agents):
+                self.passed = {one["finding"] for one in found.values()} == {"passed"}
                 return found
         raise AssertionError(f"{TURNS_MAX} turns reached {len(found)} nodes alone.")
 
-    def _turn(self, *images: str) -> dict[str, Any]:
+    def turn(self, *images: str) -> dict[str, Any]:
+        """One turn, whomever it reaches."""
         options = ("--policy", self.policy, "--figures", self.figures, "--data-dir", self.data)
         named = [word for image in images for word in ("--image", image)]
         words = ("validator", "run", "--once", "--every", "1s", *map(str, options), *named)
@@ -153,9 +181,16 @@ class ValidatedPool(DevPool):
         return {one["node"]: one for one in lines if "finding" in one}
 
     def check(self, agent: DevAgent, *words: str, code: int = 0, key: str = VALIDATOR) -> Any:
-        """A check by hand."""
+        """A check by hand; one that did not reach the node is made again."""
         options = ("--figures", str(self.figures), *words)
-        (told,) = self.told("validator", "check", agent.node_id, *options, key=key, code=code)
+        for _ in range(TURNS_MAX):
+            done = p2pool(
+                *("validator", "check", agent.node_id, *options, "--json"), **self.environment(key)
+            )
+            told = _documents(done.stdout or done.stderr)[-1]
+            if told.get("finding") not in UNASKED and told.get("code") != "unavailable":
+                break
+        assert done.returncode == code, (done.returncode, told, done.stderr[-2000:])
         return told
 
     def check_code(self, agent: DevAgent) -> int:
@@ -176,6 +211,13 @@ class ValidatedPool(DevPool):
         """How many transactions the validator's account has sent."""
         who = address_text(self.validator_account)
         return await self.chain.rpc.quantity("eth_getTransactionCount", who, "latest")
+
+    async def validate(self, agent: DevAgent) -> bool:
+        """By a transaction, whatever the validator thinks of it: once there is stake for it."""
+        assert self._deployment is not None
+        writer, node_id = self._deployment.federator, node_id_of(agent)
+        await self.chain.validate_node(writer, agent.provider, node_id)
+        return await self.is_validated(agent)
 
     async def is_validated(self, agent: DevAgent) -> bool:
         """Whether the registry says so."""
@@ -207,7 +249,7 @@ class ValidatedPool(DevPool):
             return all([await self.chain.provider_exists(one) for one in providers])
 
         await self.wait("providers", exist)
-        names = map(address_text, providers)
+        names = map(address_text, dict.fromkeys(providers))
         await trio.to_thread.run_sync(lambda: self.told("validator", "whitelist", *names))
 
     async def _registered(self) -> bool:
@@ -256,6 +298,15 @@ def verified(document: Path) -> Any:
 def node_id_of(agent: DevAgent) -> NodeId:
     """Its id as bytes."""
     return NodeId(bytes.fromhex(agent.node_id[2:]))
+
+
+def _documents(text: str) -> list[Any]:
+    """What a command said: one document, or one in each line, among lines for people."""
+    try:
+        return [unwrapped(json.loads(text))]
+    except ValueError:
+        lines = (line for line in text.splitlines() if line.startswith("{"))
+        return [unwrapped(json.loads(line)) for line in lines]
 
 
 def _read(line: bytes) -> dict[str, Any]:

@@ -131,6 +131,23 @@ def test_a_failure_that_had_its_effect_stands_in_nobodys_way() -> None:
     assert kinds(policy(), once_more, history(Registry.VALIDATED, *both), budget(), NOW) == []
 
 
+def test_a_failure_before_the_first_validation_is_made_good_by_passes() -> None:
+    """As many as after an act, since the last failure; and once it is validated, what was made good
+    takes nothing back, in that day or by one more failure."""
+    strict = policy(validate=ValidateRule(passes=1, apart_s=0, passes_after_act=3))
+    late = failures(LATE, 3)
+    passes = [finding(PASSED, ago) for ago in (3000, 2000, 1000)]
+    assert kinds(strict, [*late, *passes[:2]], history(), budget(), NOW) == []
+    (act,) = decide(strict, [*late, *passes], history(), budget(), NOW).acts
+    assert act.kind is ActKind.VALIDATE
+    done = attrs.evolve(taken(ActKind.VALIDATE), act=act)
+    since = history(Registry.VALIDATED, done)
+    assert kinds(strict, [*late, *passes], since, budget(), NOW) == []
+    assert kinds(strict, [*late, *passes, finding(LATE, 5)], since, budget(), NOW) == []
+    again = [finding(LATE, ago) for ago in (30, 20, 10)]
+    assert kinds(strict, [*late, *passes, *again], since, budget(), NOW) == [ActKind.INVALIDATE]
+
+
 def test_others_findings_alone_lead_to_nothing() -> None:
     """Who did not look itself does not act, whoever says what."""
     said = [finding(WRONG, by=OTHER), finding(PASSED, by=THIRD), finding(WRONG, 1, by=THIRD)]
