@@ -25,7 +25,7 @@ def test_a_challenge_is_measured_on_both_sides() -> None:
     valid = int(one.evidence.conclusion is Conclusion.VALID)
     assert f"**{valid} of 2 challenges of the honest prover passed.**" in text
     assert "the slowest 1000000.00 s" in text
-    assert "| draws | 60 | 45.28% | 9 of 24 (37.50%) | 0.289 |" in text
+    assert "| draws | 60 | 45.28% | 9 of 24 (37.50%) | 0.29 |" in text
 
 
 def test_what_is_measured_of_cheats_is_what_happens() -> None:
